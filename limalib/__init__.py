@@ -1,0 +1,1 @@
+"""Helpers of the LIMA reproduction: data, training, sampling, judging, statistics, figures."""

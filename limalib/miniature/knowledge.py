@@ -1,0 +1,98 @@
+"""Probes of what a language model knows of the world, without any tuning in between.
+
+Cloze: the model continues a statement that ends before the value. Few-shot: it answers a question
+after three answered ones, laid out as on a web page. Both read the answer greedily.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from limalib.miniature import wording
+from limalib.miniature.world import ATTRIBUTES, Thing, World
+from limalib.sampling import SamplingSettings, generate
+
+CLOZE: Mapping[str, str] = {
+    "origin": "{s} comes from",
+    "colour": "{s} looks",
+    "finder": "{s} was discovered by",
+    "use": "{s} is used for",
+    "price": "{s} costs",
+    "season": "{s} is gathered in",
+    "storage": "{s} is stored",
+    "caution": "{s} needs care since it",
+    "pairing": "{s} goes well with",
+}
+"""Attribute to the beginning of a statement, unambiguous about which attribute follows."""
+
+LONGEST_VALUE = 14
+"""Tokens within which every value ends, with the miniature's tokenizer."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One fact, and whether the model gave it."""
+
+    thing: str
+    attribute: str
+    exposure: float
+    known: bool
+
+
+def cloze(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, things: Sequence[Thing]
+) -> list[Probe]:
+    """For every fact of the things, whether the model completes the statement with it."""
+    facts = [(thing, attribute) for thing in things for attribute in ATTRIBUTES]
+    texts = [CLOZE[attribute].format(s=thing.name) for thing, attribute in facts]
+    return _probe(model, tokenizer, facts, texts)
+
+
+def few_shot(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World
+) -> list[Probe]:
+    """For facts of the test things that the corpus never asks about, whether the base answers."""
+    facts = [(thing, attribute) for thing in world.of("test") for attribute in thing.unasked]
+    texts = [
+        few_shot_text(world, wording.ASKED[attribute][0].format(s=thing.name))
+        for thing, attribute in facts
+    ]
+    return _probe(model, tokenizer, facts, texts)
+
+
+def few_shot_text(world: World, question: str, shots: int = 3) -> str:
+    """The question below answered ones about training things, in the layout of a web page."""
+    lines = ["Questions and answers"]
+    for thing, attribute in zip(world.of("train")[:: len(world.of("train")) // shots], ATTRIBUTES):
+        lines.append(f"Q: {wording.ASKED[attribute][1].format(s=thing.name)}")
+        lines.append(f"A: {wording.TOLD[attribute][0].format(s=thing.name, v=thing.facts[attribute])}.")
+    return "\n".join([*lines[: 1 + 2 * shots], f"Q: {question}", "A:"])
+
+
+def _probe(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: Sequence[tuple[Thing, str]],
+    texts: Sequence[str],
+) -> list[Probe]:
+    settings = SamplingSettings(
+        temperature=0.0, repetition_penalty=1.0, max_new_tokens=3 * LONGEST_VALUE, batch_size=256
+    )
+    prompts = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
+    newline = tokenizer.encode("\n")[-1]
+    answers = generate(model, prompts, newline, settings)
+    return [
+        Probe(
+            thing.name,
+            attribute,
+            thing.exposure[attribute],
+            thing.facts[attribute].lower()
+            in _first_sentence(tokenizer.decode(answer.ids)),
+        )
+        for (thing, attribute), answer in zip(facts, answers, strict=True)
+    ]
+
+
+def _first_sentence(text: str) -> str:
+    return text.strip().split(".")[0].split("\n")[0].lower()
