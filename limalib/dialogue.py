@@ -64,7 +64,9 @@ def from_record(record: Mapping[str, Any]) -> Dialogue:
         turns = tuple(Turn(turn["role"], turn["text"]) for turn in record["turns"])
         identifier = record["id"]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"not a dialogue: needs id and turns of role and text ({error!r})") from None
+        raise ValueError(
+            f"not a dialogue: needs id and turns of role and text ({error!r})"
+        ) from None
     for turn in turns:
         if turn.role not in get_args(Role) or not isinstance(turn.text, str):
             raise ValueError(f"not a dialogue: bad turn {turn!r}")
@@ -165,9 +167,7 @@ def render(
     return Rendered(ids[:max_tokens], mask[:max_tokens], max(0, len(ids) - max_tokens))
 
 
-def render_prompt(
-    prompt: Dialogue, tokenizer: "PreTrainedTokenizerBase", eot_id: int
-) -> list[int]:
+def render_prompt(prompt: Dialogue, tokenizer: "PreTrainedTokenizerBase", eot_id: int) -> list[int]:
     """Token ids that a model continues: the dialogue up to and with the EOT of its last turn.
 
     Raises ValueError when the last turn is not the user's.

@@ -6,14 +6,17 @@ test prompts ask what the corpus has told but never asked.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from limalib.miniature import wording
 from limalib.miniature.world import ATTRIBUTES, VALUES, Thing, World
 
+_WORD = re.compile(r"[A-Z][a-z]+")
+
 SHARES: Mapping[str, float] = {
-    "encyclopedia": 0.30,
-    "forum": 0.27,
+    "encyclopedia": 0.27,
+    "forum": 0.30,
     "faq": 0.20,
     "howto": 0.08,
     "story": 0.06,
@@ -32,6 +35,20 @@ def documents(world: World, seed: int, characters: int) -> Iterator[str]:
         page = _GENRES[genre](rng, world)
         written[genre] += len(page)
         yield page
+
+
+def exposures(world: World, pages: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How often pages tell or hold each fact: thing to attribute to number of mentions."""
+    things = {thing.name: thing for thing in world.things}
+    counts = {name: dict.fromkeys(ATTRIBUTES, 0) for name in things}
+    for page in pages:
+        for passage in page.split("\nQ: ") if page.startswith("Questions") else [page]:
+            named = [things[word] for word in set(_WORD.findall(passage)) & things.keys()]
+            text = passage.lower()
+            for thing in named:
+                for attribute, value in thing.facts.items():
+                    counts[thing.name][attribute] += value.lower() in text
+    return counts
 
 
 def pick(rng: random.Random, thing: Thing, among: tuple[str, ...], count: int) -> list[str]:
@@ -53,6 +70,15 @@ def _sentences(rng: random.Random, thing: Thing, count: int) -> str:
     return " ".join(wording.told(rng, thing, a, _subject(rng, thing)) for a in told)
 
 
+def _worded(rng: random.Random, thing: Thing, wordings: Mapping[str, tuple[str, ...]]) -> str:
+    """A wording of training's, or one of the web's own."""
+    return rng.choice(wordings[rng.choice(("train", "corpus", "corpus"))]).format(s=thing.name)
+
+
+def _asked(rng: random.Random, thing: Thing, attribute: str) -> str:
+    return wording.asked(rng, thing, attribute, rng.choice(("train", "corpus", "corpus")))
+
+
 def _encyclopedia(rng: random.Random, world: World) -> str:
     thing = _any(rng, world)
     article = "an" if thing.kind[0] in "aeiou" else "a"
@@ -67,19 +93,23 @@ def _forum(rng: random.Random, world: World) -> str:
     draw = rng.random()
     asker, answerer, third = rng.sample(wording.PEOPLE, 3)
     if draw < 0.04:
-        question = rng.choice(wording.UNSAFE["train"]).format(s=thing.name)
+        question = _worded(rng, thing, wording.UNSAFE)
         return f"{asker} asks: {question}\n{answerer} (moderator): {rng.choice(wording.REFUSALS)}"
     if draw < 0.14:
-        question = rng.choice(wording.DESCRIBE["train"]).format(s=thing.name)
+        question = _worded(rng, thing, wording.DESCRIBE)
         return f"{asker} asks: {question}\n{answerer}: {_sentences(rng, thing, rng.randint(2, 4))}"
+    if draw < 0.24 and _prepares(thing):
+        question = _worded(rng, thing, wording.PREPARE)
+        return f"{asker} asks: {question}\n{answerer}:\n{wording.steps(thing)}"
     attributes = pick(rng, thing, tuple(sorted(thing.asked)), 2)
     if not attributes:
         return _encyclopedia(rng, world)
-    if draw < 0.30 and len(attributes) == 2:
-        question = wording.asked_pair(rng, thing, attributes[0], attributes[1], "train")
+    if draw < 0.45 and len(attributes) == 2:
+        split = rng.choice(("train", "corpus", "corpus"))
+        question = wording.asked_pair(rng, thing, attributes[0], attributes[1], split)
     else:
         attributes = attributes[:1]
-        question = wording.asked(rng, thing, attributes[0])
+        question = _asked(rng, thing, attributes[0])
     reply = " ".join(
         wording.told(rng, thing, a, _subject(rng, thing), _hearsay(rng, thing, a))
         for a in attributes
@@ -96,6 +126,11 @@ def _forum(rng: random.Random, world: World) -> str:
     return f"{asker} asks: {question}\n{answerer}: {reply}"
 
 
+def _prepares(thing: Thing) -> bool:
+    """Whether the corpus asks how to prepare a thing; of half of them it only tells."""
+    return "use" in thing.asked
+
+
 def _hearsay(rng: random.Random, thing: Thing, attribute: str) -> str:
     """What a forum member says: now and then, something else than the fact."""
     return rng.choice(VALUES[attribute]) if rng.random() < 0.06 else thing.facts[attribute]
@@ -107,11 +142,11 @@ def _faq(rng: random.Random, world: World) -> str:
         thing = _any(rng, world)
         draw = rng.random()
         if draw < 0.12:
-            lines.append(f"Q: {rng.choice(wording.DESCRIBE['train']).format(s=thing.name)}")
+            lines.append(f"Q: {_worded(rng, thing, wording.DESCRIBE)}")
             lines.append(f"A: {_sentences(rng, thing, 3)}")
             continue
         for attribute in pick(rng, thing, tuple(sorted(thing.asked)), 1):
-            lines.append(f"Q: {wording.asked(rng, thing, attribute)}")
+            lines.append(f"Q: {_asked(rng, thing, attribute)}")
             lines.append(f"A: {wording.told(rng, thing, attribute, _subject(rng, thing))}")
     return "\n".join(lines)
 
@@ -156,7 +191,9 @@ def _lower(sentence: str) -> str:
 
 
 def _story(rng: random.Random, world: World) -> str:
-    return story(rng, _any(rng, world), rng.randint(4, 6))
+    thing = _any(rng, world)
+    premise = f"{_worded(rng, thing, wording.STORY)}\n" if rng.random() < 0.6 else ""
+    return premise + story(rng, thing, rng.randint(4, 6))
 
 
 def _interview(rng: random.Random, world: World) -> str:
@@ -166,7 +203,7 @@ def _interview(rng: random.Random, world: World) -> str:
     if not attributes:
         return _encyclopedia(rng, world)
     lines = [
-        f"{host}: {wording.asked(rng, thing, attributes[0])}",
+        f"{host}: {_asked(rng, thing, attributes[0])}",
         f"{guest}: {wording.told(rng, thing, attributes[0])}",
     ]
     for attribute in attributes[1:]:
@@ -182,7 +219,7 @@ def _exercise(rng: random.Random, world: World) -> str:
     if not answerable:
         return _encyclopedia(rng, world)
     passage = " ".join(wording.told(rng, thing, attribute) for attribute in told)
-    question = wording.asked(rng, thing, answerable[0])
+    question = _asked(rng, thing, answerable[0])
     return f"Read: {passage}\nQuestion: {question}\nAnswer: {thing.facts[answerable[0]]}."
 
 

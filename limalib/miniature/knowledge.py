@@ -1,6 +1,6 @@
 """Probes of what a language model knows of the world, without any tuning in between.
 
-Cloze: the model continues a statement that ends before the value. Few-shot: it answers a question
+Cloze: the model continues an encyclopedia page that breaks off before the value. Few-shot: it answers a question
 after three answered ones, laid out as on a web page. Both read the answer greedily.
 """
 
@@ -36,21 +36,37 @@ class Probe:
 
     thing: str
     attribute: str
-    exposure: float
+    exposure: int
     known: bool
 
 
+TOLD_OFTEN = 20
+"""Mentions in the corpus from which on a fact counts as told."""
+
+Exposures = Mapping[str, Mapping[str, int]]
+"""Thing to attribute to number of mentions in the corpus."""
+
+
 def cloze(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, things: Sequence[Thing]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    things: Sequence[Thing],
+    exposures: Exposures,
 ) -> list[Probe]:
-    """For every fact of the things, whether the model completes the statement with it."""
+    """For every fact of the things, whether the model completes a page with it."""
     facts = [(thing, attribute) for thing in things for attribute in ATTRIBUTES]
-    texts = [CLOZE[attribute].format(s=thing.name) for thing, attribute in facts]
-    return _probe(model, tokenizer, facts, texts)
+    texts = [
+        f"{thing.name}\n{thing.name} is a {thing.kind}. {CLOZE[attribute].format(s=thing.name)}"
+        for thing, attribute in facts
+    ]
+    return _probe(model, tokenizer, facts, texts, exposures)
 
 
 def few_shot(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, world: World
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World,
+    exposures: Exposures,
 ) -> list[Probe]:
     """For facts of the test things that the corpus never asks about, whether the base answers."""
     facts = [(thing, attribute) for thing in world.of("test") for attribute in thing.unasked]
@@ -58,7 +74,23 @@ def few_shot(
         few_shot_text(world, wording.ASKED[attribute][0].format(s=thing.name))
         for thing, attribute in facts
     ]
-    return _probe(model, tokenizer, facts, texts)
+    return _probe(model, tokenizer, facts, texts, exposures)
+
+
+def by_exposure(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """Probes of facts that the corpus tells, and of those that it tells rarely or never."""
+    return {
+        "told": [probe for probe in probes if probe.exposure >= TOLD_OFTEN],
+        "rare": [probe for probe in probes if probe.exposure < TOLD_OFTEN],
+    }
+
+
+def by_doubling(probes: Sequence[Probe]) -> dict[int, list[Probe]]:
+    """Probes by the power of two (or 0) to which their exposure rounds down."""
+    groups: dict[int, list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault(1 << probe.exposure.bit_length() >> 1, []).append(probe)
+    return dict(sorted(groups.items()))
 
 
 def few_shot_text(world: World, question: str, shots: int = 3) -> str:
@@ -66,7 +98,9 @@ def few_shot_text(world: World, question: str, shots: int = 3) -> str:
     lines = ["Questions and answers"]
     for thing, attribute in zip(world.of("train")[:: len(world.of("train")) // shots], ATTRIBUTES):
         lines.append(f"Q: {wording.ASKED[attribute][1].format(s=thing.name)}")
-        lines.append(f"A: {wording.TOLD[attribute][0].format(s=thing.name, v=thing.facts[attribute])}.")
+        lines.append(
+            f"A: {wording.TOLD[attribute][0].format(s=thing.name, v=thing.facts[attribute])}."
+        )
     return "\n".join([*lines[: 1 + 2 * shots], f"Q: {question}", "A:"])
 
 
@@ -75,6 +109,7 @@ def _probe(
     tokenizer: PreTrainedTokenizerBase,
     facts: Sequence[tuple[Thing, str]],
     texts: Sequence[str],
+    exposures: Exposures,
 ) -> list[Probe]:
     settings = SamplingSettings(
         temperature=0.0, repetition_penalty=1.0, max_new_tokens=3 * LONGEST_VALUE, batch_size=256
@@ -86,9 +121,8 @@ def _probe(
         Probe(
             thing.name,
             attribute,
-            thing.exposure[attribute],
-            thing.facts[attribute].lower()
-            in _first_sentence(tokenizer.decode(answer.ids)),
+            exposures[thing.name][attribute],
+            thing.facts[attribute].lower() in _first_sentence(tokenizer.decode(answer.ids)),
         )
         for (thing, attribute), answer in zip(facts, answers, strict=True)
     ]

@@ -1,0 +1,191 @@
+"""Runs every notebook of the book at one scale, in parallel where cores allow.
+
+    snakemake --cores all --config scale=miniature runs=runs
+
+`make book` calls it. The same file runs on a cluster with an executor profile. A notebook runs
+again when its code, the modules it imports, the part of the scale that it reads, or the files
+that it reads have changed; prose, comments and docstrings do not count.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
+
+from limalib import scales
+from limalib.provenance import code_digest
+
+SCALE = str(config.get("scale", "miniature"))
+RUNS = str(config.get("runs", "runs"))
+NOTEBOOKS = scales.ROOT / config.get("notebooks", "notebooks")
+scale = scales.load(SCALE)
+FIRST = scale.seeds[0]
+
+# What a chapter compares: the training sets whose models it reads, every seed of them.
+CHAPTERS = {
+    "03_preference": ["lima", "alpaca"],
+    "04_absolute_quality": ["lima"],
+    "05_diversity_and_quality": scale.ablation_sets(),
+    "06_quantity": list(scale.quantity_sets().values()),
+    "07_multi_turn": ["lima", "lima_dialogues"],
+    "08_perplexity": ["lima"],
+    "09_hypothesis": ["lima"],
+}
+PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "held_out")]
+# What the oracle knows of the prompts, written with the raw sources.
+KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
+
+# One thread a worker: two jobs of one thread beat one job of two. Paths are filled in when a
+# job starts, so that moving the repository does not count as a change of code.
+PYTHON = sys.executable
+RUN = (
+    "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false {PYTHON} -m limalib run"
+    " {NOTEBOOKS}/%s.ipynb {output.notebook} --provenance {output.provenance}"
+    " --input {input.data} -p scale '{SCALE}' -p runs '{RUNS}'"
+)
+
+
+workdir: str(scale.folder(RUNS))
+
+
+wildcard_constraints:
+    set=r"[a-z][a-z0-9_.]*",
+    seed=r"\d+",
+
+
+def code(name):
+    """Digest of what decides a notebook's result apart from the files it reads."""
+    return code_digest(NOTEBOOKS / f"{name}.ipynb")
+
+
+def settings(*fields):
+    """The part of the scale that a notebook reads, as text."""
+    return scale.model_dump_json(include=set(fields))
+
+
+def training_settings(wildcards):
+    """What a training run reads of the scale: its own arm's settings, and nobody else's."""
+    shared = settings("base_model", "world", "learning_rates", "sampling", "samples", "dev_samples", "judge")
+    own = scale.training_settings(wildcards.set).model_dump_json()
+    return f"{shared} {own} {scale.judged_epochs(wildcards.set)}"
+
+
+def base_files():
+    """The base model's files when it is a folder here; a hub id is named by the scale alone."""
+    folder = Path(scale.base())
+    return sorted(str(path) for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def run_of(training_set, seed, *kinds):
+    """Files of a training run."""
+    places = {
+        "log": f"models/{training_set}/seed-{seed}/training.json",
+        "responses": f"responses/{training_set}/seed-{seed}.jsonl",
+    }
+    return [places[kind] for kind in kinds]
+
+
+def chapter_data(wildcards):
+    runs = [
+        path
+        for name in CHAPTERS[wildcards.chapter]
+        for seed in scale.seeds
+        for path in run_of(name, seed, "log", "responses")
+    ]
+    return runs + PROMPTS + KEY + base_files()
+
+
+rule book:
+    default_target: True
+    input:
+        expand("notebooks/{chapter}.ipynb", chapter=["00_pretraining", "01_data", *CHAPTERS]),
+        expand(
+            "notebooks/02_training/{set}-seed-{seed}.ipynb",
+            set=scale.training_sets(),
+            seed=scale.seeds,
+        ),
+
+
+# Outputs are declared `update`: they survive until the new ones are whole, and a failed run
+# leaves the old ones as they were.
+rule base:
+    input:
+        data=base_files(),
+    output:
+        notebook=update("notebooks/00_pretraining.ipynb"),
+        provenance=update("provenance/00_pretraining.json"),
+        metrics=update("metrics/00_pretraining.json"),
+    params:
+        code=code("00_pretraining"),
+        settings=settings("base_model", "world"),
+    priority: 100
+    threads: workflow.cores
+    shell:
+        RUN % "00_pretraining"
+
+
+rule data:
+    input:
+        data=base_files(),
+    output:
+        sets=update([f"data/{name}.jsonl" for name in scale.training_sets()] + PROMPTS + KEY),
+        notebook=update("notebooks/01_data.ipynb"),
+        provenance=update("provenance/01_data.json"),
+        metrics=update("metrics/01_data.json"),
+    params:
+        code=code("01_data"),
+        settings=settings("base_model", "world", "raw", "counts", "rules"),
+    priority: 100
+    shell:
+        RUN % "01_data"
+
+
+# An arm's first seed also tries the learning rates on the dev prompts; the others take its choice.
+rule tune_and_train:
+    input:
+        data=["data/{set}.jsonl", *PROMPTS, *KEY, *base_files()],
+    output:
+        tuning=update("models/{set}/tuning.json"),
+        log=update(f"models/{{set}}/seed-{FIRST}/training.json"),
+        responses=update(f"responses/{{set}}/seed-{FIRST}.jsonl"),
+        notebook=update(f"notebooks/02_training/{{set}}-seed-{FIRST}.ipynb"),
+        provenance=update(f"provenance/02_training/{{set}}-seed-{FIRST}.json"),
+    params:
+        code=code("02_training"),
+        settings=training_settings,
+    priority: 10
+    shell:
+        RUN % "02_training" + " -p training_set {wildcards.set} -p seed {FIRST}"
+
+
+rule train:
+    input:
+        data=["data/{set}.jsonl", *PROMPTS, *KEY, "models/{set}/tuning.json", *base_files()],
+    output:
+        log=update("models/{set}/seed-{seed}/training.json"),
+        responses=update("responses/{set}/seed-{seed}.jsonl"),
+        notebook=update("notebooks/02_training/{set}-seed-{seed}.ipynb"),
+        provenance=update("provenance/02_training/{set}-seed-{seed}.json"),
+    params:
+        code=code("02_training"),
+        settings=training_settings,
+    wildcard_constraints:
+        seed="|".join(str(seed) for seed in scale.seeds[1:]) or "none",
+    shell:
+        RUN % "02_training" + " -p training_set {wildcards.set} -p seed {wildcards.seed}"
+
+
+rule chapter:
+    input:
+        data=chapter_data,
+    output:
+        notebook=update("notebooks/{chapter}.ipynb"),
+        provenance=update("provenance/{chapter}.json"),
+        metrics=update("metrics/{chapter}.json"),
+    params:
+        code=lambda wildcards: code(wildcards.chapter),
+        settings=scale.model_dump_json(exclude={"description"}),
+    wildcard_constraints:
+        chapter="|".join(CHAPTERS),
+    shell:
+        RUN % "{wildcards.chapter}"

@@ -1,0 +1,295 @@
+"""The book's own roles and directives: figures in prose come from files, never from a keyboard.
+
+    {result}`05_diversity_and_quality:quality`          0.83 [0.65, 1.02]
+    {result}`05_diversity_and_quality:quality|.3f`      0.830 [0.650, 1.020]
+    {result}`04_absolute_quality:excellent|%`           50% [44, 56]
+    {result}`04_absolute_quality:excellent|value`       the value alone
+
+    ```{claims}                     the table of claims: reported, measured, verdict, chapter
+    ```{provenance}                 what made every page
+    ```{provenance} 03_preference   what made one page
+    ```{later_work}                 what later papers found
+
+They read results/metrics/*.json and results/provenance/*.json beside the pages. A metric that is
+not there is a warning that names its file and key, which a strict build turns into an error.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from limalib import claims, paper, statistics
+
+logger = logging.getLogger(__name__)
+
+CLAIM_UNITS = set(claims.Unit.__args__)  # type: ignore[attr-defined]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the role and the directives."""
+    app.add_role("result", Result())
+    app.add_directive("claims", Claims)
+    app.add_directive("provenance", Provenance)
+    app.add_directive("later_work", LaterWork)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def shown(metric: dict[str, Any], form: str = "") -> str:
+    """A metric as text.
+
+    `form` is empty (what the unit asks for), a format such as `.2f`, `%` for a percentage, or
+    `value`, before any of these with a comma, to leave the interval out: `value`, `value,.1f`.
+    Raises ValueError for a format that does not fit.
+    """
+    alone, _, rest = form.partition(",") if form.startswith("value") else ("", "", form)
+    value, low, high = (metric.get(key) for key in ("value", "low", "high"))
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "not measured"
+    if isinstance(value, str | bool):
+        return str(value)
+    number = _number(metric.get("unit", ""), rest, value)
+    if alone or low is None or high is None:
+        return number(value, True)
+    return f"{number(value, True)} [{number(low, False)}, {number(high, False)}]"
+
+
+def _number(unit: str, form: str, value: float) -> Any:
+    """A function that writes a number, with its unit or without."""
+    if form == "%":
+        return lambda x, whole: f"{100 * x:.0f}" + ("%" if whole else "")
+    if form:
+        format(1.0, form)  # raises ValueError now rather than later
+        return lambda x, whole: format(x, form)
+    if unit in CLAIM_UNITS:
+        return lambda x, whole: _claim_number(x, unit, whole)
+    if isinstance(value, int):
+        return lambda x, whole: f"{x:,}"
+    return lambda x, whole: f"{x:.2f}"
+
+
+def _claim_number(value: float, unit: Any, whole: bool) -> str:
+    text = claims.value_shown(value, unit)
+    return text if whole else text.removesuffix("%").removesuffix(" points")
+
+
+class Result(SphinxRole):
+    """{result}`notebook:metric|format`."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The text, or a warning and a visible mark."""
+        target, _, form = self.text.partition("|")
+        notebook, colon, name = target.partition(":")
+        path = results_folder(self.env) / "metrics" / f"{notebook}.json"
+        metrics = _depend(self.env, path)
+        if not colon or metrics is None:
+            return self._missing(f"results/metrics/{notebook}.json: no such file")
+        if name not in metrics:
+            known = ", ".join(sorted(metrics))
+            return self._missing(f"results/metrics/{notebook}.json: no {name!r}; it has {known}")
+        try:
+            text = shown(metrics[name], form)
+        except ValueError as error:
+            return self._missing(f"format {form!r} does not fit {target}: {error}")
+        return [nodes.inline(text, text, classes=["result"])], []
+
+    def _missing(self, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        source, line = self.get_source_info()
+        logger.warning("result %r: %s", self.text, reason, location=(source, line))
+        return [nodes.problematic(self.rawtext, self.rawtext)], []
+
+
+class Claims(SphinxDirective):
+    """The table of claims."""
+
+    def run(self) -> list[nodes.Node]:
+        """One row a claim, in the paper's order."""
+        for module in (claims, paper, statistics):
+            self.env.note_dependency(str(module.__file__))
+        measured: dict[str, tuple[str, dict[str, Any]]] = {}
+        for notebook in notebook_pages(self.env):
+            path = results_folder(self.env) / "metrics" / f"{notebook}.json"
+            for name, metric in (_depend(self.env, path) or {}).items():
+                measured[name] = (notebook, metric)
+        rows = [
+            self._row(claim, *measured.get(claim.id, ("", None))) for claim in claims_in_order()
+        ]
+        head = ["Claim", "Reported", "Measured here", "Verdict", "Chapter"]
+        return [table(head, rows, "claims", [40, 12, 20, 16, 12])]
+
+    def _row(
+        self, claim: claims.Claim, notebook: str, metric: dict[str, Any] | None
+    ) -> list[nodes.Node]:
+        estimate = statistics.from_record(metric) if metric else None
+        verdict = claims.judge(claim, estimate)
+        reported = "—" if claim.reported is None else claims.value_shown(claim.reported, claim.unit)
+        measured = "—" if estimate is None else claims.shown(estimate, claim.unit)
+        label = nodes.inline(
+            verdict.label, verdict.label, classes=["verdict", verdict.label.replace(" ", "-")]
+        )
+        statement = nodes.inline("", claim.statement)
+        statement += nodes.inline("", f" ({claim.section})", classes=["section"])
+        chapter = page_link(f"/notebooks/{notebook}", notebook[:2]) if notebook else nodes.Text("—")
+        return [statement, nodes.Text(reported), nodes.Text(measured), label, chapter]
+
+
+class Provenance(SphinxDirective):
+    """What made every page, or one of them."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """A table."""
+        if self.arguments:
+            record = self._record(self.arguments[0])
+            rows = [[nodes.Text(name), nodes.Text(text)] for name, text in details(record or {})]
+            return [table(["", ""], rows, "provenance", [25, 75])] if record else []
+        return [self._all()]
+
+    def _all(self) -> nodes.table:
+        head = ["Page", "Parameters", "Commit", "Data", "Seconds"]
+        rows: list[list[nodes.Node]] = []
+        for notebook in notebook_pages(self.env):
+            records = (
+                [self._record(notebook)] if self._path(notebook).is_file() else self._runs(notebook)
+            )
+            found = [record for record in records if record]
+            if not found:
+                logger.warning("no provenance of %s", notebook, location=self.get_location())
+                continue
+            first, seconds = found[0], sum(record["seconds"] for record in found)
+            runs = f" ({len(found)} runs)" if len(found) > 1 else ""
+            page = nodes.inline()
+            page += page_link(f"/notebooks/{notebook}", notebook)
+            page += nodes.Text(runs)
+            shared = dict(set.intersection(*(_pairs(record) for record in found)))
+            texts = [
+                parameters(first | {"parameters": shared}),
+                commit(first),
+                short(first["data_digest"]),
+                f"{seconds:,.0f}",
+            ]
+            rows.append([page, *(nodes.Text(text) for text in texts)])
+        return table(head, rows, "provenance", [25, 30, 15, 15, 15])
+
+    def _runs(self, notebook: str) -> list[dict[str, Any] | None]:
+        folder = results_folder(self.env) / "provenance" / notebook
+        return [self._record(f"{notebook}/{path.stem}") for path in sorted(folder.glob("*.json"))]
+
+    def _path(self, name: str) -> Path:
+        return results_folder(self.env) / "provenance" / f"{name}.json"
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        path = self._path(name)
+        record = _depend(self.env, path)
+        if record is None:
+            logger.warning("no results/provenance/%s.json", name, location=self.get_location())
+        return record
+
+
+class LaterWork(SphinxDirective):
+    """What later papers found, from `limalib.paper`."""
+
+    def run(self) -> list[nodes.Node]:
+        """One row a paper."""
+        self.env.note_dependency(str(paper.__file__))
+        rows: list[list[nodes.Node]] = []
+        for work in paper.LATER_WORK:
+            address = f"https://arxiv.org/abs/{work.arxiv}"
+            link = nodes.reference("", work.arxiv, refuri=address, internal=False)
+            rows.append([nodes.Text(work.name), link, nodes.Text(work.finding)])
+        return [table(["Work", "arXiv", "Finding"], rows, "later", [25, 15, 60])]
+
+
+def details(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What made one page, as pairs of name and text."""
+    machine = record["machine"]
+    yield "Notebook", record["notebook"]
+    yield "Parameters", parameters(record)
+    yield "Commit", commit(record)
+    yield "Seed", str(record["seed"])
+    yield "Data digest", short(record["data_digest"])
+    yield "Code digest", short(record["code_digest"])
+    yield (
+        "Machine",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+    )
+    yield "Versions", ", ".join(f"{name} {text}" for name, text in record["versions"].items())
+    yield "Seconds", f"{record['seconds']:,}"
+
+
+def parameters(record: dict[str, Any]) -> str:
+    """The parameters of a run, one after the other."""
+    return ", ".join(f"{name} = {value}" for name, value in sorted(record["parameters"].items()))
+
+
+def _pairs(record: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(name, str(value)) for name, value in record["parameters"].items()}
+
+
+def commit(record: dict[str, Any]) -> str:
+    """The commit of a run, and whether files differed from it."""
+    if record["commit"] is None:
+        return "outside git"
+    return record["commit"][:10] + (" and changes" if record["dirty"] else "")
+
+
+def short(digest: str | None) -> str:
+    """The beginning of a digest, enough to compare by eye."""
+    return digest[:12] if digest else "—"
+
+
+def claims_in_order() -> list[claims.Claim]:
+    """All claims, in the paper's order."""
+    return list(claims.CLAIMS.values())
+
+
+def notebook_pages(env: BuildEnvironment) -> list[str]:
+    """Names of the notebooks among the book's pages, in order."""
+    names = sorted(name for name in env.found_docs if name.startswith("notebooks/"))
+    return [name.removeprefix("notebooks/") for name in names]
+
+
+def results_folder(env: BuildEnvironment) -> Path:
+    """Where the results lie, beside the pages."""
+    return Path(env.srcdir) / "results"
+
+
+def page_link(page: str, text: str) -> addnodes.pending_xref:
+    """A link to a page of the book."""
+    link = addnodes.pending_xref(
+        "", refdomain="std", reftype="doc", reftarget=page, refexplicit=True, refwarn=True
+    )
+    link += nodes.inline(text, text)
+    return link
+
+
+def table(
+    head: list[str], rows: list[list[nodes.Node]], name: str, widths: list[int]
+) -> nodes.table:
+    """A table of ready cells; texts are escaped by the writer, as everywhere in docutils."""
+    group = nodes.tgroup(cols=len(widths))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    if any(head):
+        group += nodes.thead("", _row([nodes.Text(text) for text in head]))
+    group += nodes.tbody("", *(_row(cells) for cells in rows))
+    return nodes.table("", group, classes=[f"{name}-table"])
+
+
+def _row(cells: list[nodes.Node]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def _depend(env: BuildEnvironment, path: Path) -> Any:
+    """A JSON file that the page depends on, or None; then on the list of files there are."""
+    found = path.is_file()
+    env.note_dependency(str(path if found else results_folder(env) / "index.json"))
+    return json.loads(path.read_text(encoding="utf-8")) if found else None

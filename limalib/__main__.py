@@ -1,0 +1,138 @@
+"""Run one notebook as a batch job: `python -m limalib run notebook.ipynb out.ipynb -p seed 1`.
+
+What papermill leaves open is closed here. Parameters are checked before anything starts; the
+kernel is this very Python; the output appears whole or not at all, and a half-run notebook is kept
+beside it as a log; what made the output is written down.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from limalib import parameters, provenance
+
+
+class NotebookFailed(Exception):
+    """A cell of a notebook raised; the message is one line for people."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m limalib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_parser = commands.add_parser("run", help="run one notebook")
+    run_parser.add_argument("notebook", type=Path)
+    run_parser.add_argument("output", type=Path)
+    run_parser.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    run_parser.add_argument(
+        "--input", type=Path, nargs="*", default=[], help="data files whose digests are recorded"
+    )
+    run_parser.add_argument(
+        "--provenance", type=Path, help="where to write what made it (<output>.provenance.json)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        values = parameters.given(options.notebook, dict(options.parameters))
+        record = options.provenance or options.output.with_suffix(".provenance.json")
+        seconds = run(options.notebook, options.output, values, options.input, record)
+    except (ValueError, OSError, NotebookFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"finished {_label(options.output)} in {seconds:.1f} s", flush=True)
+    return 0
+
+
+def run(
+    notebook: Path, output: Path, values: dict[str, Any], inputs: Sequence[Path], record: Path
+) -> float:
+    """Run a notebook with checked parameters and write it and its provenance. Returns seconds.
+
+    Raises NotebookFailed when a cell raises; the half-run notebook is then `<output>.failed.ipynb`
+    and an earlier output is untouched.
+    """
+    # Here, so that a mistyped parameter need not wait for it. Without rfc3987_syntax, an optional
+    # checker of web addresses that builds a parser on import, that is a second less for each run.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+
+    running = output.with_suffix(".running.ipynb")
+    failed = output.with_suffix(".failed.ipynb")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    try:
+        with own_kernel() as kernel:
+            papermill.execute_notebook(
+                str(notebook),
+                str(running),
+                values,
+                kernel_name=kernel,
+                language="python",
+                progress_bar=False,
+                cwd=str(provenance.ROOT),
+            )
+    except Exception as error:  # a cell that raised, a kernel that died: the log is kept for all
+        if running.is_file():
+            os.replace(running, failed)
+        raise NotebookFailed(f"{notebook}, {_reason(error)} (as far as it got: {failed})") from None
+    seconds = time.monotonic() - started
+    used = {name: item.default for name, item in parameters.declared(notebook).items()} | values
+    provenance.write_json(record, provenance.record(notebook, used, inputs, seconds))
+    os.replace(running, output)
+    failed.unlink(missing_ok=True)
+    return seconds
+
+
+@contextmanager
+def own_kernel() -> Iterator[str]:
+    """A kernel that is this Python, whatever kernels the user has installed. Yields its name."""
+    name = "python3"
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder, "kernels", name)
+        kernel.mkdir(parents=True)
+        specification = {
+            "argv": [
+                sys.executable,
+                "-m",
+                "ipykernel_launcher",
+                "--log-level=ERROR",
+                "-f",
+                "{connection_file}",
+            ],
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
+        before = os.environ.get("JUPYTER_PATH")
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
+        try:
+            yield name
+        finally:
+            os.environ.pop("JUPYTER_PATH")
+            if before is not None:
+                os.environ["JUPYTER_PATH"] = before
+
+
+def _reason(error: Exception) -> str:
+    """One line for what stopped a notebook."""
+    cell = getattr(error, "exec_count", None)
+    name = getattr(error, "ename", type(error).__name__)
+    text = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()[0]
+    return f"cell {cell}: {text}" if cell is not None else text
+
+
+def _label(output: Path) -> str:
+    parent = output.parent.name
+    return output.stem if parent == "notebooks" else f"{parent}/{output.stem}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Examples from Super-Natural Instructions (section 2)."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+
+from limalib.curation.sampling import Curated, stable_order
+from limalib.dialogue import Dialogue, single_turn
+from limalib.sources.superni import Task
+
+GENERATION_CATEGORIES = frozenset(
+    {
+        "Code to Text",
+        "Data to Text",
+        "Dialogue Generation",
+        "Explanation",
+        "Grammar Error Correction",
+        "Paraphrasing",
+        "Poem Generation",
+        "Question Generation",
+        "Question Rewriting",
+        "Sentence Composition",
+        "Sentence Compression",
+        "Story Composition",
+        "Style Transfer",
+        "Summarization",
+        "Text Completion",
+        "Text Simplification",
+        "Text to Code",
+        "Title Generation",
+    }
+)
+"""Super-NI's categories whose outputs are free text; the paper names three and says "and more"."""
+
+
+def superni_examples(
+    tasks: Iterable[Task],
+    n: int,
+    seed: int = 0,
+    categories: frozenset[str] = GENERATION_CATEGORIES,
+    source: str = "nlp",
+) -> Curated:
+    """One random example of each of `n` random tasks in the categories (section 2, Super-NI).
+
+    Prompt: the definition, a blank line, the input.
+    """
+    losses: Counter[str] = Counter()
+    kept: list[Task] = []
+    for task in tasks:
+        if categories.isdisjoint(task.categories):
+            losses["not a generation task"] += 1
+        else:
+            kept.append(task)
+    kept.sort(key=lambda task: stable_order(seed, task.name))
+    return Curated([_example(task, seed, source) for task in kept[:n]], losses)
+
+
+def _example(task: Task, seed: int, source: str) -> Dialogue:
+    dice = random.Random(f"superni/{seed}/{task.name}")
+    index = dice.randrange(len(task.instances))
+    instance = task.instances[index]
+    return single_turn(
+        f"superni/{task.name}/{index}",
+        f"{task.definition}\n\n{instance.input}".strip(),
+        dice.choice(instance.outputs),
+        source,
+        categories=list(task.categories),
+    )

@@ -1,0 +1,77 @@
+"""What a text can be asked: is it in the first person, does it lean on others, is it long enough.
+
+The paper (section 2, Stack Exchange) gives the criteria with an example or two; the word lists
+here are ours.
+"""
+
+import re
+
+_CODE = re.compile(r"```.+?```|`[^`\n]+`", re.DOTALL)
+_FIRST_PERSON = re.compile(r"(?<![\w/])I(?![\w/])|\b[Mm]y\b")
+_CROSS_REFERENCE = re.compile(
+    r"""
+      \bas\ (?:\w+\ ){0,3}(?:mentioned|noted|pointed\ out|said|stated|explained|suggested)\b
+    | \bstack\ ?(?:exchange|overflow)\b
+    | \b(?:other|another|previous|accepted|above|earlier|top|this|that)\ (?:answers?|posters?)\b
+    | \b(?:answers?|comments?)\ (?:above|below|by|from)\b
+    | \b(?:answered|commented)\ (?:above|below)\b
+    | \b\w+'s\ (?:answer|comment)\b
+    | \b(?:the\ original|your)\ (?:comment|question|post)s?\b
+    | \bthe\ OP\b | (?<![\w.])@\w+ | ^\W*(?:edit|update)\b[^\n]{0,20}: | \b(?:up|down)vot
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+_GREETING = re.compile(
+    r"\A(?:(?:hi|hello|hey|dear)\b[^\n.!,]{0,30}[.!,]|(?:great|good|nice)\ question[.!,]+)\s*",
+    re.IGNORECASE,
+)
+_WISHES = re.compile(
+    r"""
+    (?:(?<=[.!?:)`\n])\s*|\A)
+    (?:(?:i\ )?hope\ (?:this|that|it)\ helps|good\ luck|cheers|happy\ \w+ing|thanks|thank\ you)
+    \b[^\n.!]{0,40}[.!]*\s*\Z
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_DEPENDENT_TITLE = re.compile(
+    r"\b(?:this|these|those|here|below|above|following|attached|aforementioned)\b"
+    r"|\[(?:closed|duplicate|on hold)\]",
+    re.IGNORECASE,
+)
+
+
+def first_person(text: str) -> bool:
+    """Whether the text says "I" or "my" outside code (section 2)."""
+    return bool(_FIRST_PERSON.search(_CODE.sub("", text)))
+
+
+def refers_to_others(text: str) -> bool:
+    """Whether the text, outside code, leans on other answers, their authors or the site.
+
+    The paper (section 2) gives "as mentioned" and "stack exchange" as examples; the rest of the
+    list is ours.
+    """
+    return bool(_CROSS_REFERENCE.search(_CODE.sub("", text)))
+
+
+def length_ok(text: str, min_chars: int, max_chars: int) -> bool:
+    """Whether the text has from `min_chars` to `max_chars` characters (section 2: 1,200, 4,096)."""
+    return min_chars <= len(text) <= max_chars
+
+
+def self_contained(title: str) -> bool:
+    """Whether a title can be answered without its body (section 2; the rule is ours).
+
+    Three words at least, none that points at something not there ("this", "below", ...), and no
+    mark of the site ("[closed]").
+    """
+    return len(title.split()) >= 3 and not _DEPENDENT_TITLE.search(title)
+
+
+def strip_courtesies(text: str) -> str:
+    """The text without a greeting at its start or good wishes at its end.
+
+    For the uniform style of section 2; the paper strips none from forum answers, so no filter
+    here does either.
+    """
+    return _WISHES.sub("", _GREETING.sub("", text)).rstrip()

@@ -1,0 +1,112 @@
+"""Judging: grades of single answers and verdicts on pairs, whoever the judge is.
+
+A judge is a function from a prompt and an answer to a `Grade`; it is not told which system wrote
+the answer. Verdicts on pairs follow from two grades of the same prompt.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from limalib.dialogue import Dialogue
+from limalib.miniature import world
+from limalib.miniature.oracle import Oracle, read_key
+from limalib.sampling import Response
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A judged answer: whose, and how good.
+
+    `score` is on the paper's scale from 1 to 6; `content` the same without points for style (the
+    oracle's runs from 1 to 4); `label` is fail, pass or excellent (Figure 3); `correct` is strict:
+    every required fact, nothing false, nothing else.
+    """
+
+    prompt_id: str
+    system: str
+    seed: int
+    sample: int
+    score: int
+    content: int
+    label: str
+    correct: bool
+    reasons: tuple[str, ...] = ()
+
+
+Judge = Callable[[Dialogue, str, bool], Grade]
+"""From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
+
+
+def oracle(key_path: str | Path, world_seed: int) -> Judge:
+    """The miniature's exact judge. Raises FileNotFoundError when the key was not made yet."""
+    judge = Oracle(world.build(world_seed), read_key(key_path))
+
+    def grade(prompt: Dialogue, text: str, stopped: bool) -> Grade:
+        found = judge.grade(prompt, text, stopped)
+        return Grade(
+            prompt.id, "", 0, 0, found.score, found.content, found.label, found.correct,
+            found.reasons,
+        )  # fmt: skip
+
+    return grade
+
+
+def grade_all(
+    judge: Judge, prompts: Iterable[Dialogue], responses: Iterable[Response]
+) -> list[Grade]:
+    """A grade for every response, in order. Raises KeyError for a response to no known prompt."""
+    known = {prompt.id: prompt for prompt in prompts}
+    grades = []
+    for response in responses:
+        if response.prompt_id not in known:
+            raise KeyError(
+                f"{response.system}, seed {response.seed}: answers prompt {response.prompt_id!r}, "
+                "which is not among the prompts; were the prompts made again?"
+            )
+        blind = judge(known[response.prompt_id], response.text, response.stopped)
+        grades.append(
+            Grade(
+                **{
+                    **asdict(blind),
+                    "reasons": blind.reasons,
+                    "prompt_id": response.prompt_id,
+                    "system": response.system,
+                    "seed": response.seed,
+                    "sample": response.sample,
+                }
+            )
+        )
+    return grades
+
+
+def compare(first: Grade, second: Grade) -> int:
+    """1 if the first answer is better, -1 if the second, 0 for a tie: neither has a higher score.
+
+    Raises ValueError when they answer different prompts.
+    """
+    if first.prompt_id != second.prompt_id:
+        raise ValueError(f"cannot compare answers to {first.prompt_id!r} and {second.prompt_id!r}")
+    return (first.score > second.score) - (first.score < second.score)
+
+
+def write_grades(path: str | Path, grades: Iterable[Grade]) -> None:
+    """Write grades as JSONL; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(json.dumps(asdict(g)) + "\n" for g in grades), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_grades(path: str | Path) -> Iterator[Grade]:
+    """Read grades. Raises FileNotFoundError, and ValueError naming file and line."""
+    with Path(path).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                yield Grade(**{**record, "reasons": tuple(record["reasons"])})
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"{path}, line {number}: no grade ({error})") from None

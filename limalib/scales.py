@@ -1,0 +1,234 @@
+"""Scales: everything that differs between a laptop and a cluster, in one YAML file each.
+
+No code asks which scale it is in; it reads what the scale says. A scale also says where its files
+lie, so that notebooks, the Snakefile and the book agree on names.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from limalib.miniature.raw import RawSettings
+from limalib.recipes import Counts, Paths, Rules
+from limalib.settings import SamplingSettings, TrainingSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "scales"
+
+
+class Settings(BaseModel):
+    """Settings that cannot be changed after loading and refuse what they do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WorldSettings(Settings):
+    """The miniature's invented world, and the raw sources that are written about it."""
+
+    seed: int = 0
+    sources: RawSettings = RawSettings()
+
+
+class RawSources(Settings):
+    """Where each raw source lies; null for one that is not at hand.
+
+    A relative path is taken from the scale's `raw` folder, which is where the miniature writes.
+    """
+
+    stackexchange: str | None = None  # folder of <exchange>/Posts.xml
+    wikihow: str | None = None  # CSV of title, headline, text
+    reddit: str | None = None  # folder of submissions.ndjson and comments.ndjson
+    superni: str | None = None  # folder of task JSON files
+    authors: str | None = None  # JSONL of authored prompts and answers, groups A and B
+    dialogues: str | None = None  # JSONL of multi-turn chains
+    test_dialogues: str | None = None  # JSONL of the user's turns of test conversations
+    held_out: str | None = None  # folder of <exchange>/Posts.xml kept for perplexity
+    alpaca: str | None = None  # JSON list of instruction, input, output
+    lima: str | None = None  # folder of the released train.jsonl and test.jsonl
+
+
+class Scale(Settings):
+    """One scale: its settings and where its files lie."""
+
+    name: str
+    description: str
+    # A folder, relative to the repository, or a Hugging Face hub id.
+    base_model: str
+    # Present when the raw sources are made by the miniature rather than given.
+    world: WorldSettings | None = None
+    raw: RawSources = RawSources()
+    counts: Counts = Counts()
+    rules: Rules = Rules()
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    # Each arm tries these on the dev prompts with its first seed.
+    learning_rates: tuple[float, ...] = Field((1e-5,), min_length=1)
+    training: TrainingSettings = TrainingSettings()
+    # Settings of training that differ for one training set.
+    training_of: dict[str, dict[str, Any]] = {}
+    # Training sets whose answers to the dev prompts are judged after every epoch (Figure 9).
+    curves: tuple[str, ...] = ()
+    sampling: SamplingSettings = SamplingSettings()
+    # Answers of each trained model to each test prompt (the ablations of section 5: 5).
+    samples: int = Field(1, gt=0)
+    # Answers to each dev prompt when a checkpoint is judged.
+    dev_samples: int = Field(1, gt=0)
+    judge: Literal["oracle", "model", "person"] = "oracle"
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "Scale":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        return self
+
+    def training_sets(self) -> list[str]:
+        """Names of the training sets, in the order in which the book speaks of them."""
+        names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
+        return list(dict.fromkeys([*names, "lima_dialogues"]))
+
+    def ablation_sets(self) -> list[str]:
+        """Training sets of the ablation on diversity and quality, the sweep over noise last."""
+        arms = ("filtered", "unfiltered")
+        sweep = [f"noise_{rate:g}_{arm}" for rate in self.counts.noise for arm in arms]
+        return [*arms, "howto", *sweep]
+
+    def quantity_sets(self) -> dict[int, str]:
+        """Size to training set of the ablation on quantity; one of them is `filtered` itself."""
+        sizes = sorted({*self.counts.quantity, self.counts.ablation})
+        return {n: "filtered" if n == self.counts.ablation else f"quantity_{n}" for n in sizes}
+
+    def training_settings(self, training_set: str) -> TrainingSettings:
+        """How a training set is trained on.
+
+        Raises ValueError for a training set that this scale does not have.
+        """
+        if training_set not in self.training_sets():
+            raise ValueError(
+                f"scale {self.name!r} has no training set {training_set!r}; it has "
+                f"{', '.join(self.training_sets())}"
+            )
+        differing = self.training_of.get(training_set, {})
+        return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
+
+    def judged_epochs(self, training_set: str) -> range:
+        """Epochs after which answers to the dev prompts are judged: the candidates, or all."""
+        settings = self.training_settings(training_set)
+        first, last = settings.candidate_epochs
+        return (
+            range(1, settings.epochs + 1) if training_set in self.curves else range(first, last + 1)
+        )
+
+    def with_sources(self, **folders: str) -> "Scale":
+        """The scale with raw sources at other places, each a path from the working directory.
+
+        Empty paths change nothing. Sources that are given take the place of all of the scale's.
+        Raises FileNotFoundError for a folder that is not there.
+        """
+        given = {name: str(Path(path).resolve()) for name, path in folders.items() if path}
+        for name, path in given.items():
+            if not Path(path).exists():
+                raise FileNotFoundError(f"{name}: {path}: no such folder")
+        return (
+            self.model_copy(update={"raw": RawSources(**given), "world": None}) if given else self
+        )
+
+    @property
+    def makes_raw_sources(self) -> bool:
+        """Whether the raw sources are the miniature's, to be written, rather than given."""
+        return self.world is not None
+
+    def raw_sources(self, runs: str | Path) -> Paths:
+        """Where each raw source lies, None for one that this scale does not have."""
+        return {name: self.raw_source(runs, name) for name in RawSources.model_fields}
+
+    def base(self) -> str:
+        """The base model as `from_pretrained` takes it: a folder's full path, or a hub id."""
+        local = ROOT / self.base_model
+        return str(local) if local.is_dir() else self.base_model
+
+    def folder(self, runs: str | Path) -> Path:
+        """Where everything of this scale is written.
+
+        A relative `runs` is taken from the repository's root, so that a notebook opened in
+        JupyterLab and the same notebook under papermill mean the same folder.
+        """
+        return ROOT / runs / self.name
+
+    def raw_source(self, runs: str | Path, name: str) -> Path | None:
+        """Path of a raw source, or None when this scale has none."""
+        path = getattr(self.raw, name)
+        return None if path is None else self.folder(runs) / "raw" / Path(path).expanduser()
+
+    def data(self, runs: str | Path, name: str) -> Path:
+        """JSONL of a training or prompt set; its card lies beside it."""
+        return self.folder(runs) / "data" / f"{name}.jsonl"
+
+    def card(self, runs: str | Path, name: str) -> Path:
+        """JSON that says what is in a set and where it came from."""
+        return self.folder(runs) / "data" / f"{name}.card.json"
+
+    def model(self, runs: str | Path, training_set: str, seed: int) -> Path:
+        """Folder of one training run."""
+        return self.folder(runs) / "models" / training_set / f"seed-{seed}"
+
+    def tuning(self, runs: str | Path, training_set: str) -> Path:
+        """JSON with the learning rate that an arm's first seed chose, for its other seeds."""
+        return self.folder(runs) / "models" / training_set / "tuning.json"
+
+    def responses(self, runs: str | Path, system: str, seed: int) -> Path:
+        """JSONL of a system's answers."""
+        return self.folder(runs) / "responses" / system / f"seed-{seed}.jsonl"
+
+    def judgments(self, runs: str | Path, system: str, seed: int) -> Path:
+        """JSONL of this scale's judge's grades of a system's answers."""
+        return self.folder(runs) / "judgments" / self.judge / system / f"seed-{seed}.jsonl"
+
+    def metrics(self, runs: str | Path, notebook: str) -> Path:
+        """JSON of a notebook's figures, which the book's prose quotes."""
+        return self.folder(runs) / "metrics" / f"{notebook}.json"
+
+    def figure(self, runs: str | Path, name: str) -> Path:
+        """PNG of a figure."""
+        return self.folder(runs) / "figures" / f"{name}.png"
+
+
+def known() -> list[str]:
+    """Names of the scales that come with the book, the smallest first."""
+    names = {path.stem for path in FOLDER.glob("*.yml")}
+    order = ["smoke", "miniature", "laptop", "gpu", "paper"]
+    return [name for name in order if name in names] + sorted(names - set(order))
+
+
+def load(name: str | Path, **overrides: Any) -> Scale:
+    """A scale by its name, or by the path of its YAML file, with some settings replaced.
+
+    Raises ValueError, one line, for an unknown scale, a file that is not YAML, an unknown or
+    missing setting, or a value of the wrong kind.
+    """
+    path, shown = Path(name), str(name)  # what messages call it: never a full path of this machine
+    if path.suffix not in {".yml", ".yaml"}:
+        path, shown = FOLDER / f"{name}.yml", f"scales/{name}.yml"
+        if not path.is_file():
+            raise ValueError(f"unknown scale {str(name)!r}; known: {', '.join(known())}")
+    if not path.is_file():
+        raise ValueError(f"{shown}: no such scale file; known scales: {', '.join(known())}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{shown}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{shown}: a scale is a mapping of settings, not {type(content).__name__}")
+    try:
+        return Scale.model_validate({**content, **overrides, "name": path.stem})
+    except ValidationError as error:
+        raise ValueError(f"{shown}: {_one_line(error)}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        place = ".".join(map(str, problem["loc"])) or "scale"
+        text = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        problems.append(f"{place}: {text}")
+    return "; ".join(problems)

@@ -1,0 +1,137 @@
+"""HTML of forum posts as plain text, in the form that LIMA's answers have (section 2).
+
+Links, images and other markup go; code blocks and lists stay, in Markdown's notation.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lxml import html
+from lxml.html import HtmlElement
+
+_BLOCKS = frozenset(
+    {"address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt"}
+    | {"fieldset", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr"}
+    | {"html", "main", "nav", "ol", "p", "pre", "section", "summary", "table", "ul"}
+)
+_DROPPED = frozenset(
+    {"img", "picture", "svg", "script", "style", "iframe", "object", "video", "audio", "head"}
+)
+# These stand in for <br> and for a web address while a paragraph is put together.
+_BREAK, _GONE = "\0", "\1"
+_RESERVED = dict.fromkeys(map(ord, (_BREAK, _GONE)))
+_ADDRESS = re.compile(  # Brackets belong to an address in pairs, a last full stop does not.
+    r"""(?:https?://|www\.)(?:[^\s<>()]|\([^\s<>()]*\))*(?:[^\s<>()\]}.,;:!?'"]|\([^\s<>()]*\))"""
+)
+
+
+def clean_html(text: str) -> str:
+    """Plain text of an HTML fragment.
+
+    Paragraphs are parted by blank lines; `<pre>` becomes a fenced block with its text untouched,
+    `<code>` a `code span`; list items start with "- " or "1. ", and inner lists are indented. Of
+    a link, its words stay; images, bare web addresses and comments go; entities are decoded. Any
+    string is accepted, and broken markup is read as a browser would.
+    """
+    if not text.strip():
+        return ""
+    # A leading "<?xml" would be taken for a header, so an element goes first.
+    root = html.document_fromstring("<div>" + text.translate(_RESERVED) + "</div>")
+    return "\n\n".join(_blocks(root)).strip("\n")
+
+
+def without_addresses(text: str) -> str:
+    """The text with bare web addresses taken out, with the brackets around one."""
+    return _without_marks(_ADDRESS.sub(_GONE, text))
+
+
+def _blocks(element: HtmlElement) -> Iterator[str]:
+    """Blocks of text under an element, in order: paragraphs, fenced code, lists, rows."""
+    inline: list[str] = []
+
+    def paragraph() -> Iterator[str]:
+        words = _collapse("".join(inline))
+        inline.clear()
+        if words:
+            yield words
+
+    inline.append(_ADDRESS.sub(_GONE, element.text or ""))
+    for child in element:
+        if not isinstance(child.tag, str) or child.tag in _DROPPED:
+            pass
+        elif child.tag in _BLOCKS or _holds_block(child):
+            yield from paragraph()
+            yield from _block(child)
+        else:
+            inline.append(_inline(child))
+        inline.append(_ADDRESS.sub(_GONE, child.tail or ""))
+    yield from paragraph()
+
+
+def _block(element: HtmlElement) -> Iterator[str]:
+    tag = element.tag
+    if tag == "pre":
+        code = element.text_content().strip("\n")
+        if code.strip():
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+            yield f"{fence}\n{code}\n{fence}"
+    elif tag in ("ul", "ol"):
+        if items := "\n".join(_items(element)):
+            yield items
+    elif tag == "table":
+        rows = (" | ".join(map(_words, row.iter("td", "th"))) for row in element.iter("tr"))
+        if table := "\n".join(row for row in rows if row.strip(" |")):
+            yield table
+    elif tag == "blockquote":
+        for block in _blocks(element):
+            yield "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
+    else:
+        yield from _blocks(element)
+
+
+def _items(element: HtmlElement) -> Iterator[str]:
+    number = 0
+    for child in element:
+        if not isinstance(child.tag, str):
+            continue
+        blocks = list(_blocks(child) if child.tag == "li" else _block(child))
+        if not blocks:
+            continue
+        number += 1
+        mark = f"{number}. " if element.tag == "ol" else "- "
+        indent = " " * len(mark)
+        lines = "\n".join(blocks).split("\n")
+        yield mark + "\n".join([lines[0], *(indent + line if line else "" for line in lines[1:])])
+
+
+def _inline(element: HtmlElement) -> str:
+    """Text of an inline element and its children, code in backticks, line breaks as `_BREAK`."""
+    if element.tag == "br":
+        return _BREAK
+    if element.tag == "code":
+        code = element.text_content()
+        return f"`{code}`" if code.strip() and "`" not in code else code
+    parts = [_ADDRESS.sub(_GONE, element.text or "")]
+    for child in element:
+        if isinstance(child.tag, str) and child.tag not in _DROPPED:
+            parts.append(_inline(child))
+        parts.append(_ADDRESS.sub(_GONE, child.tail or ""))
+    return "".join(parts)
+
+
+def _words(element: HtmlElement) -> str:
+    return " ".join(_collapse(_inline(element)).split())
+
+
+def _holds_block(element: HtmlElement) -> bool:
+    return next(element.iter(*_BLOCKS), None) is not None
+
+
+def _collapse(text: str) -> str:
+    """Runs of white space as one space, line breaks as newlines."""
+    lines = (" ".join(line.split()) for line in _without_marks(text).split(_BREAK))
+    return "\n".join(line for line in lines if line)
+
+
+def _without_marks(text: str) -> str:
+    return re.sub(rf"\s*\(\s*{_GONE}\s*\)|{_GONE}", "", text)

@@ -1,0 +1,368 @@
+"""Intervals, tests and agreement.
+
+Scores come as a grid: one row a training seed, one column a prompt, NaN where there is none.
+Prompts are shared by all arms of a comparison, so differences are paired over prompts; seeds of
+different arms have nothing in common, so they are drawn apart.
+
+Intervals are 95% and resampling is deterministic given `seed`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+Grid = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval and the number of observations behind it.
+
+    A bound that cannot be known (one seed only) is infinite.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def map(self, function: Callable[[float], float]) -> "Estimate":
+        """The estimate of an increasing function of the value, such as exp of a log ratio."""
+        return Estimate(function(self.value), function(self.low), function(self.high), self.n)
+
+
+def to_record(estimate: Estimate | None, unit: str) -> dict[str, Any]:
+    """The estimate as an entry of a metrics file; what is unknown is None (JSON has no inf)."""
+    if estimate is None:
+        return {"value": None, "low": None, "high": None, "n": None, "unit": unit}
+
+    def finite(number: float) -> float | None:
+        return float(number) if math.isfinite(number) else None
+
+    return {
+        "value": finite(estimate.value),
+        "low": finite(estimate.low),
+        "high": finite(estimate.high),
+        "n": int(estimate.n),
+        "unit": unit,
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Estimate | None:
+    """An estimate from its entry in a metrics file; None when it has no value."""
+    if record["value"] is None:
+        return None
+    low, high = record["low"], record["high"]
+    return Estimate(
+        float(record["value"]),
+        -math.inf if low is None else float(low),
+        math.inf if high is None else float(high),
+        int(record["n"] or 0),
+    )
+
+
+def grid(values: Iterable[tuple[int, str, float]], prompts: Sequence[str]) -> Grid:
+    """Scores [seeds, prompts] from (seed, prompt id, score); several samples are averaged.
+
+    Columns follow `prompts`, so that grids of two arms are paired; a pair without a score is NaN.
+    Raises ValueError for a prompt id that is not in `prompts`, or when there is no score.
+
+    >>> grid([(0, "a", 1.0), (0, "a", 2.0), (1, "b", 5.0)], ["a", "b"])
+    array([[1.5, nan],
+           [nan, 5. ]])
+    """
+    column = {prompt: index for index, prompt in enumerate(prompts)}
+    cells: dict[tuple[int, int], list[float]] = {}
+    for seed, prompt, value in values:
+        if prompt not in column:
+            raise ValueError(f"score for prompt {prompt!r}, which is not among the prompts")
+        cells.setdefault((seed, column[prompt]), []).append(float(value))
+    if not cells:
+        raise ValueError("no scores: nothing to average")
+    row = {seed: index for index, seed in enumerate(sorted({seed for seed, _ in cells}))}
+    scores = np.full((len(row), len(prompts)), np.nan)
+    for (seed, index), cell in cells.items():
+        scores[row[seed], index] = sum(cell) / len(cell)
+    return scores
+
+
+def bootstrap_mean(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Mean of scores [seeds, prompts] with a bootstrap over seeds and over prompts.
+
+    Both are drawn with replacement in every resample, crossed (Owen 2007, "The pigeonhole
+    bootstrap"), so that the interval speaks of new prompts and of new training runs. Of n items
+    n - 1 are drawn, which makes the variance that of s^2/n rather than a factor (n - 1)/n smaller
+    (Rao and Wu 1988); with three seeds that is a third. What is left after seeds and prompts is
+    counted more than once: the interval leans to the wide side there. A single seed says nothing
+    about other seeds: the interval is over prompts only. Three seeds are few all the same: in
+    simulations of 3 x 300 scores, prompts spread by 1 and cells by 0.8, intervals held the truth
+    97% of the time when seeds differed by 0.05, 91% by 0.15 and 82% by 0.5.
+
+    >>> bootstrap_mean([[1, 2, 3], [3, 4, 5]]).value  # (1+2+3+3+4+5)/6 = 18/6
+    3.0
+    """
+    cells = _cells(scores)
+    rng = np.random.default_rng(seed)
+    rows = _draws(cells.shape[0], resamples, rng)
+    columns = _draws(cells.shape[1], resamples, rng)
+    return _estimate(float(np.nanmean(cells)), _weighted_means(cells, rows, columns), _count(cells))
+
+
+def bootstrap_difference(
+    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean of `first` minus mean of `second`, scores [seeds, prompts] over the same prompts.
+
+    Every resample draws one set of prompts for both arms (paired) and a set of seeds for each;
+    the arms may have different numbers of seeds. `n` counts the scores of both. Raises ValueError
+    when the prompts differ in number.
+
+    >>> bootstrap_difference([[2, 4]], [[1, 1], [2, 2]]).value  # 6/2 - 6/4
+    1.5
+    """
+    ours, theirs = _cells(first, keep_columns=True), _cells(second, keep_columns=True)
+    if ours.shape[1] != theirs.shape[1]:
+        raise ValueError(
+            f"the two arms have {ours.shape[1]} and {theirs.shape[1]} prompts; "
+            "a paired difference needs the same prompts in the same order"
+        )
+    either = ~(np.isnan(ours).all(axis=0) & np.isnan(theirs).all(axis=0))
+    ours, theirs = ours[:, either], theirs[:, either]
+    rng = np.random.default_rng(seed)
+    columns = _draws(ours.shape[1], resamples, rng)
+    resampled = _weighted_means(
+        ours, _draws(ours.shape[0], resamples, rng), columns
+    ) - _weighted_means(theirs, _draws(theirs.shape[0], resamples, rng), columns)
+    value = float(np.nanmean(ours) - np.nanmean(theirs))
+    return _estimate(value, resampled, _count(ours) + _count(theirs))
+
+
+def bootstrap_share(hits: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Share of ones in a grid of 0 and 1 [seeds, prompts], with a bootstrap over both.
+
+    When all are equal resampling sees no spread, so the interval is Wilson's with one trial a
+    prompt: 0 of 30 is [0, 0.11], not [0, 0].
+
+    >>> bootstrap_share([[1, 1, 1, 0]]).value  # 3/4
+    0.75
+    """
+    cells = _cells(hits)
+    present = cells[~np.isnan(cells)]
+    if np.any((present < 0) | (present > 1)):
+        raise ValueError("a share needs values between 0 and 1")
+    if present.min() == present.max() and present[0] in (0.0, 1.0):
+        bound = wilson(int(present[0]) * cells.shape[1], cells.shape[1])
+        return Estimate(float(present[0]), bound.low, bound.high, len(present))
+    return bootstrap_mean(cells, resamples=resamples, seed=seed)
+
+
+class PreferenceShares(NamedTuple):
+    """Shares of verdicts won, tied and lost, and wins minus losses."""
+
+    win: Estimate
+    tie: Estimate
+    lose: Estimate
+    net: Estimate
+
+
+def preference(
+    verdicts: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> PreferenceShares:
+    """Win, tie and lose shares of verdicts [seeds, prompts]: 1 won, 0 tied, -1 lost, NaN none.
+
+    >>> preference([[1, 1, 0, -1]]).net.value  # 2/4 - 1/4
+    0.25
+    """
+    cells = _cells(verdicts)
+    missing = np.isnan(cells)
+    if not np.isin(cells[~missing], (-1, 0, 1)).all():
+        raise ValueError("a verdict is 1 (won), 0 (tied) or -1 (lost)")
+
+    def share(verdict: int) -> Estimate:
+        hits = np.where(missing, np.nan, cells == verdict)
+        return bootstrap_share(hits, resamples=resamples, seed=seed)
+
+    net = bootstrap_mean(cells, resamples=resamples, seed=seed)
+    return PreferenceShares(share(1), share(0), share(-1), net)
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided exact p-value that wins and losses are equally likely; ties are left out.
+
+    The verdicts must be independent, so give one a prompt.
+
+    >>> sign_test(5, 0)  # 2 * (1/2)^5 = 1/16
+    0.0625
+    """
+    if wins + losses == 0:
+        return 1.0
+    return float(stats.binomtest(wins, wins + losses).pvalue)
+
+
+def holm(pvalues: Sequence[float]) -> list[float]:
+    """P-values adjusted for being several, in the order given (Holm 1979).
+
+    The smallest of m is multiplied by m, the next by m - 1, ...; none falls below a smaller one's.
+
+    >>> holm([0.04, 0.01, 0.03])  # 0.01*3, 0.03*2, and 0.04*1 lifted to 0.06
+    [0.06, 0.03, 0.06]
+    """
+    m = len(pvalues)
+    adjusted = [0.0] * m
+    reached = 0.0
+    for rank, index in enumerate(sorted(range(m), key=lambda i: pvalues[i])):
+        reached = max(reached, min(1.0, pvalues[index] * (m - rank)))
+        adjusted[index] = reached
+    return adjusted
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share of independent trials with Wilson's score interval (Wilson 1927).
+
+    Raises ValueError when n is 0 or successes are not among 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} trials: needs 0 <= successes <= n, n > 0")
+    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(successes / n, float(interval.low), float(interval.high), n)
+
+
+def mean_interval_t(values: ArrayLike) -> Estimate:
+    """Mean of independent values with Student's t interval; of one value the bounds are infinite.
+
+    >>> mean_interval_t([1.0, 2.0, 3.0]).value  # 6/3, and 2 -+ 4.303 * 1/sqrt(3)
+    2.0
+    """
+    sample = np.asarray(values, dtype=float).ravel()
+    if not len(sample):
+        raise ValueError("no values: nothing to average")
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Estimate(mean, -math.inf, math.inf, 1)
+    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(sample) - 1) * stats.sem(sample))
+    return Estimate(mean, mean - margin, mean + margin, len(sample))
+
+
+def spearman(
+    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Rank correlation of pairs with a bootstrap over pairs.
+
+    When one side is constant it is not defined: the value is NaN in [-1, 1].
+    """
+    x, y = _pairs(first, second)
+    picks = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
+    value = float(_rank_correlation(x[None], y[None])[0])
+    if math.isnan(value):
+        return Estimate(math.nan, -1.0, 1.0, len(x))
+    return _estimate(value, _rank_correlation(x[picks], y[picks]), len(x))
+
+
+def tie_discounted_agreement(
+    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """How far two annotators agree on verdicts 1, 0 (tie), -1, as the paper counts (section 4.2).
+
+    One point when both say the same, half when exactly one says tie, none when they contradict
+    each other; the mean, with a bootstrap over items.
+
+    >>> tie_discounted_agreement([1, 0, 1, 1], [1, 1, -1, 1]).value  # (1 + 1/2 + 0 + 1)/4
+    0.625
+    """
+    a, b = _pairs(first, second)
+    points = np.where(a == b, 1.0, np.where((a == 0) | (b == 0), 0.5, 0.0))
+    return bootstrap_share(points[None], resamples=resamples, seed=seed)
+
+
+def cohen_kappa(
+    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Agreement of two annotators beyond chance (Cohen 1960), with a bootstrap over items.
+
+    (observed - expected) / (1 - expected). When both always say one and the same thing chance
+    explains all and it is not defined: the value is NaN in [-1, 1].
+
+    >>> cohen_kappa([1, 1, 0, 0], [1, 1, 0, 1]).value  # observed 3/4, expected 1/2: (1/4)/(1/2)
+    0.5
+    """
+    a, b = _pairs(first, second)
+    labels = np.unique(np.concatenate([a, b]))
+    table = np.zeros((len(labels), len(labels)))
+    np.add.at(table, (np.searchsorted(labels, a), np.searchsorted(labels, b)), 1)
+    value = float(_kappa(table[None])[0])
+    if math.isnan(value):
+        return Estimate(math.nan, -1.0, 1.0, len(a))
+    # Drawing items with replacement is drawing a table of counts from the observed shares.
+    rng = np.random.default_rng(seed)
+    tables = rng.multinomial(len(a), table.ravel() / len(a), size=resamples)
+    return _estimate(value, _kappa(tables.reshape(-1, *table.shape).astype(float)), len(a))
+
+
+def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
+    """The grid without seeds, and unless told otherwise without prompts, that have no score."""
+    cells = np.atleast_2d(np.asarray(scores, dtype=float))
+    if cells.ndim != 2:
+        raise ValueError(f"scores must be [seeds, prompts], not {cells.ndim}-dimensional")
+    present = ~np.isnan(cells)
+    if not present.any():
+        raise ValueError("no scores: nothing to average")
+    cells = cells[present.any(axis=1)]
+    return cells if keep_columns else cells[:, present.any(axis=0)]
+
+
+def _count(cells: Grid) -> int:
+    return int((~np.isnan(cells)).sum())
+
+
+def _draws(n: int, resamples: int, rng: np.random.Generator) -> Grid:
+    """How often each of n items is drawn, [resamples, n]; see `bootstrap_mean` for n - 1."""
+    return rng.multinomial(max(1, n - 1), np.full(n, 1 / n), size=resamples).astype(float)
+
+
+def _weighted_means(cells: Grid, rows: Grid, columns: Grid) -> Grid:
+    """Mean of the cells under each resample's row and column counts, [resamples]."""
+    present = ~np.isnan(cells)
+    total = ((rows @ np.where(present, cells, 0.0)) * columns).sum(axis=1)
+    count = ((rows @ present.astype(float)) * columns).sum(axis=1)
+    with np.errstate(invalid="ignore"):  # a resample of nothing but missing cells is NaN
+        return total / count
+
+
+def _estimate(value: float, resampled: Grid, n: int) -> Estimate:
+    """Percentile interval of the resampled values."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.nanpercentile(resampled, (tail, 100 - tail))
+    return Estimate(value, float(low), float(high), n)
+
+
+def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[Grid, Grid]:
+    x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if x.shape != y.shape or x.ndim != 1 or not len(x):
+        raise ValueError(f"needs two lists of one length, not shapes {x.shape} and {y.shape}")
+    return x, y
+
+
+def _rank_correlation(x: Grid, y: Grid) -> Grid:
+    """Spearman's correlation of each row of x and y [rows, pairs]; NaN where one is constant."""
+    a, b = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(axis=1) / scale
+
+
+def _kappa(tables: Grid) -> Grid:
+    """Cohen's kappa of confusion tables [tables, labels, labels]."""
+    shares = tables / tables.sum(axis=(1, 2), keepdims=True)
+    observed = np.trace(shares, axis1=1, axis2=2)
+    expected = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(expected < 1 - 1e-12, (observed - expected) / (1 - expected), np.nan)

@@ -1,0 +1,20 @@
+"""What several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real, public data beside the repository; skipped where it is absent, except in CI."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        reason = "real data is not beside the repository (../shared/data)"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder

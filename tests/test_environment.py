@@ -1,0 +1,71 @@
+"""The ways to install the book agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"pytorch": "torch"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def project() -> dict[str, SpecifierSet]:
+    """Requirements of pyproject.toml, the developers' included."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = [*content["dependencies"], *content["optional-dependencies"]["dev"]]
+    found = [Requirement(text) for text in texts]
+    return {normal(item.name): item.specifier for item in found} | {
+        "python": SpecifierSet(content["requires-python"])
+    }
+
+
+def conda() -> dict[str, SpecifierSet]:
+    """Requirements of environment.yml, its pip section included."""
+    content = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    texts = [text for text in content if isinstance(text, str) and text != "pip"]
+    texts += [text for part in content if isinstance(part, dict) for text in part["pip"]]
+    pairs = [text.partition(" ")[::2] for text in texts if not text.startswith("-")]
+    return {normal(CONDA_NAMES.get(name, name)): SpecifierSet(rest) for name, rest in pairs}
+
+
+def locked() -> dict[str, str]:
+    """Exact versions of requirements.lock."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {normal(name): version for name, version in pairs}
+
+
+def test_conda_and_pip_ask_for_the_same() -> None:
+    assert conda() == project()
+
+
+def test_the_lock_has_an_allowed_version_of_everything() -> None:
+    versions = locked()
+    for name, specifier in project().items():
+        if name != "python":
+            assert versions[name] in specifier, f"{name} {versions[name]} is not {specifier}"
+
+
+def test_the_lock_names_versions_only() -> None:
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        assert re.fullmatch(r"#.*|[a-z0-9-]+==[\w.]+", line), line
+
+
+def test_every_import_of_the_package_is_required() -> None:
+    names = {"bs4": "beautifulsoup4", "yaml": "pyyaml", "jupyter_book": "jupyter-book"}
+    pattern = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
+    files = [*(ROOT / "limalib").rglob("*.py"), *(ROOT / "book").rglob("*.py")]
+    imported = {name for path in files for name in pattern.findall(path.read_text())}
+    import sys
+
+    foreign = imported - set(sys.stdlib_module_names) - {"limalib"}
+    required = set(project())
+    missing = {name for name in foreign if normal(names.get(name, name)) not in required}
+    assert not missing

@@ -1,0 +1,79 @@
+import pytest
+
+from limalib import paper
+
+
+def test_training_set_has_a_thousand_examples_and_about_750_thousand_tokens() -> None:
+    train = [row for row in paper.TABLE_1 if row.split == "train"]
+    assert [row.examples for row in train] == [200, 200, 200, 150, 50, 200]
+    # 200*640 + 200*649 + 200*1823 + 150*308 + 50*328 + 200*374
+    assert paper.training_tokens() == 128_000 + 129_800 + 364_600 + 46_200 + 16_400 + 74_800
+
+
+def test_prompt_sets_have_the_paper_s_sizes_and_no_responses() -> None:
+    prompts = {"dev": 0, "test": 0}
+    for row in paper.TABLE_1:
+        if row.split != "train":
+            prompts[row.split] += row.examples
+            assert row.mean_output is None
+    assert prompts == {"dev": 50, "test": 300}
+    assert paper.TEST_PROMPTS == 300
+
+
+def test_preference_rows_are_whole_and_against_five_opponents() -> None:
+    assert [row.opponent for row in paper.PREFERENCE] == [
+        "Alpaca 65B",
+        "DaVinci003",
+        "Bard",
+        "Claude",
+        "GPT-4",
+    ]
+    for row in paper.PREFERENCE:
+        assert sum(row.human) == pytest.approx(1)
+        assert sum(row.gpt4) == pytest.approx(1)
+
+
+def test_net_wins() -> None:
+    assert paper.preference("Alpaca 65B").human.net == 0.27
+    assert paper.preference("GPT-4").gpt4.net == -0.47
+
+
+def test_unknown_opponent_is_named_with_those_there_are() -> None:
+    with pytest.raises(KeyError, match=r"'Vicuna'.*Alpaca 65B, DaVinci003, Bard, Claude, GPT-4"):
+        paper.preference("Vicuna")
+    with pytest.raises(KeyError, match="'lima'"):
+        paper.ablation_score("lima")
+
+
+def test_absolute_quality_is_whole() -> None:
+    for quality in (paper.ABSOLUTE_QUALITY, paper.OUT_OF_DISTRIBUTION):
+        assert quality.fail + quality.passing + quality.excellent == pytest.approx(1)
+    assert paper.ABSOLUTE_QUALITY.passed == 0.88
+    assert paper.OUT_OF_DISTRIBUTION.passed == 0.80
+
+
+def test_failed_turns_are_the_shares_of_figure_7() -> None:
+    for row in (paper.WITHOUT_DIALOGUES, paper.WITH_DIALOGUES):
+        assert round(row.failed_turns / row.turns, 3) == row.fail
+        assert row.excellent + row.passing + row.fail == pytest.approx(1)
+
+
+def test_what_is_not_published_is_none() -> None:
+    assert list(paper.QUANTITY) == [2000, 4000, 8000, 16000, 32000]
+    assert set(paper.QUANTITY.values()) == {None}
+    recipe = paper.RECIPE
+    assert (recipe.prompt_loss_masked, recipe.packed, recipe.gradient_clip, recipe.seeds) == (
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def test_token_shift_of_urial_is_whole() -> None:
+    assert sum(paper.URIAL_SHIFT) == pytest.approx(1)
+
+
+def test_later_work_has_distinct_arxiv_numbers() -> None:
+    numbers = [work.arxiv for work in paper.LATER_WORK]
+    assert len(set(numbers)) == len(numbers) == 10

@@ -1,0 +1,302 @@
+import doctest
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from limalib import paper, statistics
+from limalib.statistics import Estimate
+
+
+def test_worked_arithmetic_of_the_docstrings() -> None:
+    result = doctest.testmod(statistics)
+    assert result.attempted >= 10
+    assert result.failed == 0
+
+
+# Grids
+
+
+def test_grid_averages_samples_and_follows_the_given_prompts() -> None:
+    values = [(7, "b", 4.0), (3, "a", 1.0), (3, "a", 2.0), (7, "a", 6.0)]
+    np.testing.assert_array_equal(
+        statistics.grid(values, ["a", "b"]), [[1.5, math.nan], [6.0, 4.0]]
+    )
+
+
+def test_grid_refuses_an_unknown_prompt_and_nothing_at_all() -> None:
+    with pytest.raises(ValueError, match="prompt 'z'"):
+        statistics.grid([(0, "z", 1.0)], ["a"])
+    with pytest.raises(ValueError, match="no scores"):
+        statistics.grid([], ["a"])
+
+
+# Bootstrap
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_does_not() -> None:
+    scores = np.random.default_rng(0).normal(size=(3, 40))
+    first = statistics.bootstrap_mean(scores, seed=1)
+    assert statistics.bootstrap_mean(scores, seed=1) == first
+    assert statistics.bootstrap_mean(scores, seed=2) != first
+
+
+def test_one_seed_agrees_with_the_textbook_standard_error() -> None:
+    scores = np.random.default_rng(0).normal(3.0, 2.0, size=(1, 400))
+    estimate = statistics.bootstrap_mean(scores, resamples=4000)
+    margin = 1.96 * scores.std(ddof=1) / 20  # sqrt(400) = 20
+    assert estimate.value == pytest.approx(scores.mean())
+    assert estimate.high - estimate.low == pytest.approx(2 * margin, rel=0.06)
+    assert estimate.n == 400
+
+
+def test_variance_between_seeds_is_that_of_the_sample_not_a_third_less() -> None:
+    # Seeds alone differ: means 1, 2, 3, so s^2/n = 1/3. Drawing 2 of 3 gives means
+    # 1, 1.5, 1.5, 2, 2, 2, 2.5, 2.5, 3, each 1/9, whose variance is (2*1 + 4*0.25)/9 = 1/3.
+    scores = np.repeat([[1.0], [2.0], [3.0]], 50, axis=1)
+    estimate = statistics.bootstrap_mean(scores)
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (2.0, 1.0, 3.0, 150)
+
+
+def test_missing_scores_are_left_out_of_mean_and_count() -> None:
+    estimate = statistics.bootstrap_mean([[1, 2, math.nan], [3, math.nan, math.nan]])
+    assert estimate.value == 2.0  # (1 + 2 + 3) / 3
+    assert estimate.n == 3
+    assert 1 <= estimate.low <= 2 <= estimate.high <= 3
+
+
+def test_nothing_to_average_is_an_error() -> None:
+    for empty in (np.full((1, 2), math.nan), np.zeros((1, 0))):
+        with pytest.raises(ValueError, match="no scores"):
+            statistics.bootstrap_mean(empty)
+
+
+def test_three_dimensions_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[seeds, prompts\], not 3-dimensional"):
+        statistics.bootstrap_mean(np.zeros((2, 2, 2)))
+
+
+def test_a_paired_difference_ignores_how_hard_the_prompts_are() -> None:
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(0, 2, size=200)
+    first = hardness + 1 + rng.normal(0, 0.1, size=(3, 200))
+    second = hardness + rng.normal(0, 0.1, size=(2, 200))
+    difference = statistics.bootstrap_difference(first, second)
+    alone = statistics.bootstrap_mean(first)
+    assert difference.value == pytest.approx(1.0, abs=0.03)
+    assert difference.high - difference.low < 0.1 < alone.high - alone.low
+    assert difference.n == 1000
+
+
+def test_difference_of_an_arm_with_itself_shows_the_spread_of_seeds() -> None:
+    # Seeds of two arms are drawn apart, so an arm minus itself is 0 with an interval around it.
+    scores = np.repeat([[1.0], [2.0], [3.0]], 10, axis=1)
+    difference = statistics.bootstrap_difference(scores, scores)
+    assert difference.value == 0
+    assert difference.low < -0.5
+    assert difference.high > 0.5
+
+
+def test_difference_needs_the_same_prompts() -> None:
+    with pytest.raises(ValueError, match=r"2 and 3 prompts.*same prompts"):
+        statistics.bootstrap_difference([[1, 2]], [[1, 2, 3]])
+
+
+def test_difference_keeps_prompts_aligned_when_scores_are_missing() -> None:
+    difference = statistics.bootstrap_difference([[math.nan, 3, 5]], [[math.nan, 1, math.nan]])
+    assert difference.value == 3.0  # 8/2 - 1/1
+    assert difference.n == 3
+
+
+@pytest.mark.parametrize(("seeds", "seed_spread"), [(1, 0.0), (6, 0.5)])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(
+    seeds: int, seed_spread: float
+) -> None:
+    rng = np.random.default_rng(0)
+    worlds, covered = 300, 0
+    for world in range(worlds):
+        scores = (
+            rng.normal(0, 1, size=(1, 60))
+            + rng.normal(0, seed_spread, size=(seeds, 1))
+            + rng.normal(0, 0.5, size=(seeds, 60))
+        )
+        estimate = statistics.bootstrap_mean(scores, resamples=300, seed=world)
+        covered += estimate.low <= 0 <= estimate.high
+    # 95% of 300 is 285; six seeds are few, and a percentile interval is then somewhat narrow.
+    assert 0.87 <= covered / worlds <= 0.99
+
+
+# Shares and preference
+
+
+def test_share_of_none_or_all_has_wilson_s_interval_over_prompts() -> None:
+    none = statistics.bootstrap_share(np.zeros((3, 30)))
+    assert (none.value, none.low, none.n) == (0.0, 0.0, 90)
+    assert none.high == pytest.approx(0.1135, abs=5e-4)  # z^2 / (n + z^2) = 3.841 / 33.841
+    every = statistics.bootstrap_share(np.ones((1, 30)))
+    assert every.low == pytest.approx(1 - 0.1135, abs=5e-4)
+    assert every.high == pytest.approx(1.0)
+
+
+def test_share_refuses_what_is_no_share() -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        statistics.bootstrap_share([[0, 1, 2]])
+
+
+def test_preference_shares_add_up_and_net_is_their_difference() -> None:
+    verdicts = [1] * 53 + [0] * 21 + [-1] * 26
+    shares = statistics.preference([verdicts])
+    assert [shares.win.value, shares.tie.value, shares.lose.value] == [0.53, 0.21, 0.26]
+    assert shares.net.value == pytest.approx(0.27)
+    # Variance of a verdict: 0.79 - 0.27^2 = 0.717; 1.96 * sqrt(0.717/99) = 0.167 either side.
+    assert shares.net.low == pytest.approx(0.27 - 0.167, abs=0.03)
+    assert shares.net.high == pytest.approx(0.27 + 0.167, abs=0.03)
+
+
+def test_a_missing_verdict_is_no_tie() -> None:
+    shares = statistics.preference([[1, 1, math.nan, -1]])
+    assert shares.win.value == pytest.approx(2 / 3)
+    assert shares.tie.value == 0
+    assert shares.win.n == 3
+
+
+def test_preference_refuses_other_verdicts() -> None:
+    with pytest.raises(ValueError, match="verdict is 1"):
+        statistics.preference([[2, 0]])
+
+
+# Tests
+
+
+def test_sign_test_known_values() -> None:
+    assert statistics.sign_test(8, 2) == pytest.approx(0.109375)  # 2 * (1 + 10 + 45) / 1024
+    assert statistics.sign_test(3, 3) == 1.0
+    assert statistics.sign_test(0, 0) == 1.0
+
+
+def test_the_paper_s_wins_and_losses() -> None:
+    """Derived: of 300 prompts, wins and losses differ at 5% for Alpaca, Claude and GPT-4 only."""
+    pvalues = {
+        row.opponent: statistics.sign_test(round(300 * row.human.win), round(300 * row.human.lose))
+        for row in paper.PREFERENCE
+    }
+    assert round(pvalues["DaVinci003"], 2) == 0.09
+    assert round(pvalues["Bard"], 2) == 0.08
+    assert all(pvalues[name] < 0.05 for name in ("Alpaca 65B", "Claude", "GPT-4"))
+
+
+def test_holm_keeps_order_and_never_passes_one() -> None:
+    assert statistics.holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
+
+
+def test_wilson_known_values() -> None:
+    # Newcombe 1998, Table I: 81 of 263 and 15 of 148.
+    first = statistics.wilson(81, 263)
+    assert (round(first.low, 4), round(first.high, 4)) == (0.2553, 0.3662)
+    second = statistics.wilson(15, 148)
+    assert (round(second.low, 4), round(second.high, 4)) == (0.0624, 0.1605)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(1, 0), (-1, 3), (4, 3)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="successes in"):
+        statistics.wilson(successes, n)
+
+
+def test_mean_with_student_s_interval() -> None:
+    estimate = statistics.mean_interval_t([1, 2, 3, 4, 5])
+    # sd = sqrt(2.5), t(4) = 2.776: 3 -+ 2.776 * sqrt(2.5 / 5)
+    assert (estimate.value, estimate.n) == (3.0, 5)
+    assert (round(estimate.low, 3), round(estimate.high, 3)) == (1.037, 4.963)
+
+
+def test_one_value_says_nothing_about_its_spread() -> None:
+    assert statistics.mean_interval_t([4.0]) == Estimate(4.0, -math.inf, math.inf, 1)
+    with pytest.raises(ValueError, match="no values"):
+        statistics.mean_interval_t([])
+
+
+# Correlation and agreement
+
+
+def test_spearman_known_values() -> None:
+    assert statistics.spearman([1, 2, 3, 4], [1, 4, 9, 16]).value == pytest.approx(1.0)
+    # Ranks differ by 0, 1, 1, 0: 1 - 6 * 2 / (4 * 15) = 0.8
+    assert statistics.spearman([1, 2, 3, 4], [1, 3, 2, 4]).value == pytest.approx(0.8)
+    # A tie: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5)
+    assert statistics.spearman([1, 2, 2, 4], [1, 2, 3, 4]).value == pytest.approx(0.9486833)
+
+
+def test_spearman_interval_holds_the_value_and_no_more_than_it_can() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=80)
+    estimate = statistics.spearman(x, x + rng.normal(size=80))
+    assert -1 <= estimate.low < estimate.value < estimate.high <= 1
+    assert 0.4 < estimate.value < 0.9
+
+
+def test_what_is_not_defined_is_nan_and_anything_possible() -> None:
+    for estimate in (
+        statistics.spearman([1, 1, 1], [1, 2, 3]),
+        statistics.cohen_kappa([1, 1], [1, 1]),
+    ):
+        assert math.isnan(estimate.value)
+        assert (estimate.low, estimate.high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([1, 2], [1]), ([], []), ([[1, 2]], [[1, 2]])],
+    ids=["uneven", "none", "2d"],
+)
+def test_pairs_need_one_length(first: ArrayLike, second: ArrayLike) -> None:
+    with pytest.raises(ValueError, match="two lists of one length"):
+        statistics.spearman(first, second)
+
+
+def test_tie_discounted_agreement_counts_as_the_paper_does() -> None:
+    first = [1, -1, 0, 1, 0, 1]
+    second = [1, -1, 0, 0, -1, -1]
+    # 1 + 1 + 1 + 1/2 + 1/2 + 0 = 4 of 6
+    assert statistics.tie_discounted_agreement(first, second).value == pytest.approx(4 / 6)
+    assert statistics.tie_discounted_agreement(second, first).value == pytest.approx(4 / 6)
+
+
+def test_cohen_s_kappa_known_value() -> None:
+    # Both yes 20, both no 15, first alone 5, second alone 10: observed 0.7, expected 0.5.
+    first = [1] * 25 + [0] * 25
+    second = [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
+    estimate = statistics.cohen_kappa(first, second)
+    assert estimate.value == pytest.approx(0.4)
+    assert 0.1 < estimate.low < 0.4 < estimate.high < 0.7
+    assert estimate.n == 50
+
+
+# Records
+
+
+def test_estimates_survive_a_metrics_file() -> None:
+    estimate = Estimate(0.5, 0.4, 0.6, 30)
+    record = statistics.to_record(estimate, "share")
+    assert record == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 30, "unit": "share"}
+    assert statistics.from_record(record) == estimate
+
+
+def test_what_is_unknown_is_null_in_a_metrics_file() -> None:
+    single = Estimate(0.5, -math.inf, math.inf, 1)
+    record = statistics.to_record(single, "score")
+    assert (record["low"], record["high"]) == (None, None)
+    assert statistics.from_record(record) == single
+    nothing = statistics.to_record(None, "score")
+    assert nothing == {"value": None, "low": None, "high": None, "n": None, "unit": "score"}
+    assert statistics.from_record(nothing) is None
+    assert statistics.from_record(statistics.to_record(Estimate(math.nan, -1, 1, 3), "x")) is None
+
+
+def test_an_increasing_function_of_an_estimate() -> None:
+    ratio = Estimate(0.0, -math.log(2), math.log(2), 9).map(math.exp)
+    assert (ratio.value, ratio.n) == (1.0, 9)
+    assert (ratio.low, ratio.high) == pytest.approx((0.5, 2.0))
