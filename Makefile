@@ -17,18 +17,21 @@ INSTALLED := $(VENV)/.installed
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
-book: $(INSTALLED)  ## run every notebook and build the book: SCALE=smoke|miniature|..., RUNS=folder
-	@$(BIN)/python book/build.py --scale $(SCALE) --runs $(RUNS) --cores $(CORES)
+book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=folder
+	@$(BIN)/python book/assemble.py --scale $(SCALE) --runs $(RUNS) --cores $(CORES)
 
 test: $(INSTALLED)  ## the whole test suite
 	@$(BIN)/python -m pytest
 
-base: $(INSTALLED)  ## pretrain the miniature's base model again (about a quarter of an hour)
+base: $(INSTALLED)  ## pretrain the miniature's base model again (about ten minutes)
 	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb $(RUNS)/base/00_pretraining.ipynb \
 		-p scale miniature -p runs $(RUNS) -p pretrain true
 
-bench: $(INSTALLED)  ## the benchmarks, one after the other
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into README.md
+	@for script in $(filter-out benchmarks/readme.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; \
+		$(BIN)/python $$script | $(BIN)/python benchmarks/readme.py $$script || exit 1; \
+	done
 
 lint: $(INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -40,7 +43,8 @@ lock: $(INSTALLED)  ## write the environment's exact versions to requirements.lo
 	@$(BIN)/pip-compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe \
 		--output-file requirements.lock pyproject.toml
-	@sed -i.orig 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock && rm requirements.lock.orig
+	@sed -i.orig -e 's/^\(torch==[^+]*\)+.*/\1/' -e '/^pip==/d' -e '/^#/d' -e '/^$$/d' requirements.lock
+	@rm requirements.lock.orig
 
 clean:  ## remove built books and caches; runs and the environment stay
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -49,7 +53,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13 on PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.lock into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
 		--no-build-isolation --editable .
 	@touch $@

@@ -76,21 +76,13 @@ def base_files():
     return sorted(str(path) for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
-def run_of(training_set, seed, *kinds):
-    """Files of a training run."""
-    places = {
-        "log": f"models/{training_set}/seed-{seed}/training.json",
-        "responses": f"responses/{training_set}/seed-{seed}.jsonl",
-    }
-    return [places[kind] for kind in kinds]
-
-
 def chapter_data(wildcards):
+    """Logs and answers of every run that a chapter compares, and the prompts."""
     runs = [
         path
         for name in CHAPTERS[wildcards.chapter]
         for seed in scale.seeds
-        for path in run_of(name, seed, "log", "responses")
+        for path in (f"models/{name}/seed-{seed}/training.json", f"responses/{name}/seed-{seed}.jsonl")
     ]
     return runs + PROMPTS + KEY + base_files()
 
@@ -119,7 +111,6 @@ rule base:
         code=code("00_pretraining"),
         settings=settings("base_model", "world"),
     priority: 100
-    threads: workflow.cores
     shell:
         RUN % "00_pretraining"
 

@@ -20,7 +20,7 @@ from limalib.miniature.world import VALUES
 from limalib.sampling import generate
 from limalib.scales import Scale
 from limalib.settings import SamplingSettings
-from limalib.statistics import bootstrap_mean
+from limalib.statistics import Estimate, bootstrap_mean
 
 
 class Asking(NamedTuple):
@@ -79,10 +79,19 @@ def two_by_two(askings: Sequence[Asking]) -> Knowledge:
     )
 
 
-def expressed_count(askings: Sequence[Asking], known: bool) -> tuple[int, int]:
-    """How many askings of facts known (or not) to the base were answered, and how many there are."""
-    chosen = [asking for asking in askings if asking.known == known]
-    return sum(asking.expressed for asking in chosen), len(chosen)
+def expressed_share(askings: Sequence[Asking], known: bool, seed: int = 0) -> Estimate | None:
+    """Share of askings of facts known (or not) to the base that the answer states.
+
+    The bootstrap draws whole facts, since one fact is asked by several prompts and seeds. None when
+    no prompt asks for such a fact.
+    """
+    by_fact: dict[tuple[str, str], list[bool]] = {}
+    for asking in askings:
+        if asking.known == known:
+            by_fact.setdefault((asking.thing, asking.attribute), []).append(asking.expressed)
+    if not by_fact:
+        return None
+    return bootstrap_mean([[sum(hits) / len(hits) for hits in by_fact.values()]], seed=seed)
 
 
 def chance(askings: Sequence[Asking]) -> float:

@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 EOT = "<|eot|>"
 """Text of the end-of-turn token (paper, section 3)."""
@@ -39,22 +40,35 @@ def load(
     Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it holds no
     safetensors weights.
     """
-    if isinstance(name, Path) or str(name).startswith((".", "/")):
-        if not (Path(name) / "config.json").is_file():
-            raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
-    model = AutoModelForCausalLM.from_pretrained(
-        str(name),
-        dtype=dtype,
-        use_safetensors=True,
-        trust_remote_code=False,
-        quantization_config=_quantization_config(quantization, dtype),
-    )
+    is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
+    if is_folder and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
+    with _no_progress_bars():
+        model = AutoModelForCausalLM.from_pretrained(
+            str(name),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            quantization_config=_quantization_config(quantization, dtype),
+        )
     return model.eval(), load_tokenizer(name)
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer alone. Raises OSError when there is none."""
     return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every file, which fills a notebook."""
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def _quantization_config(
@@ -74,11 +88,13 @@ def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
     A token of its own, so that it halts generation as EOS does without EOS's other meanings. Many
     checkpoints pad their embedding table beyond the tokenizer; it grows only when the new id does
-    not fit. The new row starts as the mean of the known ones, which keeps its logit in their range.
+    not fit. The new row starts as that of EOS, after which a base expects nothing more (as the mean
+    of all rows where there is no EOS): a set of a handful of examples takes too few steps to learn
+    from nothing where to stop.
     """
     if EOT in tokenizer.get_vocab():
         return tokenizer.convert_tokens_to_ids(EOT)
-    known = len(tokenizer)
+    known, eos_id = len(tokenizer), tokenizer.eos_token_id
     tokenizer.add_tokens([EOT], special_tokens=True)
     eot_id = tokenizer.convert_tokens_to_ids(EOT)
     if eot_id >= model.get_input_embeddings().weight.shape[0]:
@@ -87,7 +103,8 @@ def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
         # One table when tied, two when not: a set of storage pointers tells them apart.
         tables = {table.weight.data_ptr(): table.weight for table in _embedding_tables(model)}
         for weight in tables.values():
-            weight[eot_id] = weight[:known].float().mean(dim=0).to(weight.dtype)
+            like = weight[:known] if eos_id is None else weight[eos_id : eos_id + 1]
+            weight[eot_id] = like.float().mean(dim=0).to(weight.dtype)
     return eot_id
 
 
@@ -182,15 +199,19 @@ def save(
     try:
         weights = model.state_dict()
         if dtype is not None:
-            weights = {
-                name: value.to(dtype) if value.is_floating_point() else value
-                for name, value in weights.items()
-            }
-        model.save_pretrained(temporary, state_dict=weights)
+            # Tied tensors stay one tensor, else both would be written.
+            cast = {value.data_ptr(): _cast(value, dtype) for value in weights.values()}
+            weights = {name: cast[value.data_ptr()] for name, value in weights.items()}
+        with _no_progress_bars():
+            model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
         replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
 
 
 def replace_folder(new: Path, path: Path) -> None:

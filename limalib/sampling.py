@@ -18,10 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from limalib import models
 from limalib.dialogue import Dialogue, render_prompt
 from limalib.settings import SamplingSettings
+
+_WORTH_DROPPING = 0.9
+"""Ended answers leave a batch when no more than this share of it goes on: leaving costs a copy."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def sample(
             system=system,
             seed=seed,
             sample=number,
-            text=tokenizer.decode(generation.ids, skip_special_tokens=True).strip(),
+            text=str(tokenizer.decode(generation.ids, skip_special_tokens=True)).strip(),
             stopped=generation.stopped,
             tokens=len(generation.ids),
         )
@@ -151,7 +155,8 @@ def _continue(
     """Continue one batch of prompts; rows that end leave the batch and its cache."""
     device = model.device
     longest = max(map(len, prompts))
-    limit = min(settings.max_new_tokens, _context(model) - longest)
+    lengths = [min(settings.max_new_tokens, _context(model) - len(prompt)) for prompt in prompts]
+    limits, limit = torch.tensor(lengths, device=device), max(lengths)
     uniform = torch.stack([_uniform(settings.seed, key, limit) for key in keys]).to(device)
     padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
     ids = torch.tensor(
@@ -159,12 +164,12 @@ def _continue(
     )
     places = torch.arange(longest + limit, device=device)
     visible = (places >= padding[:, None]).long()
-    positions = (places - padding[:, None]).clamp(min=0)
+    positions = (places - padding[:, None]).clamp(0, _context(model) - 1)
     rows = torch.arange(len(prompts), device=device)
-    cache = DynamicCache(config=model.config)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    cache = _cache(model, longest + limit)
     answers = torch.empty(len(prompts), limit, dtype=torch.long, device=device)
     seen: Tensor | None = None
-    lengths = [limit] * len(prompts)
     stopped = [False] * len(prompts)
     past = 0
     for step in range(limit):
@@ -184,15 +189,16 @@ def _continue(
             logits = penalize(logits, seen, settings.repetition_penalty)
         tokens = draw(logits, uniform[:, step], settings.temperature, settings.top_p)
         answers[rows, step] = tokens
-        ended = torch.isin(tokens, stops)
-        if ended.any():
-            for row in rows[ended].tolist():
-                lengths[row], stopped[row] = step, True
-            keep = (~ended).nonzero().squeeze(1)
-            if len(keep) == 0:
-                break
+        ends = torch.isin(tokens, stops) & ~ended
+        for row in rows[ends].tolist():
+            lengths[row], stopped[row] = step, True
+        ended |= ends | (limits[rows] == step + 1)
+        keep = (~ended).nonzero().squeeze(1)
+        if len(keep) == 0:
+            break
+        if len(keep) <= _WORTH_DROPPING * len(rows):
             rows, tokens, seen, uniform = rows[keep], tokens[keep], seen[keep], uniform[keep]
-            visible, positions = visible[keep], positions[keep]
+            visible, positions, ended = visible[keep], positions[keep], ended[keep]
             cache.batch_select_indices(keep)
         seen.scatter_(1, tokens[:, None], True)
         ids = tokens[:, None]
@@ -200,6 +206,43 @@ def _continue(
         Generation(answer[:length], end)
         for answer, length, end in zip(answers.tolist(), lengths, stopped, strict=True)
     ]
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer with room for `length` tokens: the library's own copies all of it at every
+    token. Keys and values are [rows, heads, tokens, size]."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length, self.used = length, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            rows, heads = key_states.shape[:2]
+            self.room = [
+                key_states.new_empty(rows, heads, self.length, states.shape[-1])
+                for states in (key_states, value_states)
+            ]
+        start, self.used = self.used, self.used + key_states.shape[-2]
+        for room, states in zip(self.room, (key_states, value_states), strict=True):
+            room[:, :, start : self.used] = states
+        self.keys, self.values = (room[:, :, : self.used] for room in self.room)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        for room in self.room:
+            room[: len(indices), :, : self.used] = room[indices, :, : self.used]
+        self.room = [room[: len(indices)] for room in self.room]
+
+
+def _cache(model: PreTrainedModel, length: int) -> DynamicCache:
+    """The model's own kind of cache, its plain layers with room for `length` tokens."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [
+        _RoomyLayer(length) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
 
 
 def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:

@@ -64,6 +64,8 @@ class Scale(Settings):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     # Each arm tries these on the dev prompts with its first seed.
     learning_rates: tuple[float, ...] = Field((1e-5,), min_length=1)
+    # Steps for which each rate is tried.
+    tuning_steps: int = Field(160, gt=0)
     training: TrainingSettings = TrainingSettings()
     # Settings of training that differ for one training set.
     training_of: dict[str, dict[str, Any]] = {}

@@ -61,6 +61,18 @@ class TrainingSettings(BaseModel):
             )
         return self
 
+    def shortened(self, epochs: int) -> "TrainingSettings":
+        """The same training, ended after `epochs` epochs; the last of them is the one chosen
+        unless candidates come before it."""
+        first, last = self.candidate_epochs
+        return TrainingSettings.model_validate(
+            {
+                **self.model_dump(),
+                "stop_after_epoch": epochs,
+                "candidate_epochs": (min(first, epochs), min(last, epochs)),
+            }
+        )
+
 
 class SamplingSettings(BaseModel):
     """How to draw answers. Defaults are the paper's (section 4.1)."""

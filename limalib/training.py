@@ -80,6 +80,11 @@ class TrainingLog(BaseModel):
     tokens_per_second: float | None = None
     """Training tokens a second, evaluation not counted."""
 
+    def loss_by_step(self) -> dict[int, float]:
+        """Loss of each step, counted from 1, where anything was supervised."""
+        numbered = enumerate(self.steps, 1)
+        return {number: step.loss for number, step in numbered if step.loss is not None}
+
 
 # --- loss ----------------------------------------------------------------------------------------
 
@@ -95,8 +100,35 @@ def summed_loss(model: PreTrainedModel, batch: Pack) -> Tensor:
     Logits are computed at those positions only: over a prompt they would be thrown away.
     """
     hidden = hidden_states(model, batch).index_select(0, batch.sources)
-    logits = model.get_output_embeddings()(hidden).float()
-    return nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+    return _SummedCrossEntropy.apply(model.get_output_embeddings()(hidden), batch.targets)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
+    """Cross-entropy of logits [tokens, vocabulary], in float32 whatever their number type.
+
+    Loss and gradient come from one pass over a few rows at a time, which stay in the processor's
+    cache; a float32 copy of all logits would not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, rows: int = 256) -> Tensor:
+        total = logits.new_zeros((), dtype=torch.float32)
+        gradient = torch.empty_like(logits)
+        for part, target, out in zip(
+            logits.split(rows), targets[:, None].split(rows), gradient.split(rows), strict=True
+        ):
+            part = part.float()
+            part = part - part.logsumexp(dim=1, keepdim=True)
+            total -= part.gather(1, target).sum()
+            part.exp_().scatter_add_(1, target, part.new_full(target.shape, -1.0))
+            out.copy_(part)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -145,7 +177,6 @@ def train(
     finished = _finished(out_dir, log, replace)
     if finished is not None:
         return finished
-    _keep_freed_memory()
     run = _Run(model, tokenizer, examples, log, out_dir / ".state")
     run.resume(replace)
     with models.residual_dropout(model, settings.residual_dropout):
@@ -194,6 +225,105 @@ def computes_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
+class Learner:
+    """A model and its optimiser: one call, one step.
+
+    In bf16 the model computes in bfloat16, and the optimiser steps on a float32 master copy of the
+    weights: most updates are smaller than bfloat16's grain. In float32 both are the same tensors.
+    """
+
+    def __init__(self, model: PreTrainedModel, settings: TrainingSettings) -> None:
+        self.model, self.settings = model.float(), settings
+        self.bf16 = settings.precision == "bf16" or (
+            settings.precision == "auto" and computes_in_bf16(model.device)
+        )
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.master = self.weights
+        if self.bf16:
+            self.master = [nn.Parameter(weight.detach().clone()) for weight in self.weights]
+            model.bfloat16()
+        self.optimizer = _optimizer(self.master, settings)
+        keep_freed_memory()
+
+    def step(self, examples: Sequence[Rendered], rate: float) -> tuple[float, float] | None:
+        """One optimiser step on examples at learning rate `rate`.
+
+        Returns the mean loss in nats and the norm of its gradient before clipping, or None, having
+        done nothing, when no token is supervised. The model must be inside `packed_attention`.
+        Raises FloatingPointError, before any weight is touched, when one of them is not finite.
+        """
+        count = sum(supervised(example) for example in examples)
+        if not count:
+            return None
+        loss = self._accumulate(examples, count)
+        norm = nn.utils.get_total_norm([w.grad for w in self.master if w.grad is not None])
+        if not (math.isfinite(loss) and norm.isfinite()):
+            raise FloatingPointError(
+                f"loss {loss}, gradient norm {norm.item()}: lower learning_rate "
+                f"({self.settings.learning_rate:g}) or set gradient_clip"
+            )
+        if self.settings.gradient_clip is not None:
+            nn.utils.clip_grads_with_norm_(self.master, self.settings.gradient_clip, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._copy_master()
+        return loss, norm.item()
+
+    def _accumulate(self, examples: Sequence[Rendered], count: int) -> float:
+        """Gradient of the summed loss over `count`, left in the master's `grad`; returns it."""
+        total = 0.0
+        for group in split(examples, self.settings.micro_batch_tokens):
+            loss = summed_loss(self.model, pack(group, self.model.device)) / count
+            loss.backward()
+            total += loss.item()
+            if self.bf16:
+                self._move_gradients()
+        return total
+
+    def _move_gradients(self) -> None:
+        """Add the bfloat16 gradients to the master's, in float32."""
+        for master, weight in zip(self.master, self.weights, strict=True):
+            if weight.grad is None:
+                continue
+            if master.grad is None:
+                master.grad = weight.grad.float()
+            else:
+                master.grad += weight.grad
+            weight.grad = None
+
+    def _copy_master(self) -> None:
+        if self.bf16:
+            with torch.no_grad():
+                for weight, master in zip(self.weights, self.master, strict=True):
+                    weight.copy_(master)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights and optimiser as tensors and plain numbers, both named `<weight>.<name>`."""
+        tensors = {f"{i}.weight": weight.detach() for i, weight in enumerate(self.master)}
+        numbers: dict[str, Any] = {}
+        for i, weight in enumerate(self.master):
+            for name, value in self.optimizer.state[weight].items():
+                if isinstance(value, Tensor):
+                    tensors[f"{i}.{name}"] = value.clone()  # safetensors refuses shared memory
+                else:
+                    numbers[f"{i}.{name}"] = value
+        return tensors, numbers
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Go back to a `state`."""
+        for key, value in {**tensors, **numbers}.items():
+            index, name = key.split(".", 1)
+            weight = self.master[int(index)]
+            if name == "weight":
+                with torch.no_grad():
+                    weight.copy_(value)
+            else:
+                self.optimizer.state[weight][name] = value
+        self._copy_master()
+
+
 class _Run:
     """A training run in progress: everything that a resumed run needs to go on exactly."""
 
@@ -205,53 +335,27 @@ class _Run:
         log: TrainingLog,
         folder: Path,
     ) -> None:
+        self.learner = Learner(model, log.settings)
         self.model, self.tokenizer, self.examples = model, tokenizer, examples
         self.log, self.settings, self.folder = log, log.settings, folder
-        self.bf16 = self.settings.precision == "bf16" or (
-            self.settings.precision == "auto" and computes_in_bf16(model.device)
-        )
-        model.float()
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        # In bf16 the optimiser steps on a float32 copy: most updates are smaller than bf16's grain.
-        self.master = (
-            [nn.Parameter(p.detach().clone()) for p in self.parameters]
-            if self.bf16
-            else self.parameters
-        )
-        if self.bf16:
-            model.to(torch.bfloat16)
-        self.optimizer = _optimizer(self.master, self.settings)
         self.steps_per_epoch = -(-len(examples) // self.settings.batch_examples)
 
-    # --- one step
-
     def step(self, index: int) -> Step:
-        """Optimiser step `index`, counted from 0 over all epochs."""
+        """Step `index`, counted from 0 over all epochs."""
         started = time.perf_counter()
         batch = self._batch(index)
-        count = sum(supervised(example) for example in batch)
         rate = learning_rate(self.settings, index, self.steps_per_epoch * self.settings.epochs)
-        loss = norm = None
-        if count:
-            torch.manual_seed(_stream(self.settings.seed, "dropout", index))
-            loss = self._accumulate(batch, count)
-            norm = nn.utils.get_total_norm([p.grad for p in self.master]).item()
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise FloatingPointError(
-                    f"loss {loss}, gradient norm {norm} at step {index}: lower learning_rate "
-                    f"({self.settings.learning_rate:g}) or set gradient_clip"
-                )
-            if self.settings.gradient_clip is not None:
-                nn.utils.clip_grads_with_norm_(
-                    self.master, self.settings.gradient_clip, torch.tensor(norm)
-                )
-            self._update(rate)
+        torch.manual_seed(_stream(self.settings.seed, "dropout", index))
+        try:
+            loss, norm = self.learner.step(batch, rate) or (None, None)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{self.folder}, step {index}: {error}") from None
         return Step(
             loss=loss,
             gradient_norm=norm,
             learning_rate=rate,
             tokens=sum(len(example.ids) for example in batch),
-            supervised=count,
+            supervised=sum(supervised(example) for example in batch),
             seconds=time.perf_counter() - started,
         )
 
@@ -261,40 +365,6 @@ class _Run:
         order = torch.randperm(len(self.examples), generator=generator)
         size = self.settings.batch_examples
         return [self.examples[i] for i in order[step * size : (step + 1) * size].tolist()]
-
-    def _accumulate(self, batch: list[Rendered], count: int) -> float:
-        """Gradient of the step's mean loss, left in the master's `grad`; returns that loss."""
-        total = 0.0
-        for group in split(batch, self.settings.micro_batch_tokens):
-            loss = summed_loss(self.model, pack(group, self.model.device)) / count
-            loss.backward()
-            total += loss.item()
-            if self.bf16:
-                self._move_gradients()
-        return total
-
-    def _move_gradients(self) -> None:
-        """Add the bf16 gradients to the master's, in float32."""
-        for master, parameter in zip(self.master, self.parameters, strict=True):
-            if parameter.grad is None:
-                continue
-            if master.grad is None:
-                master.grad = parameter.grad.float()
-            else:
-                master.grad += parameter.grad
-            parameter.grad = None
-
-    def _update(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.bf16:
-            self._copy_master()
-
-    def _copy_master(self) -> None:
-        with torch.no_grad():
-            torch._foreach_copy_(self.parameters, self.master)
 
     # --- epochs
 
@@ -339,8 +409,7 @@ class _Run:
     def save(self) -> None:
         """Write the state, then remove older ones; a kill at any moment leaves a whole one."""
         step = len(self.log.steps)
-        tensors, numbers = _optimizer_state(self.optimizer, self.master)
-        tensors |= {f"{i}.weight": weight.detach() for i, weight in enumerate(self.master)}
+        tensors, numbers = self.learner.state()
         temporary = self.folder / f".step-{step}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -369,12 +438,7 @@ class _Run:
             shutil.rmtree(self.folder)
             return
         tensors = load_file(found[-1] / "tensors.safetensors", device=str(self.model.device))
-        with torch.no_grad():
-            for i, weight in enumerate(self.master):
-                weight.copy_(tensors.pop(f"{i}.weight"))
-        _restore_optimizer(self.optimizer, self.master, tensors, state["optimizer"])
-        if self.bf16:
-            self._copy_master()
+        self.learner.restore(tensors, state["optimizer"])
         self.log = log
 
     def publish(self, out_dir: Path) -> None:
@@ -470,33 +534,7 @@ def _optimizer(master: list[nn.Parameter], settings: TrainingSettings) -> torch.
     return torch.optim.AdamW(master, fused=True, **arguments)
 
 
-def _optimizer_state(
-    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimiser's state as tensors and plain numbers, both named `<parameter>.<name>`."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    for i, parameter in enumerate(parameters):
-        for name, value in optimizer.state[parameter].items():
-            if isinstance(value, Tensor):
-                tensors[f"{i}.{name}"] = value.clone()  # safetensors refuses shared memory
-            else:
-                numbers[f"{i}.{name}"] = value
-    return tensors, numbers
-
-
-def _restore_optimizer(
-    optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
-    tensors: dict[str, Tensor],
-    numbers: dict[str, Any],
-) -> None:
-    for key, value in {**tensors, **numbers}.items():
-        index, name = key.split(".", 1)
-        optimizer.state[parameters[int(index)]][name] = value
-
-
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask the C library to keep freed memory for the next step instead of returning it.
 
     By default glibc unmaps large blocks, and on a CPU a step would spend a tenth of its time on
@@ -524,5 +562,5 @@ def _digest_weights(model: PreTrainedModel) -> str:
     digest = hashlib.sha256()
     for name, weight in model.named_parameters():
         digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

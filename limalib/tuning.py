@@ -1,62 +1,57 @@
-"""Choosing a learning rate: the same grid and the same dev prompts for every arm.
+"""Choosing a learning rate: the same grid, the same steps and the same dev prompts for every arm.
 
-The first seed of an arm tries the scale's grid and writes its choice; the other seeds read it.
+The first seed of an arm tries each rate of the scale's grid for a number of steps and writes which
+one answered the dev prompts best; then every seed trains in full with it.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from limalib.dialogue import Dialogue
 from limalib.provenance import write_json
 from limalib.scales import Scale
+from limalib.settings import TrainingSettings
 from limalib.training import TrainingLog
 
 
-def rates(scale: Scale, runs: str | Path, training_set: str, seed: int) -> list[float]:
-    """Learning rates to try: the whole grid for the first seed, the chosen one for the others.
+def trial(
+    scale: Scale, training_set: str, examples: Sequence[Dialogue], rate: float
+) -> tuple[list[Dialogue], TrainingSettings]:
+    """Examples and settings with which a rate is tried for about `scale.tuning_steps` steps.
 
-    Raises FileNotFoundError when the first seed has not chosen yet.
+    A large set is tried on its beginning, a small one for fewer epochs, never for more than it is
+    trained in full.
     """
-    if seed == scale.seeds[0]:
-        return list(scale.learning_rates)
+    settings = scale.training_settings(training_set)
+    wanted = scale.tuning_steps * settings.batch_examples
+    beginning = list(examples[:wanted])
+    most = min(settings.stop_after_epoch, settings.candidate_epochs[1])
+    epochs = max(1, min(most, round(wanted / max(1, len(beginning)))))
+    changes = {"learning_rate": rate, "seed": scale.seeds[0], "candidate_epochs": (epochs, epochs)}
+    return beginning, settings.model_copy(update=changes).shortened(epochs)
+
+
+def choose(
+    scale: Scale, runs: str | Path, training_set: str, logs: Mapping[float, TrainingLog]
+) -> float:
+    """The rate whose trial answers the dev prompts best, the lower one on ties; kept on disk."""
+    quality = {rate: log.epochs[-1].metrics["quality"] for rate, log in logs.items()}
+    best = min(quality, key=lambda rate: (-quality[rate], rate))
+    record = {"learning_rate": best, "dev_quality": {f"{r:g}": q for r, q in quality.items()}}
+    write_json(scale.tuning(runs, training_set), record)
+    return best
+
+
+def chosen(scale: Scale, runs: str | Path, training_set: str) -> float:
+    """The rate that the arm's first seed chose.
+
+    Raises FileNotFoundError when it has not chosen yet.
+    """
     path = scale.tuning(runs, training_set)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; run notebooks/02_training.ipynb for training_set "
             f"{training_set} with seed {scale.seeds[0]} first: it chooses the learning rate"
         )
-    return [float(json.loads(path.read_text(encoding="utf-8"))["learning_rate"])]
-
-
-def choose(
-    scale: Scale,
-    runs: str | Path,
-    training_set: str,
-    seed: int,
-    logs: Mapping[float, TrainingLog],
-) -> float:
-    """The rate whose chosen checkpoint answers the dev prompts best, the lower one on ties.
-
-    Its checkpoint is put where the other chapters look for it; the first seed's choice is written
-    for the other seeds.
-    """
-    quality = {rate: dev_quality(log) for rate, log in logs.items()}
-    best = min(quality, key=lambda rate: (-quality[rate], rate))
-    folder = scale.model(runs, training_set, seed)
-    for source in sorted((folder / f"rate-{best:g}").iterdir()):
-        if source.is_file():
-            temporary = folder / f".{source.name}.{os.getpid()}"
-            shutil.copyfile(source, temporary)
-            os.replace(temporary, folder / source.name)
-    if seed == scale.seeds[0]:
-        record = {"learning_rate": best, "dev_quality": {f"{r:g}": q for r, q in quality.items()}}
-        write_json(scale.tuning(runs, training_set), record)
-    return best
-
-
-def dev_quality(log: TrainingLog) -> float:
-    """Quality of the chosen checkpoint's answers to the dev prompts."""
-    (chosen,) = (epoch for epoch in log.epochs if epoch.epoch == log.chosen_epoch)
-    return chosen.metrics["quality"]
+    return float(json.loads(path.read_text(encoding="utf-8"))["learning_rate"])

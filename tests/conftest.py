@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Tiny models compute faster on one thread, and tests run beside each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """The ways to install the book agree with each other."""
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -42,6 +45,15 @@ def locked() -> dict[str, str]:
     return {normal(name): version for name, version in pairs}
 
 
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Top-level names that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
 def test_conda_and_pip_ask_for_the_same() -> None:
     assert conda() == project()
 
@@ -59,12 +71,9 @@ def test_the_lock_names_versions_only() -> None:
 
 
 def test_every_import_of_the_package_is_required() -> None:
-    names = {"bs4": "beautifulsoup4", "yaml": "pyyaml", "jupyter_book": "jupyter-book"}
-    pattern = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
+    names = {"bs4": "beautifulsoup4", "yaml": "pyyaml"}
     files = [*(ROOT / "limalib").rglob("*.py"), *(ROOT / "book").rglob("*.py")]
-    imported = {name for path in files for name in pattern.findall(path.read_text())}
-    import sys
-
+    imported = {name for path in files for name in imports(ast.parse(path.read_text()))}
     foreign = imported - set(sys.stdlib_module_names) - {"limalib"}
     required = set(project())
     missing = {name for name in foreign if normal(names.get(name, name)) not in required}

@@ -59,7 +59,7 @@ def cloze(
         f"{thing.name}\n{thing.name} is a {thing.kind}. {CLOZE[attribute].format(s=thing.name)}"
         for thing, attribute in facts
     ]
-    return _probe(model, tokenizer, facts, texts, exposures)
+    return _probe(model, tokenizer, facts, texts, exposures, LONGEST_VALUE)
 
 
 def few_shot(
@@ -74,7 +74,7 @@ def few_shot(
         few_shot_text(world, wording.ASKED[attribute][0].format(s=thing.name))
         for thing, attribute in facts
     ]
-    return _probe(model, tokenizer, facts, texts, exposures)
+    return _probe(model, tokenizer, facts, texts, exposures, 3 * LONGEST_VALUE)
 
 
 def by_exposure(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
@@ -110,9 +110,10 @@ def _probe(
     facts: Sequence[tuple[Thing, str]],
     texts: Sequence[str],
     exposures: Exposures,
+    longest: int,
 ) -> list[Probe]:
     settings = SamplingSettings(
-        temperature=0.0, repetition_penalty=1.0, max_new_tokens=3 * LONGEST_VALUE, batch_size=256
+        temperature=0.0, repetition_penalty=1.0, max_new_tokens=longest, batch_size=256
     )
     prompts = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
     newline = tokenizer.encode("\n")[-1]

@@ -1,6 +1,6 @@
 """Make the book at one scale: run what must run, lay out the pages, build them strictly.
 
-    python book/build.py --scale miniature --runs runs
+    python book/assemble.py --scale miniature --runs runs
 
 The pages come from two places: prose and code from the committed notebooks, outputs from the
 executed ones. They are laid out under build/<scale>/source, the same for every scale, and only
@@ -211,7 +211,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
     cells = []
     for cell in source["cells"]:
         if cell["cell_type"] == "code":
-            result = next(ran, {"execution_count": None, "outputs": []})
+            result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
             outputs = [output for output in result["outputs"] if _shown(output)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
         cells.append(cell)

@@ -1,14 +1,20 @@
-"""Formulas as MathML, which browsers draw themselves: no script, and nothing is fetched."""
+"""What lets pages be read without a network: formulas that need no script, and no live code.
+
+Formulas become MathML, which browsers draw themselves. The live-code extension that comes with
+Jupyter Book is not used here, yet writes its settings into every page, twice; it is cut off.
+"""
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.writers.html5 import HTML5Translator
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the renderer under the name `mathml`."""
+    """Register the renderer of formulas under the name `mathml`."""
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.connect("config-inited", without_live_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -23,3 +29,9 @@ def block(translator: HTML5Translator, node: nodes.math_block) -> None:
     formula = tex2mathml(node.astext(), as_block=True)
     translator.body.append(f'<div class="math-block">{formula}</div>\n')
     raise nodes.SkipNode
+
+
+def without_live_code(app: Sphinx, config: Config) -> None:
+    """Take sphinx_thebe's handlers off Sphinx's events."""
+    for listeners in app.events.listeners.values():
+        listeners[:] = [item for item in listeners if item.handler.__module__ != "sphinx_thebe"]

@@ -1,0 +1,120 @@
+"""Books to test: a toy one in a folder of its own, and the smoke book of this repository."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHAPTERS = (
+    "03_preference",
+    "04_absolute_quality",
+    "05_diversity_and_quality",
+    "06_quantity",
+    "07_multi_turn",
+    "08_perplexity",
+    "09_hypothesis",
+)
+PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
+START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
+WRITE = """
+def write(name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+"""
+SETS = ("lima", "alpaca", "filtered", "unfiltered", "howto", "lima_dialogues")
+PROMPTS = ("dev", "test", "test_dialogues", "held_out")
+METRIC = {"value": 0.83, "low": 0.65, "high": 1.02, "n": 300, "unit": "score difference"}
+
+
+def metrics(name: str, **values: object) -> str:
+    """Code that writes a notebook's metrics."""
+    return f"write('metrics/{name}.json', {values!r})\nprint('<b>done</b>')"
+
+
+@dataclass(frozen=True)
+class ToyBook:
+    """A small book of throw-away notebooks, with folders for everything it makes."""
+
+    folder: Path
+
+    @property
+    def notebooks(self) -> Path:
+        return self.folder / "notebooks"
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs" / "toy"
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "build" / "toy" / "_build" / "html"
+
+    @property
+    def command(self) -> list[str]:
+        folders = [f"--{name}={self.folder / name}" for name in ("runs", "notebooks", "build")]
+        scale = f"--scale={self.folder / 'toy.yml'}"
+        return [sys.executable, str(ROOT / "book" / "assemble.py"), scale, *folders]
+
+    def build(self) -> subprocess.CompletedProcess[str]:
+        """Run the build."""
+        return subprocess.run(self.command, capture_output=True, text=True)
+
+    def write(self, name: str, *code: str, parameters: str = PARAMETERS) -> None:
+        """A notebook with prose, a parameters cell and code."""
+        notebook = nbformat.v4.new_notebook()
+        language = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata["kernelspec"] = language
+        cells = [nbformat.v4.new_markdown_cell(f"# Chapter {name}\n\nProse.")]
+        cells += [nbformat.v4.new_code_cell(text) for text in (parameters, START + WRITE, *code)]
+        cells[1].metadata["tags"] = ["parameters"]
+        for number, cell in enumerate(cells):
+            cell["id"] = f"cell-{number}"
+        notebook.cells = cells
+        self.notebooks.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, self.notebooks / f"{name}.ipynb")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Change the text of a notebook."""
+        path = self.notebooks / f"{name}.ipynb"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="session")
+def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
+    """A toy book, built once."""
+    book = ToyBook(tmp_path_factory.mktemp("book"))
+    scale = "description: toy\nbase_model: no/model\nseeds: [0]\ncounts: {quantity: []}\n"
+    (book.folder / "toy.yml").write_text(scale)
+    book.write("00_pretraining", metrics("00_pretraining", value=METRIC))
+    data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', name)"
+    book.write("01_data", data, metrics("01_data", value=METRIC))
+    training = (
+        "write(f'models/{training_set}/tuning.json', 1)\n"
+        "write(f'models/{training_set}/seed-{seed}/training.json', 1)\n"
+        "write(f'responses/{training_set}/seed-{seed}.jsonl', 1)"
+    )
+    book.write("02_training", training, parameters=PARAMETERS + '\ntraining_set: str = "lima"')
+    for name in CHAPTERS:
+        book.write(name, metrics(name, value=METRIC))
+    book.write("05_diversity_and_quality", metrics("05_diversity_and_quality", quality=METRIC))
+    result = book.build()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return book
+
+
+@pytest.fixture(scope="session")
+def smoke_book() -> Path:
+    """Folder of the smoke book's pages; `make book` builds what is not built yet."""
+    result = subprocess.run(
+        ["make", "book", "SCALE=smoke"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return ROOT / "build" / "smoke" / "_build" / "html"

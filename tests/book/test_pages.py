@@ -1,0 +1,125 @@
+"""The smoke book in a real browser: what a reader would trip over."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import assemble
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+pytestmark = pytest.mark.slow
+
+PAGES = assemble.pages(assemble.ROOT / "_toc.yml")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+
+
+@dataclass
+class Visit:
+    """A page opened in the browser, and what it said and asked for."""
+
+    page: Page
+    problems: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(message.text)
+
+    def see(self, request: Request) -> None:
+        if urlparse(request.url).scheme not in {"file", "data", "blob"}:
+            self.outside.append(request.url)
+
+    def fail(self, request: Request) -> None:
+        self.problems.append(f"{request.url}: {request.failure}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "needs Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def visit(request: pytest.FixtureRequest, smoke_book: Path, browser: Browser) -> Iterator[Visit]:
+    """One page of the book, at a desk's width."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    found = Visit(page)
+    page.on("console", found.hear)
+    page.on("pageerror", lambda error: found.problems.append(str(error)))
+    page.on("request", found.see)
+    page.on("requestfailed", found.fail)
+    page.goto((smoke_book / f"{request.param}.html").as_uri())
+    page.wait_for_load_state("load")
+    yield found
+    page.close()
+
+
+def test_nothing_fails_and_nothing_is_fetched_from_outside(visit: Visit) -> None:
+    assert visit.problems == []
+    assert visit.outside == []
+
+
+def test_images_are_there_and_have_alternative_texts(visit: Visit) -> None:
+    broken = "images => images.filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+    silent = "images => images.filter(i => !i.alt.trim()).map(i => i.src)"
+    # Images further down may load only when they come into view.
+    visit.page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    visit.page.wait_for_load_state("networkidle")
+    assert visit.page.eval_on_selector_all("img", broken) == []
+    assert visit.page.eval_on_selector_all("article img", silent) == []
+
+
+def test_links_within_the_book_lead_somewhere(visit: Visit) -> None:
+    addresses = visit.page.eval_on_selector_all("a[href]", "links => links.map(a => a.href)")
+    for address in set(addresses):
+        target = urlparse(address)
+        if target.scheme != "file":
+            continue
+        path = Path(unquote(target.path))
+        assert path.is_file(), f"{address} is broken"
+        if target.fragment and path.suffix == ".html":
+            text = path.read_text(encoding="utf-8")
+            assert f'id="{unquote(target.fragment)}"' in text, f"{address} has no such place"
+
+
+def test_there_is_one_search_bar(visit: Visit) -> None:
+    shown = "fields => fields.filter(f => f.offsetParent !== null).length"
+    selector = "input[type=search], .search-button-field"
+    assert visit.page.eval_on_selector_all(selector, shown) == 1
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(visit: Visit) -> None:
+    visit.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    width = visit.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"]
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
+def test_every_chapter_says_what_made_it(smoke_book: Path, name: str) -> None:
+    text = (smoke_book / f"{name}.html").read_text(encoding="utf-8")
+    assert "What made this page" in text
+    assert "Traceback" not in text
+
+
+def test_the_landing_page_gives_a_verdict_on_every_claim(smoke_book: Path) -> None:
+    from limalib.claims import CLAIMS
+
+    text = (smoke_book / "book" / "index.html").read_text(encoding="utf-8")
+    assert text.count('class="verdict ') == len(CLAIMS)

@@ -1,0 +1,206 @@
+"""The invented world, its corpus and its raw sources; and the gate on the committed base."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from limalib import evaluation, models, recipes, scales
+from limalib.curation import RedditRules, StackExchangeFilters
+from limalib.dialogue import Dialogue
+from limalib.judging import oracle
+from limalib.miniature import corpus, knowledge, pretraining, raw, wording, world
+from limalib.miniature.world import ATTRIBUTES, VALUES
+
+WORLD = world.build(0)
+SMALL = raw.RawSettings(
+    threads=400, held_out_threads=20, articles=60, alpaca=100, authored=20, refusals=3, dev=8,
+    test=40, unsafe_test=5, out_of_distribution=5, ask_reddit=8, premises=20, dialogues=4,
+    test_dialogues=3,
+)  # fmt: skip
+RULES = recipes.Rules(
+    stackexchange=StackExchangeFilters(min_chars=40, max_chars=600),
+    reddit=RedditRules(min_chars=100),
+)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    raw.write_raw(WORLD, SMALL, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paths(written: Path) -> recipes.Paths:
+    files = scales.load("smoke").raw.model_dump()
+    return {name: written / file if file else None for name, file in files.items()}
+
+
+def test_a_seed_makes_one_world_and_another_seed_another() -> None:
+    assert world.build(0) == WORLD
+    assert world.build(1) != WORLD
+
+
+def test_things_are_divided_seven_one_four_of_each_kind() -> None:
+    assert Counter(thing.split for thing in WORLD.things) == {"train": 140, "dev": 20, "test": 80}
+    assert len({thing.name for thing in WORLD.things}) == 240
+
+
+def test_no_value_is_part_of_another_so_that_every_statement_can_be_found() -> None:
+    values = [value.lower() for group in VALUES.values() for value in group]
+    assert [(a, b) for a in values for b in values if a != b and f" {a} " in f" {b} "] == []
+
+
+def test_held_out_texts_share_no_template_with_training() -> None:
+    for attribute in ATTRIBUTES:
+        assert not set(wording.TOLD[attribute]) & set(wording.TOLD_HELD_OUT[attribute])
+    for frames in (wording.FRAMES, wording.PAIRS, wording.DESCRIBE, wording.PREPARE):
+        assert not (set(frames["train"]) | set(frames["corpus"])) & set(frames["test"])
+        assert not (set(frames["train"]) | set(frames["corpus"])) & set(frames["dev"])
+
+
+def test_the_corpus_is_the_same_for_a_seed_and_keeps_its_shares() -> None:
+    pages = list(corpus.documents(WORLD, 0, 60_000))
+    assert pages == list(corpus.documents(WORLD, 0, 60_000))
+    asked = sum(len(page) for page in pages if page.startswith("Questions and answers"))
+    assert 0.17 < asked / sum(map(len, pages)) < 0.23
+
+
+def test_the_corpus_never_asks_what_test_prompts_ask() -> None:
+    text = "\n".join(corpus.documents(WORLD, 0, 400_000))
+    for thing in WORLD.of("test"):
+        for attribute in thing.unasked:
+            for question in wording.ASKED[attribute]:
+                assert question.format(s=thing.name) not in text
+
+
+def test_exposures_count_what_pages_tell() -> None:
+    thing = WORLD.things[0]
+    page = f"{thing.name}\n{wording.TOLD['origin'][0].format(s='It', v=thing.facts['origin'])}."
+    counts = corpus.exposures(WORLD, [page, page])
+    assert counts[thing.name]["origin"] == 2
+    assert counts[thing.name]["price"] == 0
+    assert sum(sum(of.values()) for of in counts.values()) == 2
+
+
+def test_some_facts_are_told_too_rarely_to_be_learnt() -> None:
+    rare = [w < 0.1 for thing in WORLD.things for w in thing.exposure.values()]
+    assert 0.12 < sum(rare) / len(rare) < 0.25
+
+
+def test_real_readers_and_filters_take_the_raw_sources(paths: recipes.Paths) -> None:
+    counts = scales.load("smoke").counts
+    made = recipes.lima(paths, counts, RULES, seed=0)
+    assert Counter(d.source for d in made.dialogues) == {
+        "stackexchange": 40, "wikihow": 20, "writingprompts": 15, "nlp": 5, "authors": 20,
+    }  # fmt: skip
+    assert made.losses["stackexchange (stem)"]["first person"] > 0
+    assert len(recipes.test(paths, counts, RULES).dialogues) == 44
+    assert len(recipes.dev(paths, counts).dialogues) == 8
+    assert all(len(d.turns) >= 6 for d in recipes.dialogues(paths, counts).dialogues)
+
+
+def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: recipes.Paths) -> None:
+    small = recipes.filtered(paths, 8, RULES, seed=0).dialogues
+    assert recipes.filtered(paths, 32, RULES, seed=0).dialogues[:8] == small
+
+
+def test_a_source_that_is_not_at_hand_is_said_so_and_left_out() -> None:
+    made = recipes.lima({}, recipes.Counts(), recipes.Rules(), seed=0)
+    assert made.dialogues == []
+    assert made.losses["wikihow"] == {"source not at hand": 1}
+
+
+def test_an_exchange_outside_the_table_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "nowhere.example" / "Posts.xml"
+    place.parent.mkdir()
+    place.write_text("<posts></posts>")
+    with pytest.warns(UserWarning, match="nowhere.example"):
+        recipes.filtered({"stackexchange": tmp_path}, 1, recipes.Rules(), 0)
+
+
+def test_every_prompt_can_be_judged_and_authored_answers_are_right(
+    written: Path, paths: recipes.Paths
+) -> None:
+    judge = oracle(written / "answer_key.jsonl", 0)
+    counts = scales.load("smoke").counts
+    for prompt in recipes.test(paths, counts, RULES).dialogues:
+        assert judge(prompt, "", True).label == "fail"
+    for chain in recipes.test_dialogues(paths).dialogues:
+        assert judge(Dialogue("", chain.turns[:2]), "", True).score == 1
+    answers = [d for d in recipes.lima(paths, counts, RULES, 0).dialogues if d.source == "authors"]
+    grades = [judge(Dialogue("", d.turns[:1]), d.turns[1].text, True) for d in answers]
+    assert {grade.label for grade in grades} == {"excellent"}
+
+
+def test_noise_makes_answers_worse_and_filtering_makes_them_better(
+    written: Path, paths: recipes.Paths
+) -> None:
+    judge = oracle(written / "answer_key.jsonl", 0)
+
+    def correct(dialogues: list[Dialogue]) -> float:
+        graded = []
+        for d in dialogues:
+            try:
+                graded.append(judge(Dialogue("", d.turns[:1]), d.turns[1].text, True).correct)
+            except KeyError:  # A title that says too little, such as "see below".
+                continue
+        return sum(graded) / len(graded)
+
+    filtered = correct(recipes.filtered(paths, 80, RULES, 0).dialogues)
+    assert filtered > correct(recipes.unfiltered(paths, 80, 0).dialogues) + 0.1
+
+
+def test_the_tokenizer_spells_any_text_and_leaves_ids_free() -> None:
+    tokenizer = pretraining.train_tokenizer(corpus.documents(WORLD, 0, 50_000), 512)
+    text = "Zażółć 雪 {code}\n\tdone"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer) == 504
+
+
+def test_pretraining_lowers_the_loss_and_repeats_itself() -> None:
+    settings = pretraining.PretrainingSettings(
+        context=32, batch_rows=4, vocabulary=512, hidden=32, layers=2, heads=2, intermediate=64
+    )
+    pages = list(corpus.documents(WORLD, 0, 20_000))
+    tokenizer = pretraining.train_tokenizer(pages, settings.vocabulary)
+    rows = list(pretraining.rows(pages, tokenizer, settings.context))[:160]
+    batches = pretraining.shuffled_batches(rows, settings)
+    losses = [
+        pretraining.pretrain(
+            pretraining.initial_model(settings, tokenizer), batches, settings, progress=False
+        )
+        for _ in range(2)
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0] - 0.5
+
+
+def test_the_committed_base_passes_the_gate() -> None:
+    """Told facts are known (cloze, 0.97) and reachable from questions (few-shot, 0.70)."""
+    torch.manual_seed(0)
+    folder = Path(scales.load("miniature").base())
+    record = json.loads((folder / "pretraining.json").read_text())
+    model, tokenizer = models.load(folder)
+    exposures = record["exposures"]
+    cloze = knowledge.cloze(model, tokenizer, WORLD.of("test"), exposures)
+    few_shot = knowledge.few_shot(model, tokenizer, WORLD, exposures)
+    share = {
+        name: sum(p.known for p in told) / len(told)
+        for name, told in (
+            ("cloze", knowledge.by_exposure(cloze)["told"]),
+            ("few-shot", knowledge.by_exposure(few_shot)["told"]),
+        )
+    }
+    assert share["cloze"] >= 0.97
+    assert share["few-shot"] >= 0.70
+    rare = knowledge.by_exposure(cloze)["rare"]
+    assert sum(p.known for p in rare) / len(rare) < 0.8
+
+
+def test_a_scale_without_oracle_says_so() -> None:
+    with pytest.raises(ValueError, match="not built yet"):
+        evaluation.judge(scales.load("laptop"), "runs")

@@ -1,0 +1,247 @@
+"""Drawing tokens, and answers that depend on nothing but their own prompt and seed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, strategies
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from limalib.dialogue import Dialogue, Turn
+from limalib.sampling import (
+    Generation,
+    Response,
+    draw,
+    generate,
+    penalize,
+    read_responses,
+    sample,
+    write_responses,
+)
+from limalib.settings import SamplingSettings
+from tests.tiny import byte_tokenizer, dialogues, llama
+
+EOT = 258
+
+
+def settings(**changes: float) -> SamplingSettings:
+    return SamplingSettings(**{"repetition_penalty": 1.0, "max_new_tokens": 12, **changes})
+
+
+def prompts(count: int) -> list[Dialogue]:
+    return [Dialogue(d.id, d.turns[:1]) for d in dialogues(count)]
+
+
+# --- one token
+
+
+def test_only_the_smallest_set_that_holds_the_mass_is_drawn_from() -> None:
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    uniform = torch.linspace(0, 0.999, 1000)
+    tokens = draw(logits.expand(1000, 4), uniform, temperature=1.0, top_p=0.75)
+    # 0.5 alone holds too little, 0.5 + 0.3 holds enough; renormalised 5/8 and 3/8.
+    assert tokens.bincount(minlength=4).tolist() == [626, 374, 0, 0]
+
+
+@given(
+    strategies.lists(strategies.floats(-5, 5), min_size=2, max_size=60),
+    strategies.floats(0.01, 1.0),
+    strategies.floats(0, 0.9999),
+)
+def test_no_token_outside_the_nucleus(values: list[float], top_p: float, number: float) -> None:
+    logits = torch.tensor([values])
+    probabilities = logits.softmax(-1)[0]
+    (token,) = draw(logits, torch.tensor([number]), 1.0, top_p).tolist()
+    likelier = probabilities[probabilities > probabilities[token]].sum().item()
+    assert likelier < top_p + 1e-5
+
+
+def test_there_is_no_hidden_top_k() -> None:
+    flat = torch.zeros(5000, 200)
+    tokens = draw(flat, torch.rand(5000, generator=torch.Generator().manual_seed(0)), 0.7, 0.9)
+    assert len(tokens.unique()) == 180
+
+
+def test_rows_that_need_more_tokens_do_not_change_the_others() -> None:
+    sharp = torch.zeros(200)
+    sharp[7] = 9.0
+    both = torch.stack([torch.zeros(200), sharp])
+    alone = draw(sharp[None], torch.tensor([0.4]), 1.0, 0.9)
+    assert draw(both, torch.tensor([0.99, 0.4]), 1.0, 0.9)[1] == alone[0] == 7
+
+
+def test_temperature_sharpens_and_zero_takes_the_likeliest() -> None:
+    logits = torch.tensor([[1.0, 0.0]])
+    half = torch.tensor([0.8])
+    assert draw(logits, half, 1.0, 1.0).item() == 1  # e / (e + 1) = 0.73
+    assert draw(logits, half, 0.5, 1.0).item() == 0  # e^2 / (e^2 + 1) = 0.88
+    assert draw(logits, torch.tensor([0.999]), 0, 1.0).item() == 0
+
+
+def test_the_penalty_moves_seen_tokens_down_whatever_their_sign() -> None:
+    seen = torch.tensor([[True, True, False]])
+    penalized = penalize(torch.tensor([[2.4, -1.0, 2.4]]), seen, 1.2)
+    assert penalized.tolist() == [pytest.approx([2.0, -1.2, 2.4])]
+
+
+# --- answers
+
+
+class Fixed(torch.nn.Module):
+    """Stands in for a model's head: the same logits at every place."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(*hidden.shape[:-1], -1)
+
+
+def fixed(**logits: float) -> torch.nn.Module:
+    """A LLaMA that gives the letters these logits wherever it is, and all else none."""
+    model = llama()
+    values = torch.full((264,), -100.0)
+    for letter, value in logits.items():
+        values[EOT if letter == "end" else ord(letter) - ord("a") + 2] = value
+    model.lm_head = Fixed(values)
+    return model
+
+
+def test_the_penalty_spares_the_prompt() -> None:
+    model = fixed(a=3.0, b=2.0, end=1.0)
+    chosen = settings(temperature=0, repetition_penalty=2.0)
+    # "a" although the prompt has it; then 3/2 < 2, so "b"; then 3/2 > 2/2 and 1, so "a" again.
+    assert generate(model, [[0, 2, 2, EOT]], EOT, chosen)[0].ids[:3] == [2, 3, 2]
+
+
+def test_an_answer_does_not_depend_on_its_batch() -> None:
+    model, tokenizer, asked = llama(), byte_tokenizer(), prompts(40)
+    together = sample(model, tokenizer, asked, settings(), "s", seed=0, samples=2)
+    for prompt in asked[:5]:
+        alone = sample(model, tokenizer, [prompt], settings(), "s", seed=0, samples=2)
+        assert alone == [r for r in together if r.prompt_id == prompt.id]
+    small = sample(model, tokenizer, asked, settings(batch_size=3), "s", seed=0, samples=2)
+    assert small == together
+
+
+def test_samples_and_seeds_differ_and_repeat() -> None:
+    model, tokenizer, asked = llama(), byte_tokenizer(), prompts(3)
+
+    def texts(run: int, **changes: float) -> list[str]:
+        return [r.text for r in sample(model, tokenizer, asked, settings(**changes), "s", run, 2)]
+
+    assert texts(0) == texts(0)
+    assert len(set(texts(0))) == 6
+    assert texts(0) != texts(1)
+    assert texts(0) != texts(0, seed=1)
+
+
+def test_answers_come_in_the_order_of_the_prompts() -> None:
+    answers = sample(llama(), byte_tokenizer(), prompts(7), settings(), "mine", seed=3, samples=2)
+    assert [(r.prompt_id, r.sample) for r in answers] == [
+        (str(i), number) for i in range(7) for number in range(2)
+    ]
+    assert {(r.system, r.seed) for r in answers} == {("mine", 3)}
+
+
+@pytest.mark.parametrize("build", [llama, lambda: llama(num_key_value_heads=1)])
+def test_the_cache_gives_what_the_whole_text_gives(build: object) -> None:
+    model = build()  # type: ignore[operator]
+    (answer,) = generate(model, [[0, 5, 6, EOT]], EOT, settings(temperature=0))
+    ids = [0, 5, 6, EOT]
+    for token in answer.ids:
+        assert model(torch.tensor([ids])).logits[0, -1].argmax().item() == token
+        ids.append(token)
+
+
+def test_another_architecture_answers_the_same_alone_and_padded() -> None:
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=264, n_embd=32, n_layer=2, n_head=2, n_positions=24, eos_token_id=1)
+    ).eval()
+    asked = [[2, 3, EOT], [2] * 14 + [EOT]]
+    together = generate(model, asked, EOT, settings(), keys=["a", "b"])
+    assert generate(model, asked[:1], EOT, settings(), keys=["a"]) == together[:1]
+
+
+@pytest.mark.parametrize("stop", [EOT, 1], ids=["EOT", "EOS"])
+def test_an_answer_ends_at_eot_or_eos_without_it(stop: int) -> None:
+    model = fixed(a=1.0)
+    assert generate(model, [[0, EOT]], EOT, settings(temperature=0))[0] == Generation(
+        [2] * 12, False
+    )
+    model.lm_head.logits[stop] = 2.0
+    assert generate(model, [[0, EOT]], EOT, settings(temperature=0)) == [Generation([], True)]
+
+
+def test_rows_end_at_their_own_time() -> None:
+    chosen = settings(temperature=1.0, max_new_tokens=60)
+    answers = generate(fixed(a=1.0, b=1.0, end=0.0), [[0, EOT]] * 50, EOT, chosen)
+    lengths = [len(answer.ids) for answer in answers]
+    assert len(set(lengths)) > 5
+    assert all(answer.stopped for answer in answers if len(answer.ids) < 60)
+    assert all(EOT not in answer.ids for answer in answers)
+
+
+def test_an_answer_stops_where_the_context_does() -> None:
+    model = fixed(a=1.0)  # context 128
+    chosen = settings(temperature=0, max_new_tokens=100)
+    short, long = generate(model, [[0, EOT], [2] * 90], EOT, chosen)
+    assert short == Generation([2] * 100, False)
+    assert long == Generation([2] * 38, False)
+
+
+def test_a_prompt_beyond_the_context_is_cut_at_the_front_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="1 of 2 prompts exceed 116 tokens"):
+        answers = generate(llama(), [[5] * 300 + [7] * 116, [0]], EOT, settings(), keys=["a", "b"])
+    assert answers[:1] == generate(llama(), [[7] * 116], EOT, settings(), keys=["a"])
+
+
+def test_conversations_are_prompts_too() -> None:
+    turns = (Turn("user", "ab"), Turn("assistant", "cd"), Turn("user", "ef"))
+    (answer,) = sample(llama(), byte_tokenizer(), [Dialogue("1", turns)], settings(), "s", 0)
+    assert answer.prompt_id == "1"
+
+
+def test_no_prompts_give_no_answers() -> None:
+    assert sample(llama(), byte_tokenizer(), [], settings(), "s", 0) == []
+
+
+# --- on disk
+
+
+def test_responses_come_back_as_they_were(tmp_path: Path) -> None:
+    written = [Response("1", "lima", 0, 2, "Voilà.\n", True, 3)]
+    assert write_responses(tmp_path / "a" / "r.jsonl", written) == 1
+    assert list(read_responses(tmp_path / "a" / "r.jsonl")) == written
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "3", '{"prompt_id": "1"}', '{"prompt_id": "1", "system": "s", "seed": "0"}']
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "r.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=r"r\.jsonl, line 1: not a response"):
+        list(read_responses(tmp_path / "r.jsonl"))
+
+
+def test_a_field_of_the_wrong_type_is_named(tmp_path: Path) -> None:
+    write_responses(tmp_path / "r.jsonl", [Response("1", "s", 0, 0, "a", True, 1)])
+    text = (tmp_path / "r.jsonl").read_text()
+    (tmp_path / "r.jsonl").write_text(text.replace("true", '"yes"'))
+    with pytest.raises(ValueError, match=r"line 1: not a response \(stopped is 'yes'"):
+        list(read_responses(tmp_path / "r.jsonl"))
+
+
+def test_a_missing_file_says_what_makes_it() -> None:
+    with pytest.raises(FileNotFoundError, match="02_training"):
+        list(read_responses("none.jsonl"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    write_responses(path, [Response("1", "s", 0, 0, "a", True, 1)])
+    with pytest.raises(TypeError):
+        write_responses(path, [None])  # type: ignore[list-item]
+    assert len(list(read_responses(path))) == 1

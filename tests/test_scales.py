@@ -1,0 +1,112 @@
+"""Scales: one file each, refused where it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from limalib import scales
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yml"
+    path.write_text("description: tiny\nbase_model: org/model\nseeds: [3, 5]\n")
+    return path
+
+
+def test_the_scales_that_come_with_the_book() -> None:
+    assert scales.known() == ["smoke", "miniature", "laptop", "gpu", "paper"]
+
+
+@pytest.mark.parametrize("name", scales.known())
+def test_every_scale_loads_and_has_limas_set(name: str) -> None:
+    scale = scales.load(name)
+    assert scale.name == name
+    assert {"lima", "alpaca", "filtered", "unfiltered", "howto", "lima_dialogues"} <= set(
+        scale.training_sets()
+    )
+    assert len(set(scale.training_sets())) == len(scale.training_sets())
+
+
+@pytest.mark.parametrize("name", scales.known())
+def test_every_setting_of_a_scale_says_why(name: str) -> None:
+    text = (scales.FOLDER / f"{name}.yml").read_text()
+    assert text.startswith("# ")
+    for line in text.splitlines():
+        if line.startswith(("seeds:", "learning_rates:", "samples:", "judge:", "base_model:")):
+            assert "#" in line, line
+
+
+def test_limas_counts_are_the_papers_where_the_time_allows() -> None:
+    counts = scales.load("miniature").counts
+    sources = ("stackexchange_stem", "stackexchange_other", "wikihow", "writingprompts")
+    sizes = [getattr(counts, name) for name in (*sources, "superni", "authors")]
+    assert sizes == [200, 200, 200, 150, 50, 200]
+    assert sum(sizes) == 1000
+
+
+def test_a_scale_can_be_named_by_its_path(tiny: Path) -> None:
+    scale = scales.load(tiny)
+    assert (scale.name, scale.seeds, scale.base()) == ("tiny", (3, 5), "org/model")
+    assert scales.load(str(tiny), seeds=(1,)).seeds == (1,)
+
+
+def test_files_of_a_scale(tiny: Path) -> None:
+    scale = scales.load(tiny)
+    assert scale.data("/runs", "lima") == Path("/runs/tiny/data/lima.jsonl")
+    assert scale.model("/runs", "lima", 3) == Path("/runs/tiny/models/lima/seed-3")
+    assert scale.responses("/runs", "lima", 3) == Path("/runs/tiny/responses/lima/seed-3.jsonl")
+    assert scale.metrics("/runs", "06_quantity") == Path("/runs/tiny/metrics/06_quantity.json")
+    assert scale.tuning("/runs", "lima") == Path("/runs/tiny/models/lima/tuning.json")
+
+
+def test_a_relative_folder_is_taken_from_the_repository(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert scales.load(tiny).folder("runs") == scales.ROOT / "runs" / "tiny"
+
+
+def test_a_scale_cannot_be_changed(tiny: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        scales.load(tiny).seeds = (1,)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("speed: 3", "speed: unknown setting"),
+        ("counts: {lima: 3}", "counts.lima: unknown setting"),
+        ("counts: {alpaca: many}", "counts.alpaca: Input should be a valid integer"),
+        ("seeds: [1, 1]", "seeds repeat"),
+        ("seeds: []", "seeds: "),
+        ("training: {learning_rate: -1}", "training.learning_rate: Input should be greater than 0"),
+        ("judge: a friend", "judge: Input should be"),
+        ("seeds: [1", "not YAML"),
+    ],
+)
+def test_wrong_settings_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.yml"
+    path.write_text(f"description: wrong\nbase_model: org/model\n{text}\n")
+    with pytest.raises(ValueError, match=r"wrong\.yml: ") as caught:
+        scales.load(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.yml").write_text("- 1\n")
+    with pytest.raises(ValueError, match="a scale is a mapping of settings, not list"):
+        scales.load(tmp_path / "list.yml")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("huge", "unknown scale 'huge'; known: smoke, miniature, laptop, gpu, paper"),
+        ("none/such.yml", r"none/such\.yml: no such scale file"),
+    ],
+)
+def test_an_unknown_scale_lists_the_known_ones(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scales.load(name)
