@@ -65,7 +65,7 @@ def settings(*fields):
 
 def training_settings(wildcards):
     """What a training run reads of the scale: its own arm's settings, and nobody else's."""
-    shared = settings("base_model", "world", "learning_rates", "sampling", "samples", "dev_samples", "judge")
+    shared = settings("base_model", "world", "learning_rates", "tuning_steps", "sampling", "samples", "dev_samples", "judge")
     own = scale.training_settings(wildcards.set).model_dump_json()
     return f"{shared} {own} {scale.judged_epochs(wildcards.set)}"
 

@@ -26,12 +26,17 @@ from limalib.training import Evaluate, perplexity
 
 def judge(scale: Scale, runs: str | Path) -> Judge:
     """The scale's judge. Raises ValueError where this library has none of that kind."""
-    if scale.judge != "oracle" or scale.world is None:
+    if not has_judge(scale) or scale.world is None:
         raise ValueError(
             f"scale {scale.name!r} names the judge {scale.judge!r}, which is not built yet; grade "
             "the answers under responses/ with a judge of your own, or use a scale with the oracle"
         )
     return judging.oracle(scale.folder(runs) / "raw" / "answer_key.jsonl", scale.world.seed)
+
+
+def has_judge(scale: Scale) -> bool:
+    """Whether this library has a judge of the scale's kind."""
+    return scale.judge == "oracle" and scale.world is not None
 
 
 def prompts(scale: Scale, runs: str | Path, name: str = "test") -> list[Dialogue]:
@@ -41,7 +46,7 @@ def prompts(scale: Scale, runs: str | Path, name: str = "test") -> list[Dialogue
 
 def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
     """A system's answers, all seeds. Raises FileNotFoundError naming the notebook to run."""
-    found = []
+    found: list[Response] = []
     for seed in scale.seeds:
         path = scale.responses(runs, system, seed)
         if not path.is_file():
@@ -120,16 +125,19 @@ def dev_curve(
     epochs, the quality of answers to the dev prompts (mean score, share strictly correct, share
     that stop by themselves).
 
+    Where the scale has no judge or no dev prompts, or no held-out examples, that part is left out.
     Test prompts are not read here: nothing may be chosen by them.
     """
     held_out = prompts(scale, runs, "held_out")
     dev = prompts(scale, runs, "dev")
-    grade = judge(scale, runs)
-    judged = set(judged_epochs)
+    grade = judge(scale, runs) if has_judge(scale) else None
+    judged = set(judged_epochs) if dev and grade else set()
 
     def evaluate(model: PreTrainedModel, epoch: int) -> dict[str, float]:
-        metrics = {"perplexity": perplexity(model, tokenizer, held_out, scale.training)}
-        if epoch in judged:
+        metrics = {}
+        if held_out:
+            metrics["perplexity"] = perplexity(model, tokenizer, held_out, scale.training)
+        if epoch in judged and grade:
             answers = sample(
                 model, tokenizer, dev, scale.sampling, "dev", seed=epoch, samples=scale.dev_samples
             )
@@ -177,7 +185,7 @@ def write_metrics(
     notebook: str,
     metrics: Mapping[str, tuple[Estimate | float | None, str]],
 ) -> None:
-    """Write a notebook's figures, name to (estimate or plain number, unit), for the prose to quote."""
+    """Write a notebook's figures for the prose to quote: name to (estimate or number, unit)."""
     records = {}
     for name, (value, unit) in metrics.items():
         if value is None or isinstance(value, Estimate):
@@ -249,11 +257,11 @@ def by_kind(
 
 def shares(graded: Sequence[Grade], asked: Sequence[Dialogue], seed: int = 0) -> Graded:
     """Shares of excellent, passing and failing answers (Figure 3)."""
-    excellent, passing, fail = (
-        bootstrap_share(table(graded, asked, lambda g, label=label: g.label == label), seed=seed)
-        for label in ("excellent", "pass", "fail")
-    )
-    return Graded(excellent, passing, fail)
+
+    def share(label: str) -> Estimate:
+        return bootstrap_share(table(graded, asked, lambda g: g.label == label), seed=seed)
+
+    return Graded(share("excellent"), share("pass"), share("fail"))
 
 
 def penalty_check(

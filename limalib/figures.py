@@ -212,7 +212,8 @@ def quantity_curve(
     """Figure 6: the score against the number of training examples, doubling.
 
     The band is the plateau's margin (see `claims`) around the first line's score at a sixteenth
-    of the most examples; no band without a margin. The paper's own points are not published as numbers.
+    of the most examples; no band without a margin. The paper's own points are not published
+    as numbers.
     """
     with _style():
         figure, axes = _panel(3.6)

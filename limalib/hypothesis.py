@@ -1,4 +1,4 @@
-"""Probes of the superficial alignment hypothesis (section 2): what tuning adds, and what it moves."""
+"""Probes of the superficial alignment hypothesis (section 2): what tuning adds and moves."""
 
 import json
 from collections import Counter
@@ -33,10 +33,10 @@ class Asking(NamedTuple):
 
 
 class Position(NamedTuple):
-    """One token of a tuned model's greedy answer, and its rank for the base (0 is the likeliest)."""
+    """A token of a tuned model's greedy answer, its place, and its rank for the base (0: first)."""
 
     prompt: int
-    index: int
+    place: int
     token: int
     rank: int
 
@@ -128,8 +128,8 @@ def token_shift(
         chosen = logits.gather(1, text[0, len(context) :, None])
         ranks = (logits > chosen).sum(dim=1).tolist()
         positions += [
-            Position(number, index, token, rank)
-            for index, (token, rank) in enumerate(zip(answer.ids, ranks, strict=True))
+            Position(number, place, token, rank)
+            for place, (token, rank) in enumerate(zip(answer.ids, ranks, strict=True))
         ]
     return positions
 
@@ -138,7 +138,7 @@ def shift_shares(positions: Sequence[Position], seed: int = 0) -> tuple[Shift, M
     """Shares of unshifted, marginal and shifted positions: overall, and by place in the answer."""
     places = {"1 to 5": (0, 5), "6 to 20": (5, 20), "21 on": (20, 10**9)}
     by_place = {
-        name: [p for p in positions if low <= p.index < high]
+        name: [p for p in positions if low <= p.place < high]
         for name, (low, high) in places.items()
     }
     return _shift(positions, seed), {

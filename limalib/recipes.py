@@ -276,7 +276,9 @@ def _threads(
         raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml")
     unknown = [path.parent.name for path in found if path.parent.name not in splits_of]
     if unknown:
-        warnings.warn(f"{folder}: not in the table of exchanges, left out: {', '.join(unknown)}")
+        warnings.warn(
+            f"{folder}: not in the table of exchanges, left out: {', '.join(unknown)}", stacklevel=2
+        )
     wanted = set(splits)
     return {
         path.parent.name: stackexchange.threads(path)

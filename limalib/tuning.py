@@ -35,9 +35,17 @@ def trial(
 def choose(
     scale: Scale, runs: str | Path, training_set: str, logs: Mapping[float, TrainingLog]
 ) -> float:
-    """The rate whose trial answers the dev prompts best, the lower one on ties; kept on disk."""
-    quality = {rate: log.epochs[-1].metrics["quality"] for rate, log in logs.items()}
-    best = min(quality, key=lambda rate: (-quality[rate], rate))
+    """The rate whose trial answers the dev prompts best, the lower one on ties; kept on disk.
+
+    Raises ValueError when there are several and nobody judged the answers.
+    """
+    quality = {rate: log.epochs[-1].metrics.get("quality") for rate, log in logs.items()}
+    if len(quality) > 1 and None in quality.values():
+        raise ValueError(
+            f"training_set {training_set}: nobody judged the answers to the dev prompts, so no "
+            "learning rate can be chosen; give one as the parameter learning_rate"
+        )
+    best = min(quality, key=lambda rate: (-(quality[rate] or 0.0), rate))
     record = {"learning_rate": best, "dev_quality": {f"{r:g}": q for r, q in quality.items()}}
     write_json(scale.tuning(runs, training_set), record)
     return best

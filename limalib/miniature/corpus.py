@@ -116,7 +116,8 @@ def _forum(rng: random.Random, world: World) -> str:
     )
     manner = rng.random()
     if manner < 0.25:
-        reply = f"I think {reply[0].lower() if reply.startswith(('It', 'This')) else reply[0]}{reply[1:]}"
+        first = reply[0].lower() if reply.startswith(("It", "This")) else reply[0]
+        reply = f"I think {first}{reply[1:]}"
     elif manner < 0.40:
         reply += f" {_sentences(rng, thing, 1)}"
     elif manner < 0.50:

@@ -1,7 +1,7 @@
 """Probes of what a language model knows of the world, without any tuning in between.
 
-Cloze: the model continues an encyclopedia page that breaks off before the value. Few-shot: it answers a question
-after three answered ones, laid out as on a web page. Both read the answer greedily.
+Cloze: the model continues an encyclopedia page that breaks off before the value. Few-shot: it
+answers a question after three answered ones, laid out as on a web page. Both decode greedily.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +96,9 @@ def by_doubling(probes: Sequence[Probe]) -> dict[int, list[Probe]]:
 def few_shot_text(world: World, question: str, shots: int = 3) -> str:
     """The question below answered ones about training things, in the layout of a web page."""
     lines = ["Questions and answers"]
-    for thing, attribute in zip(world.of("train")[:: len(world.of("train")) // shots], ATTRIBUTES):
+    for thing, attribute in zip(
+        world.of("train")[:: len(world.of("train")) // shots], ATTRIBUTES, strict=False
+    ):
         lines.append(f"Q: {wording.ASKED[attribute][1].format(s=thing.name)}")
         lines.append(
             f"A: {wording.TOLD[attribute][0].format(s=thing.name, v=thing.facts[attribute])}."

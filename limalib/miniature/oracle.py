@@ -84,7 +84,7 @@ class Oracle:
         self._names = _phrases(tuple(self._things))
 
     def ask(self, prompt: Dialogue) -> Ask:
-        """What the prompt's last user turn asks for. Raises KeyError for a prompt not in the key."""
+        """What the prompt's last user turn asks for. Raises KeyError when the key lacks it."""
         try:
             return self.key[key_of(prompt)]
         except KeyError:

@@ -316,7 +316,8 @@ def _write_reddit(
     folder: Path, world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    submissions, comments = [], []
+    submissions: list[dict[str, object]] = []
+    comments: list[dict[str, object]] = []
 
     def submit(subreddit: str, title: str, score: int) -> str:
         identifier = f"s{len(submissions)}"

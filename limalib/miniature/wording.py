@@ -67,13 +67,16 @@ TOLD_HELD_OUT: Mapping[str, tuple[str, ...]] = {
 }
 
 ASKED: Mapping[str, tuple[str, ...]] = {
-    "origin": ("Where does {s} come from?", "Where is {s} found?", "Which place is {s} brought from?"),
+    "origin": ("Where does {s} come from?", "Where is {s} found?",
+        "Which place is {s} brought from?"),
     "colour": ("What colour is {s}?", "What does {s} look like?", "Which colour does {s} have?"),
     "finder": ("Who discovered {s}?", "Who first described {s}?", "Who gave {s} its name?"),
     "use": ("What is {s} used for?", "What is {s} good for?", "What purpose does {s} serve?"),
     "price": ("How much does {s} cost?", "What is the price of {s}?", "What does {s} sell for?"),
-    "season": ("When is {s} gathered?", "When is {s} at its best?", "What time of year is {s} ready?"),
-    "storage": ("How should {s} be kept?", "How do people store {s}?", "Where should {s} be stored?"),
+    "season": ("When is {s} gathered?", "When is {s} at its best?",
+        "What time of year is {s} ready?"),
+    "storage": ("How should {s} be kept?", "How do people store {s}?",
+        "Where should {s} be stored?"),
     "caution": (
         "What is the trouble with {s}?", "What should one watch for with {s}?",
         "Why does {s} need care?",
@@ -189,7 +192,8 @@ STORY: Mapping[str, tuple[str, ...]] = {
         "Write a story about {s}.", "A traveller finds {s} in an empty house.",
         "You inherit nothing but {s}.", "Nobody in the village had ever seen {s}.",
     ),
-    "test": ("A child trades a horse for {s}. Write what happens next.", "Tell a tale in which {s} is lost."),
+    "test": ("A child trades a horse for {s}. Write what happens next.",
+        "Tell a tale in which {s} is lost."),
 }  # fmt: skip
 
 ASK_REDDIT = (
