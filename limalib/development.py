@@ -41,10 +41,11 @@ def dev_curve(
     runs: str | Path,
     tokenizer: PreTrainedTokenizerBase,
     judged_epochs: Iterable[int],
+    with_perplexity: bool = True,
 ) -> Evaluate:
-    """What training calls after each epoch: perplexity on held-out examples and, after some
-    epochs, the quality of answers to the dev prompts (mean score, share strictly correct, share
-    that stop by themselves).
+    """What training calls after each epoch: perplexity on held-out examples (if wanted) and, after
+    some epochs, the quality of answers to the dev prompts (mean score, share strictly correct,
+    share that stop by themselves).
 
     Where the scale has no judge or no dev prompts, or no held-out examples, that part is left out.
     Test prompts are not read here: nothing may be chosen by them.
@@ -56,7 +57,7 @@ def dev_curve(
 
     def evaluate(model: PreTrainedModel, epoch: int) -> dict[str, float]:
         metrics = {}
-        if held_out:
+        if held_out and with_perplexity:
             metrics["perplexity"] = perplexity(model, tokenizer, held_out, scale.training)
         if epoch in judged and grade:
             answers = sample(
