@@ -52,7 +52,7 @@ def measured(scale: str, folder: Path) -> dict[str, float]:
 
 def seconds_of_build(scale: str, folder: Path) -> float:
     """Wall-clock seconds of one build. Raises CalledProcessError when it fails."""
-    command = [sys.executable, str(ROOT / "book" / "build.py"), "--scale", scale]
+    command = [sys.executable, str(ROOT / "book" / "assemble.py"), "--scale", scale]
     folders = [f"--{name}={folder / name}" for name in ("runs", "notebooks", "build")]
     started = time.perf_counter()
     subprocess.run([*command, *folders], check=True, stdout=subprocess.DEVNULL)

@@ -138,11 +138,11 @@ def main() -> None:
         slow,
         measure("limalib.sampling", lambda: ours(model, prompts, eot_id), slow.cpu_seconds),
     ]
-    print(f"{'sampler':24s} {'CPU s':>7s} {'wall s':>7s} {'times':>6s} {'tokens':>8s} {'mean':>6s}")
+    print("| sampler | CPU s | wall s | times | tokens | mean length |\n|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"{row.sampler:24s} {row.cpu_seconds:7.1f} {row.wall_seconds:7.1f} {row.times:6.1f} "
-            f"{row.tokens:8,d} {row.mean_length:6.1f}"
+            f"| {row.sampler} | {row.cpu_seconds:.1f} | {row.wall_seconds:.1f} | {row.times:.1f} "
+            f"| {row.tokens:,d} | {row.mean_length:.1f} |"
         )
     machine = {
         "architecture": platform.machine(),

@@ -179,11 +179,12 @@ def main() -> None:
         rows = measure(steps, tokens, arguments.rounds)
         tables[name] = [asdict(row) for row in rows]
         print(f"\n{name}: {tokens:,} tokens, {share:.0%} of a padded batch")
-        print(f"{'step':26s} {'ms':>7s} {'tokens/s':>9s} {'times':>6s} {'loss':>8s} {'norm':>7s}")
+        print("| lengths | step | ms | tokens/s | times | loss | gradient norm |")
+        print("|---|---|---|---|---|---|---|")
         for row in rows:
             print(
-                f"{row.step:26s} {1000 * row.seconds:7.1f} {row.tokens_per_second:9,.0f} "
-                f"{row.speedup:6.2f} {row.loss:8.4f} {row.gradient_norm:7.4f}"
+                f"| {name} | {row.step} | {1000 * row.seconds:.1f} | {row.tokens_per_second:,.0f} "
+                f"| {row.speedup:.2f} | {row.loss:.4f} | {row.gradient_norm:.4f} |"
             )
     print(json.dumps({"benchmark": "training", "tables": tables, "machine": machine()}))
 

@@ -27,7 +27,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from limalib import claims, paper, statistics
+from limalib import claims, paper, scales, statistics
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,19 @@ class Claims(SphinxDirective):
             self._row(claim, *measured.get(claim.id, ("", None))) for claim in claims_in_order()
         ]
         head = ["Claim", "Reported", "Measured here", "Verdict", "Chapter"]
-        return [table(head, rows, "claims", [40, 12, 20, 16, 12])]
+        return [*self._scale(), table(head, rows, "claims", [40, 12, 20, 16, 12])]
+
+    def _scale(self) -> list[nodes.Node]:
+        """A line that says at which scale this book was made."""
+        path = results_folder(self.env) / "provenance" / "01_data.json"
+        record = _depend(self.env, path)
+        if record is None:
+            return []
+        scale = scales.load(record["parameters"]["scale"])
+        line = nodes.paragraph("", "Made at the scale ")
+        line += nodes.literal(scale.name, scale.name)
+        line += nodes.Text(f": {scale.description}.")
+        return [line]
 
     def _row(
         self, claim: claims.Claim, notebook: str, metric: dict[str, Any] | None
