@@ -103,7 +103,7 @@ def own_kernel() -> Iterator[str]:
                 sys.executable,
                 "-m",
                 "ipykernel_launcher",
-                "--log-level=ERROR",
+                "--log-level=CRITICAL",
                 "-f",
                 "{connection_file}",
             ],

@@ -40,9 +40,7 @@ def load(
     Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it holds no
     safetensors weights.
     """
-    is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
-    if is_folder and not (Path(name) / "config.json").is_file():
-        raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
+    tokenizer = load_tokenizer(name)
     with _no_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(
             str(name),
@@ -51,12 +49,19 @@ def load(
             trust_remote_code=False,
             quantization_config=_quantization_config(quantization, dtype),
         )
-    return model.eval(), load_tokenizer(name)
+    return model.eval(), tokenizer
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer alone. Raises OSError when there is none."""
-    return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+    """The tokenizer alone. Raises FileNotFoundError as `load` does, OSError when there is none."""
+    is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
+    if is_folder and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
+    try:
+        return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
 
 
 @contextmanager

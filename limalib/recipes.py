@@ -94,9 +94,9 @@ def lima(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Made:
     """
     release = paths.get("lima")
     if release is not None:
-        losses: Counter[str] = Counter()
-        rows = lima_release.read_release(release / "train.jsonl", losses)
-        return Made([row for row in rows if row.source != "multi_turn"], {"released": losses})
+        # What the reader drops is a turn of a dialogue, which `dialogues` reports.
+        rows = lima_release.read_release(release / "train.jsonl")
+        return Made([row for row in rows if row.source != "multi_turn"], {"released": Counter()})
     return _joined(
         _stackexchange(paths, "stem", counts.stackexchange_stem, rules, seed),
         _stackexchange(paths, "other", counts.stackexchange_other, rules, seed),

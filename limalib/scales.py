@@ -100,18 +100,21 @@ class Scale(Settings):
         sizes = sorted({*self.counts.quantity, self.counts.ablation})
         return {n: "filtered" if n == self.counts.ablation else f"quantity_{n}" for n in sizes}
 
-    def training_settings(self, training_set: str) -> TrainingSettings:
-        """How a training set is trained on.
+    def training_settings(self, training_set: str, **chosen: Any) -> TrainingSettings:
+        """How a training set is trained on, with some settings chosen for one run.
 
-        Raises ValueError for a training set that this scale does not have.
+        Raises ValueError for a training set that this scale does not have, or a wrong value.
         """
         if training_set not in self.training_sets():
             raise ValueError(
                 f"scale {self.name!r} has no training set {training_set!r}; it has "
                 f"{', '.join(self.training_sets())}"
             )
-        differing = self.training_of.get(training_set, {})
-        return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
+        differing = {**self.training_of.get(training_set, {}), **chosen}
+        try:
+            return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
+        except ValidationError as error:
+            raise ValueError(f"training on {training_set!r}: {_one_line(error)}") from None
 
     def judged_epochs(self, training_set: str) -> range:
         """Epochs after which answers to the dev prompts are judged: the candidates, or all."""
