@@ -146,7 +146,7 @@ rule tune_and_train:
         settings=training_settings,
     priority: 10
     shell:
-        RUN % "02_training" + " -p training_set {wildcards.set} -p seed {FIRST}"
+        RUN % "02_training" + " -p replace true -p training_set {wildcards.set} -p seed {FIRST}"
 
 
 rule train:
@@ -163,7 +163,7 @@ rule train:
     wildcard_constraints:
         seed="|".join(str(seed) for seed in scale.seeds[1:]) or "none",
     shell:
-        RUN % "02_training" + " -p training_set {wildcards.set} -p seed {wildcards.seed}"
+        RUN % "02_training" + " -p replace true -p training_set {wildcards.set} -p seed {wildcards.seed}"
 
 
 rule chapter:
