@@ -101,7 +101,11 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
         "write(f'models/{training_set}/seed-{seed}/training.json', 1)\n"
         "write(f'responses/{training_set}/seed-{seed}.jsonl', 1)"
     )
-    book.write("02_training", training, parameters=PARAMETERS + '\ntraining_set: str = "lima"')
+    book.write(
+        "02_training",
+        training,
+        parameters=PARAMETERS + '\ntraining_set: str = "lima"\nreplace: bool = False',
+    )
     for name in CHAPTERS:
         book.write(name, metrics(name, value=METRIC))
     book.write("05_diversity_and_quality", metrics("05_diversity_and_quality", quality=METRIC))

@@ -1,0 +1,70 @@
+"""Grades of answers, and verdicts on pairs."""
+
+from pathlib import Path
+
+import pytest
+
+from limalib import judging
+from limalib.dialogue import Dialogue, single_turn
+from limalib.judging import Grade
+from limalib.sampling import Response
+
+
+def length_judge(prompt: Dialogue, text: str, stopped: bool) -> Grade:
+    """Grades by the number of words; knows no system."""
+    score = min(6, max(1, len(text.split())))
+    return Grade(prompt.id, "", 0, 0, score, score, "pass" if stopped else "fail", stopped, ("x",))
+
+
+def response(prompt: str, text: str, system: str = "s", seed: int = 0, sample: int = 0) -> Response:
+    return Response(prompt, system, seed, sample, text, True, 3)
+
+
+PROMPTS = [single_turn("a", "A?"), single_turn("b", "B?")]
+
+
+def test_every_response_gets_a_grade_that_names_whose_it_is() -> None:
+    grades = judging.grade_all(length_judge, PROMPTS, [response("b", "one two", "t", 2, 1)])
+    assert grades == [Grade("b", "t", 2, 1, 2, 2, "pass", True, ("x",))]
+
+
+def test_the_judge_does_not_see_the_system() -> None:
+    seen = []
+
+    def spy(prompt: Dialogue, text: str, stopped: bool) -> Grade:
+        seen.append((prompt.id, text, stopped))
+        return length_judge(prompt, text, stopped)
+
+    judging.grade_all(spy, PROMPTS, [response("a", "x", "secret system")])
+    assert seen == [("a", "x", True)]
+
+
+def test_a_response_to_an_unknown_prompt_is_an_error() -> None:
+    with pytest.raises(KeyError, match="not among the prompts"):
+        judging.grade_all(length_judge, PROMPTS, [response("c", "x")])
+
+
+@pytest.mark.parametrize(("first", "second", "verdict"), [(5, 4, 1), (4, 4, 0), (1, 6, -1)])
+def test_the_higher_score_wins_and_equal_scores_tie(first: int, second: int, verdict: int) -> None:
+    grades = [Grade("a", "s", 0, 0, score, score, "pass", True) for score in (first, second)]
+    assert judging.compare(*grades) == verdict
+
+
+def test_answers_to_different_prompts_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="cannot compare"):
+        judging.compare(
+            Grade("a", "s", 0, 0, 1, 1, "fail", False), Grade("b", "s", 0, 0, 1, 1, "fail", False)
+        )
+
+
+def test_grades_read_back_as_written(tmp_path: Path) -> None:
+    grades = judging.grade_all(length_judge, PROMPTS, [response("a", "x"), response("b", "y z")])
+    judging.write_grades(tmp_path / "deep" / "grades.jsonl", grades)
+    assert list(judging.read_grades(tmp_path / "deep" / "grades.jsonl")) == grades
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "grades.jsonl"
+    path.write_text('{"prompt_id": "a"}\n')
+    with pytest.raises(ValueError, match=r"grades.jsonl, line 1: no grade"):
+        list(judging.read_grades(path))
