@@ -21,7 +21,7 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 	@$(BIN)/python book/assemble.py --scale $(SCALE) --runs $(RUNS) --cores $(CORES)
 
 test: $(INSTALLED)  ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 base: $(INSTALLED)  ## pretrain the miniature's base model again (about ten minutes)
 	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb $(RUNS)/base/00_pretraining.ipynb \

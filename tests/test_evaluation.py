@@ -71,7 +71,7 @@ def test_shares_of_labels_add_up() -> None:
 
 def test_metrics_take_estimates_plain_numbers_and_nothing(tmp_path: Path) -> None:
     scale = scales.load("smoke")
-    metrics = {
+    metrics: dict[str, tuple[Estimate | float | None, str]] = {
         "x": (Estimate(0.5, 0.4, 0.6, 9), "share"),
         "n": (3, "count"),
         "none": (None, "score"),
