@@ -32,6 +32,9 @@ def block(translator: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def without_live_code(app: Sphinx, config: Config) -> None:
-    """Take sphinx_thebe's handlers off Sphinx's events."""
+    """Take sphinx_thebe's handlers off Sphinx's events, and its style sheet off the pages: the
+    handler that copies it to them is among those."""
+    sheets = app.registry.css_files
+    sheets[:] = [sheet for sheet in sheets if "thebe" not in sheet[0]]
     for listeners in app.events.listeners.values():
         listeners[:] = [item for item in listeners if item.handler.__module__ != "sphinx_thebe"]

@@ -93,7 +93,9 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     book = ToyBook(tmp_path_factory.mktemp("book"))
     scale = "description: toy\nbase_model: no/model\nseeds: [0]\ncounts: {quantity: []}\n"
     (book.folder / "toy.yml").write_text(scale)
-    book.write("00_pretraining", metrics("00_pretraining", value=METRIC))
+    quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "few_shot_told")
+    base = metrics("00_pretraining", value=METRIC, **dict.fromkeys(quoted, METRIC))
+    book.write("00_pretraining", base)
     data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', name)"
     book.write("01_data", data, metrics("01_data", value=METRIC))
     training = (
