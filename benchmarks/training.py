@@ -179,8 +179,9 @@ def main() -> None:
         rows = measure(steps, tokens, arguments.rounds)
         tables[name] = [asdict(row) for row in rows]
         print(f"\n{name}: {tokens:,} tokens, {share:.0%} of a padded batch")
-        print("| lengths | step | ms | tokens/s | times | loss | gradient norm |")
-        print("|---|---|---|---|---|---|---|")
+        if len(tables) == 1:  # one header for both, as the README takes them as one table
+            print("| lengths | step | ms | tokens/s | times | loss | gradient norm |")
+            print("|---|---|---|---|---|---|---|")
         for row in rows:
             print(
                 f"| {name} | {row.step} | {1000 * row.seconds:.1f} | {row.tokens_per_second:,.0f} "
