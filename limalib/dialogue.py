@@ -5,12 +5,13 @@ the user's. LIMA (section 3) puts a special end-of-turn token (EOT) after every 
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from limalib.atomic import replacing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,18 +106,11 @@ def read_jsonl(path: str | Path) -> Iterator[Dialogue]:
 
 def write_jsonl(path: str | Path, dialogues: Iterable[Dialogue]) -> int:
     """Write dialogues, one a line; the file appears whole or not at all. Returns their number."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            for dialogue in dialogues:
-                out.write(json.dumps(to_record(dialogue), ensure_ascii=False) + "\n")
-                count += 1
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for dialogue in dialogues:
+            out.write(json.dumps(to_record(dialogue), ensure_ascii=False) + "\n")
+            count += 1
     return count
 
 

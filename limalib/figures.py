@@ -10,7 +10,6 @@ Every function takes plain data and returns a matplotlib Figure that pyplot no l
 notebook shows it once, by ending a cell with it.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from limalib import paper
+from limalib.atomic import replacing
 from limalib.claims import CLAIMS
 from limalib.statistics import Estimate, PreferenceShares
 
@@ -476,22 +476,16 @@ def save(figure: Figure, path: str | Path, alt: str) -> Path:
     if not alt.strip():
         raise ValueError(f"{path}: a figure needs alternative text; say what it shows")
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with plt.rc_context(_STYLE):
-            figure.savefig(
-                temporary,
-                format="png",
-                dpi=_DPI,
-                bbox_inches="tight",
-                pad_inches=0.15,
-                facecolor="white",
-                metadata={"Description": alt},
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, plt.rc_context(_STYLE):
+        figure.savefig(
+            temporary,
+            format="png",
+            dpi=_DPI,
+            bbox_inches="tight",
+            pad_inches=0.15,
+            facecolor="white",
+            metadata={"Description": alt},
+        )
     return path
 
 

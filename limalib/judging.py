@@ -5,11 +5,11 @@ the answer. Verdicts on pairs follow from two grades of the same prompt.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from limalib.atomic import replacing
 from limalib.dialogue import Dialogue
 from limalib.miniature import world
 from limalib.miniature.oracle import Oracle, read_key
@@ -94,11 +94,9 @@ def compare(first: Grade, second: Grade) -> int:
 
 def write_grades(path: str | Path, grades: Iterable[Grade]) -> None:
     """Write grades as JSONL; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(json.dumps(asdict(g)) + "\n" for g in grades), encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        lines = (json.dumps(asdict(grade)) + "\n" for grade in grades)
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_grades(path: str | Path) -> Iterator[Grade]:

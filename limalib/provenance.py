@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from limalib.atomic import replacing
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "papermill", "jupyter-book")
@@ -129,13 +131,8 @@ def record(
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tree(source: str, cell: bool = False) -> ast.Module | None:

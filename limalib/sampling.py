@@ -7,7 +7,6 @@ batch, so that an answer depends on its neighbours.
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +20,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from limalib import models
+from limalib.atomic import replacing
 from limalib.dialogue import Dialogue, render_prompt
 from limalib.settings import SamplingSettings
 
@@ -310,16 +310,9 @@ def _response(record: dict[str, Any]) -> Response:
 
 def write_responses(path: str | Path, responses: Iterable[Response]) -> int:
     """Write responses, one a line; the file appears whole or not at all. Returns their number."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as out:
-            for response in responses:
-                out.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
-                count += 1
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for response in responses:
+            out.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
+            count += 1
     return count

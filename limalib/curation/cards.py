@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from limalib.atomic import replacing
 from limalib.dialogue import Dialogue, to_record, write_jsonl
 
 
@@ -73,14 +73,10 @@ def write_set(path: str | Path, dialogues: Sequence[Dialogue], card: Mapping[str
     """
     path = Path(path)
     target = path.with_suffix(".card.json")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     write_jsonl(path, dialogues)
-    try:
+    with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 
