@@ -1,7 +1,7 @@
 """The oracle judge: grades an answer exactly, because every fact of the world is known.
 
 It reads the text alone and never sees who wrote it. The rubric stands in `Oracle.grade` and, in
-words, in the book's chapter on the rubric; it was fixed before any model was trained.
+words, in the book's chapter on the rubric; it was fixed before any model was tuned.
 """
 
 import json
