@@ -13,7 +13,6 @@ papermill itself only logs an unknown name and checks no types, so both are chec
 import ast
 import json
 import re
-import types
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,8 @@ SECRET_VALUE = re.compile(
 
 # What a name in IPython's namespace may hold without being a parameter that nobody declared.
 INJECTABLE = (str, int, float, bool, type(None), list, tuple, dict)
+CHECKED = "_parameters_checked"
+"""Left in a kernel's namespace by the first check that passed."""
 IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 ANNOTATIONS = {
     kind.__name__: kind for kind in (str, int, float, bool, list, tuple, dict)
@@ -101,10 +102,11 @@ def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def check(namespace: Mapping[str, Any], /, **allowed: Collection[Any]) -> None:
+def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
     """Check a notebook's parameters from inside: `parameters.check(globals())`.
 
-    Call it in the cell after the parameters, before any other constant is defined. `allowed` names
+    Call it in the cell after the parameters, before any other constant is defined. When all cells
+    are run again in the same kernel, what they defined the first time is let be. `allowed` names
     the values that a parameter may take: `check(globals(), judge=("oracle", "model"))`. Raises
     ValueError for a wrong type, a value not allowed, a name that was never declared (which is how
     papermill passes a mistyped one) or anything that looks like a secret.
@@ -116,13 +118,14 @@ def check(namespace: Mapping[str, Any], /, **allowed: Collection[Any]) -> None:
         if name in annotations:
             refuse_secret(name, value, where="this notebook")
             typed(name, value, annotations[name], where="this notebook")
-        elif isinstance(value, INJECTABLE) and not isinstance(value, types.ModuleType):
+        elif CHECKED not in namespace and isinstance(value, INJECTABLE):
             refuse_secret(name, value, where="this notebook")
             raise ValueError(_unknown(name, annotations, "this notebook"))
     for name, values in allowed.items():
         if namespace[name] not in values:
             known = ", ".join(map(str, values))
             raise ValueError(f"parameter {name} = {namespace[name]!r}: not one of {known}")
+    namespace[CHECKED] = True
 
 
 def typed(name: str, value: Any, annotation: Any, where: str) -> Any:

@@ -55,7 +55,8 @@ def code_digest(notebook: Path, package: Path = PACKAGE) -> str:
     """SHA-256 of what a notebook computes: its code cells and the modules they import.
 
     Of each cell and each module of `package` that is imported, directly or not, the syntax tree is
-    taken, without comments and docstrings. Markdown, outputs and metadata do not count.
+    taken, without comments and docstrings. Files beside a module that bear its name (a page's
+    script and style) count whole. Markdown, outputs and metadata do not count.
     """
     sources = [cell["source"] for cell in cells(notebook) if cell["cell_type"] == "code"]
     trees = [_tree(source, cell=True) for source in sources]
@@ -64,6 +65,8 @@ def code_digest(notebook: Path, package: Path = PACKAGE) -> str:
     for name in sorted(modules):
         source = modules[name].read_text(encoding="utf-8")
         parts.append(f"{name} {_dump(_tree(source), source)}")
+        beside = sorted(modules[name].parent.glob(f"{modules[name].stem}.*"))
+        parts += [path.read_text(encoding="utf-8") for path in beside if path.suffix != ".py"]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -124,3 +124,12 @@ def test_check_refuses(extra: dict[str, object], message: str) -> None:
 def test_check_knows_allowed_values() -> None:
     with pytest.raises(ValueError, match="parameter seed = 0: not one of 1, 2"):
         parameters.check(namespace(), seed=(1, 2))
+
+
+def test_all_cells_may_run_again_in_the_same_kernel() -> None:
+    kernel = namespace()
+    parameters.check(kernel)
+    kernel["rows"] = [1, 2]
+    parameters.check(kernel)
+    with pytest.raises(ValueError, match="parameter seed must be int"):
+        parameters.check({**kernel, "seed": "three"})

@@ -57,7 +57,9 @@ def test_code_counts_in_cells_and_in_modules_however_far(tmp_path: Path, package
     digests.add(provenance.code_digest(path, package))
     (package / "sub" / "__init__.py").write_text("y = 1\n")
     digests.add(provenance.code_digest(path, package))
-    assert len(digests) == 4
+    (package / "a.css").write_text("p { color: red }\n")
+    digests.add(provenance.code_digest(path, package))
+    assert len(digests) == 5
     (package / "c.py").write_text("x = 2\n")
     assert provenance.code_digest(path, package) in digests
 
