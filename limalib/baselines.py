@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib import models
 from limalib.dialogue import Dialogue, read_jsonl
-from limalib.sampling import Response, generate
+from limalib.responses import Response
+from limalib.sampling import generate
 from limalib.scales import Scale
 from limalib.settings import SamplingSettings
 

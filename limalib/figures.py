@@ -140,6 +140,15 @@ def preference_bars(rows: Sequence[PreferenceRow]) -> Figure:
     )
 
 
+def system_bars(systems: Mapping[str, PreferenceShares], opponent: str) -> Figure:
+    """How often each system wins, draws and loses against one opponent, as measured."""
+    return _stacked_bars(
+        [(name, (s.win, s.tie, s.lose), None, None) for name, s in systems.items()],
+        (f"wins against {opponent}", "draw", "loses"),
+        "share of prompts",
+    )
+
+
 def quality_bars(rows: Sequence[QualityRow]) -> Figure:
     """Figure 3: shares of responses that are excellent, pass and fail, a row a set of prompts."""
     return _stacked_bars(
@@ -468,6 +477,65 @@ def exposure_curve(known: Series) -> Figure:
         return figure
 
 
+def detectable_difference(
+    least: Mapping[str, Mapping[int, float]], reported: Mapping[str, float], prompts: int
+) -> Figure:
+    """The least difference that a number of prompts shows, a line a share of ties.
+
+    `least` maps a line's name -> prompts -> wins minus losses; `reported` maps an opponent to the
+    paper's difference, whatever its sign, drawn where the paper's number of `prompts` is.
+    """
+    with _style():
+        figure, axes = _panel(3.8)
+        for index, (name, points) in enumerate(least.items()):
+            colour, _, dashes = _LINES[index % len(_LINES)]
+            axes.plot(
+                list(points),
+                list(points.values()),
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.6,
+                label=name,
+                gid="measured",
+            )
+        axes.axvline(prompts, color=_GREY, linestyle=(0, (4, 3)), linewidth=1)
+        heights: dict[float, list[str]] = {}
+        for name, net in reported.items():
+            heights.setdefault(round(abs(net), 10), []).append(name)
+        for height, names in heights.items():
+            axes.plot(
+                prompts,
+                height,
+                marker="o",
+                markersize=7,
+                markerfacecolor="white",
+                markeredgecolor=_GREY,
+                linestyle="none",
+                gid="reported",
+            )
+            # To the left, where no line comes: what so few prompts show is larger.
+            axes.annotate(
+                ", ".join(names),
+                (prompts, height),
+                xytext=(-7, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=9,
+                color=_GREY,
+            )
+        axes.set_xscale("log")
+        tried = [n for points in least.values() for n in points] or [prompts]
+        ticks = [mantissa * 10**power for power in range(1, 6) for mantissa in (1, 3)]
+        axes.set_xticks([n for n in ticks if min(tried) <= n <= max(tried)])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.yaxis.set_major_formatter(_percent())
+        axes.set(xlabel="test prompts", ylabel="wins minus losses", ylim=(0, None))
+        _legend(figure, axes.get_legend_handles_labels()[0], columns=3)
+        return figure
+
+
 def save(figure: Figure, path: str | Path, alt: str) -> Path:
     """Write the figure as PNG with its alternative text inside; it appears whole or not at all.
 
@@ -537,7 +605,8 @@ def _stacked_bars(
         handles: list[Any] = []
         for part, (colour, _, hatch) in zip(parts, _BEST_TO_WORST, strict=True):
             handles.append(Patch(facecolor=colour, edgecolor=_GREY, linewidth=0.5, label=part))
-            handles.append(Patch(**_reported(hatch), label=f"{part}, {source}"))
+            if any(paired):
+                handles.append(Patch(**_reported(hatch), label=f"{part}, {source}"))
         _legend(figure, handles, columns=3)
         return figure
 

@@ -6,11 +6,9 @@ batch, so that an answer depends on its neighbours.
 """
 
 import hashlib
-import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,8 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from limalib import models
-from limalib.atomic import replacing
 from limalib.dialogue import Dialogue, render_prompt
+from limalib.responses import Response
 from limalib.settings import SamplingSettings
 
 _WORTH_DROPPING = 0.9
@@ -34,21 +32,6 @@ class Generation:
 
     ids: list[int]
     stopped: bool
-
-
-@dataclass(frozen=True)
-class Response:
-    """A system's answer to a prompt. `seed` is that of the system's training run, `sample` counts
-    its answers to the same prompt, `tokens` their length; `stopped` says that it ended by itself
-    rather than at the token limit."""
-
-    prompt_id: str
-    system: str
-    seed: int
-    sample: int
-    text: str
-    stopped: bool
-    tokens: int
 
 
 def sample(
@@ -280,39 +263,3 @@ def _uniform(seed: int, key: str, count: int) -> Tensor:
     """Random numbers in [0, 1) that depend on nothing but seed and key."""
     entropy = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:16], "big")
     return torch.from_numpy(np.random.Generator(np.random.Philox(entropy)).random(count))
-
-
-def read_responses(path: str | Path) -> Iterator[Response]:
-    """Responses of a JSONL file, one a line.
-
-    Raises FileNotFoundError, and ValueError naming file and line for a line that is no response.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; sample with notebooks/02_training.ipynb")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield _response(json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: not a response ({error})") from None
-
-
-def _response(record: dict[str, Any]) -> Response:
-    response = Response(**record)
-    for field in fields(Response):
-        if type(getattr(response, field.name)) is not field.type:
-            raise ValueError(f"{field.name} is {getattr(response, field.name)!r}")
-    return response
-
-
-def write_responses(path: str | Path, responses: Iterable[Response]) -> int:
-    """Write responses, one a line; the file appears whole or not at all. Returns their number."""
-    count = 0
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for response in responses:
-            out.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
-            count += 1
-    return count

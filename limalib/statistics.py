@@ -18,6 +18,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+PERMUTATIONS = 9999
 
 Grid = NDArray[np.float64]
 
@@ -164,6 +165,29 @@ def bootstrap_share(hits: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 
     return bootstrap_mean(cells, resamples=resamples, seed=seed)
 
 
+def bootstrap_clustered(
+    values: ArrayLike, clusters: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Mean of values that come in clusters, such as several verdicts on answers to one prompt.
+
+    Whole clusters are drawn, n - 1 of n (see `bootstrap_mean`), so that verdicts which share a
+    prompt are not taken for so many independent ones (Field and Welsh 2007). `values` are as many
+    as `clusters`, which names the cluster of each. Shares that are all 0 or all 1 get Wilson's
+    interval with one trial a cluster. Raises ValueError when there is none.
+
+    >>> bootstrap_clustered([1, 0, 1, 1], ["a", "a", "b", "c"]).value  # 3/4, not (1/2 + 1 + 1)/3
+    0.75
+    """
+    sample, which = _clusters(values, clusters)
+    size = int(which.max()) + 1
+    totals, counts = np.bincount(which, sample), np.bincount(which)
+    if sample.min() == sample.max() and sample[0] in (0.0, 1.0):
+        bound = wilson(int(sample[0]) * size, size)
+        return Estimate(float(sample[0]), bound.low, bound.high, len(sample))
+    drawn = _draws(size, resamples, np.random.default_rng(seed))
+    return _estimate(float(sample.mean()), (drawn @ totals) / (drawn @ counts), len(sample))
+
+
 class PreferenceShares(NamedTuple):
     """Shares of verdicts won, tied and lost, and wins minus losses."""
 
@@ -194,6 +218,63 @@ def preference(
     return PreferenceShares(share(1), share(0), share(-1), net)
 
 
+def counted(win: int, tie: int, lose: int) -> Grid:
+    """Verdicts [1, prompts] from their counts, for where counts are all that is published.
+
+    >>> counted(2, 1, 1)
+    array([[ 1.,  1.,  0., -1.]])
+    """
+    return np.repeat([[1.0, 0.0, -1.0]], [win, tie, lose], axis=1)
+
+
+class WinRate(NamedTuple):
+    """Wins of a system over its baseline as AlpacaEval counts them; rate and error in percent."""
+
+    win_rate: float
+    standard_error: float
+    n_wins: int
+    n_wins_base: int
+    n_draws: int
+    n_total: int
+
+
+def win_rate(verdicts: ArrayLike) -> WinRate:
+    """AlpacaEval's row of verdicts 1 won, 0 drawn, -1 lost, one a prompt; NaN are left out.
+
+    A draw is half a win; the rate is the mean in percent and its error s/sqrt(n), with n - 1 below
+    s^2 (tatsu-lab/alpaca_eval, the columns of its leaderboard). Raises ValueError when there is
+    none.
+
+    >>> win_rate([1, 1, 0, -1])[:2]  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
+    (62.5, 23.935677693908453)
+    """
+    (sample,) = _cells(np.asarray(verdicts, dtype=float).ravel())
+    points = (sample + 1) / 2
+    wins, losses = int((sample > 0).sum()), int((sample < 0).sum())
+    error = float(stats.sem(points)) if len(points) > 1 else math.nan
+    return WinRate(
+        100 * float(points.mean()),
+        100 * error,
+        wins,
+        losses,
+        len(points) - wins - losses,
+        len(points),
+    )
+
+
+def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
+    """Prompts won and prompts lost, of verdicts or differences [seeds, prompts].
+
+    A prompt has one vote, the sign of its mean over seeds, which makes the votes independent, as
+    the sign test wants them.
+
+    >>> won_and_lost([[1, 1, -1, 0], [1, -1, -1, 0]])  # the second prompt is undecided
+    (1, 1)
+    """
+    votes = _prompt_means(verdicts)
+    return int((votes > 0).sum()), int((votes < 0).sum())
+
+
 def sign_test(wins: int, losses: int) -> float:
     """Two-sided exact p-value that wins and losses are equally likely; ties are left out.
 
@@ -205,6 +286,39 @@ def sign_test(wins: int, losses: int) -> float:
     if wins + losses == 0:
         return 1.0
     return float(stats.binomtest(wins, wins + losses).pvalue)
+
+
+def permutation_test(
+    differences: ArrayLike, *, permutations: int = PERMUTATIONS, seed: int = 0
+) -> float:
+    """Two-sided p-value that paired differences [seeds, prompts] are centred on zero.
+
+    Were the two systems alike, swapping their answers to a prompt would only turn the sign of its
+    difference (Fisher 1935, section 21); the p-value is the share of sign patterns whose mean is
+    as far from zero as the one seen. A prompt's seeds turn together: their mean is what is turned.
+    All patterns are tried when there are at most `permutations`; else so many are drawn, and the
+    one seen counts as one of them (Phipson and Smyth 2010). Unlike the sign test it weighs how
+    large differences are. Computed by `scipy.stats.permutation_test`.
+
+    >>> permutation_test([[1, 2, 3]])  # +++ and --- of 8 patterns: 2/8
+    0.25
+    """
+    means = _prompt_means(differences)
+    means = means[means != 0]  # turning the sign of zero changes nothing
+    if not len(means):
+        return 1.0
+    if len(means) == 1:  # scipy asks for two
+        return 1.0
+    found = stats.permutation_test(
+        (means,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=permutations,
+        batch=max(1, 2_000_000 // len(means)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -267,43 +381,55 @@ def spearman(
 
 
 def tie_discounted_agreement(
-    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    first: ArrayLike,
+    second: ArrayLike,
+    prompts: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Estimate:
     """How far two annotators agree on verdicts 1, 0 (tie), -1, as the paper counts (section 4.2).
 
     One point when both say the same, half when exactly one says tie, none when they contradict
-    each other; the mean, with a bootstrap over items.
+    each other; the mean, with a bootstrap over items. Where several items share a prompt,
+    `prompts` names the prompt of each and whole prompts are drawn.
 
     >>> tie_discounted_agreement([1, 0, 1, 1], [1, 1, -1, 1]).value  # (1 + 1/2 + 0 + 1)/4
     0.625
     """
     a, b = _pairs(first, second)
     points = np.where(a == b, 1.0, np.where((a == 0) | (b == 0), 0.5, 0.0))
-    return bootstrap_share(points[None], resamples=resamples, seed=seed)
+    return bootstrap_clustered(points, _one_each(prompts, len(a)), resamples=resamples, seed=seed)
 
 
 def cohen_kappa(
-    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    first: ArrayLike,
+    second: ArrayLike,
+    prompts: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Estimate:
     """Agreement of two annotators beyond chance (Cohen 1960), with a bootstrap over items.
 
-    (observed - expected) / (1 - expected). When both always say one and the same thing chance
-    explains all and it is not defined: the value is NaN in [-1, 1].
+    (observed - expected) / (1 - expected), where expected is what two annotators with these shares
+    of labels reach by chance. `prompts` as in `tie_discounted_agreement`. When both always say one
+    and the same thing chance explains all and it is not defined: the value is NaN in [-1, 1].
 
     >>> cohen_kappa([1, 1, 0, 0], [1, 1, 0, 1]).value  # observed 3/4, expected 1/2: (1/4)/(1/2)
     0.5
     """
     a, b = _pairs(first, second)
-    labels = np.unique(np.concatenate([a, b]))
-    table = np.zeros((len(labels), len(labels)))
-    np.add.at(table, (np.searchsorted(labels, a), np.searchsorted(labels, b)), 1)
-    value = float(_kappa(table[None])[0])
+    labels, codes = np.unique(np.concatenate([a, b]), return_inverse=True)
+    cells = codes[: len(a)] * len(labels) + codes[len(a) :]
+    _, which = _clusters(cells, _one_each(prompts, len(a)))
+    tables = np.zeros((which.max() + 1, len(labels) ** 2))  # one a prompt
+    np.add.at(tables, (which, cells), 1)
+    value = float(_kappa(tables.sum(axis=0).reshape(1, len(labels), -1))[0])
     if math.isnan(value):
         return Estimate(math.nan, -1.0, 1.0, len(a))
-    # Drawing items with replacement is drawing a table of counts from the observed shares.
-    rng = np.random.default_rng(seed)
-    tables = rng.multinomial(len(a), table.ravel() / len(a), size=resamples)
-    return _estimate(value, _kappa(tables.reshape(-1, *table.shape).astype(float)), len(a))
+    drawn = _draws(len(tables), resamples, np.random.default_rng(seed)) @ tables
+    return _estimate(value, _kappa(drawn.reshape(resamples, len(labels), -1)), len(a))
 
 
 def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
@@ -320,6 +446,24 @@ def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
 
 def _count(cells: Grid) -> int:
     return int((~np.isnan(cells)).sum())
+
+
+def _prompt_means(scores: ArrayLike) -> Grid:
+    """Mean over seeds of each prompt that has a score, [prompts]."""
+    return np.nanmean(_cells(scores), axis=0)
+
+
+def _clusters(values: ArrayLike, clusters: Sequence[str]) -> tuple[Grid, NDArray[np.intp]]:
+    """The values, and the number of each one's cluster."""
+    sample = np.asarray(values, dtype=float)
+    if sample.shape != (len(clusters),) or not len(clusters):
+        raise ValueError(f"needs a cluster for each value, not {sample.shape} and {len(clusters)}")
+    return sample, np.unique(np.asarray(clusters), return_inverse=True)[1]
+
+
+def _one_each(clusters: Sequence[str] | None, n: int) -> Sequence[str]:
+    """The clusters, or when there are none one a value."""
+    return clusters if clusters is not None else [str(i) for i in range(n)]
 
 
 def _draws(n: int, resamples: int, rng: np.random.Generator) -> Grid:

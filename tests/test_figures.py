@@ -43,6 +43,10 @@ EVERY: dict[str, Callable[[], Figure]] = {
     "preference_bars": lambda: figures.preference_bars(
         [PreferenceRow("Alpaca", preference([[1, 0, -1]]), paper.preference("Alpaca 65B").human)]
     ),
+    "system_bars": lambda: figures.system_bars({"GPT-4": preference([[1, 0, -1]])}, "DaVinci003"),
+    "detectable_difference": lambda: figures.detectable_difference(
+        {"25% ties": {50: 0.33, 300: 0.14, 10_000: 0.02}}, {"Bard": -0.09, "DaVinci003": 0.09}, 300
+    ),
     "quality_bars": lambda: figures.quality_bars(
         [QualityRow("test", GRADED, paper.ABSOLUTE_QUALITY)]
     ),
@@ -272,3 +276,17 @@ def test_a_failed_save_leaves_what_was_there_and_nothing_else(
         figures.save(figure, path, "Noise.")
     assert path.read_bytes() == b"before"
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_systems_that_nobody_reports_have_no_hollow_bars() -> None:
+    figure = EVERY["system_bars"]()
+    assert {"wins against DaVinci003", "draw", "loses"} <= set(words(figure))
+    assert not any("reported" in text for text in words(figure))
+    assert (len(bars(figure, "measured")), len(bars(figure, "reported"))) == (3, 0)
+
+
+def test_reported_differences_stand_at_their_size_with_their_names_together() -> None:
+    figure = EVERY["detectable_difference"]()
+    (point,) = [line for line in figure.axes[0].get_lines() if line.get_gid() == "reported"]
+    assert np.asarray(point.get_xydata()).tolist() == [[300, 0.09]]
+    assert "Bard, DaVinci003" in words(figure)

@@ -1,8 +1,12 @@
+import csv
 import doctest
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 from numpy.typing import ArrayLike
 
 from limalib import paper, statistics
@@ -300,3 +304,149 @@ def test_an_increasing_function_of_an_estimate() -> None:
     ratio = Estimate(0.0, -math.log(2), math.log(2), 9).map(math.exp)
     assert (ratio.value, ratio.n) == (1.0, 9)
     assert (ratio.low, ratio.high) == pytest.approx((0.5, 2.0))
+
+
+# Clusters
+
+
+def test_verdicts_that_share_a_prompt_are_not_so_many_independent_ones() -> None:
+    votes = np.random.default_rng(0).integers(0, 2, 60).astype(float)
+    apart = statistics.bootstrap_clustered(votes, [str(i) for i in range(60)])
+    copied = statistics.bootstrap_clustered(
+        np.tile(votes, 5), [str(i) for _ in range(5) for i in range(60)]
+    )
+    assert (copied.value, copied.n) == (apart.value, 300)
+    assert (copied.low, copied.high) == (apart.low, apart.high)
+
+
+def test_clustered_shares_of_none_or_all_have_wilson_s_interval_over_clusters() -> None:
+    every = statistics.bootstrap_clustered([1, 1, 1, 1], ["a", "a", "b", "b"])
+    assert (every.value, every.low) == (1.0, pytest.approx(2 / (2 + 3.8415), abs=1e-4))
+
+
+def test_each_value_needs_a_cluster() -> None:
+    with pytest.raises(ValueError, match="a cluster for each value"):
+        statistics.bootstrap_clustered([1, 0], ["a"])
+
+
+# Win rates and tests
+
+
+def test_win_rate_of_a_hand_counted_row() -> None:
+    found = statistics.win_rate(statistics.counted(2, 1, 1))
+    # (1 + 1 + 1/2 + 0)/4; squares around 0.625 sum to 0.6875, so sqrt(0.6875/3)/2.
+    assert found == (62.5, pytest.approx(23.9357), 2, 1, 1, 4)
+    assert statistics.win_rate([1, math.nan, -1]).n_total == 2
+
+
+def test_win_rates_are_those_that_alpaca_eval_published(shared_data: Path) -> None:
+    folder = shared_data / "alpaca_eval"
+    points = {1: -1, 2: 1, 1.5: 0, 0: 0}
+    with (folder / "leaderboard.csv").open() as file:
+        published = {row[""]: row for row in csv.DictReader(file)}
+    assert sorted(published) == ["alpaca-7b", "claude", "gpt4", "vicuna-13b"]
+    for system, row in published.items():
+        annotations = json.loads((folder / system / "annotations.json").read_text())
+        said = [a["preference"] for a in annotations if a["preference"] is not None]
+        found = statistics.win_rate([points[preference] for preference in said])
+        counts = found.n_wins, found.n_wins_base, found.n_draws, found.n_total
+        assert counts == tuple(
+            int(row[name]) for name in ("n_wins", "n_wins_base", "n_draws", "n_total")
+        )
+        # Sums in another order differ in the sixteenth digit.
+        assert found.win_rate == pytest.approx(float(row["win_rate"]), rel=1e-15, abs=0)
+        assert found.standard_error == pytest.approx(float(row["standard_error"]), rel=1e-15, abs=0)
+
+
+def test_a_prompt_has_one_vote_whatever_its_seeds() -> None:
+    assert statistics.won_and_lost([[1, 1, 0, -1], [1, -1, 0, -1], [1, 1, 1, -1]]) == (3, 1)
+    assert statistics.won_and_lost([[math.nan, 1], [-1, math.nan]]) == (1, 1)
+
+
+def test_permutation_of_few_differences_is_exact() -> None:
+    # The four patterns have sums 5, 3, -3 and -5: none is nearer to zero than the 3 seen.
+    assert statistics.permutation_test([[4, -1]]) == 1.0
+    # All of one sign: only two of 2^6 patterns are as far.
+    assert statistics.permutation_test([[1, 2, 3, 4, 5, 6]]) == 2 / 64
+    assert statistics.permutation_test([[0, 0]]) == 1.0
+    assert statistics.permutation_test([[7]]) == 1.0
+
+
+@given(
+    strategies.lists(strategies.sampled_from([-1, 0, 1]), min_size=1, max_size=12).filter(
+        lambda verdicts: sum(map(abs, verdicts)) > 1
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_on_verdicts_of_one_seed_the_permutation_test_is_the_sign_test(verdicts: list[int]) -> None:
+    # With only +1 and -1 to turn, patterns are coin tosses and the mean is the number of heads.
+    exact = statistics.sign_test(verdicts.count(1), verdicts.count(-1))
+    assert statistics.permutation_test([verdicts]) == pytest.approx(exact)
+
+
+def test_many_permutations_are_drawn_and_agree_with_the_exact_test() -> None:
+    row = statistics.counted(44, 21, 35)
+    drawn = statistics.permutation_test(row)
+    assert drawn == statistics.permutation_test(row)
+    assert drawn != statistics.permutation_test(row, seed=1)
+    assert drawn == pytest.approx(statistics.sign_test(44, 35), abs=0.02)
+    # The pattern seen counts as one of those drawn, so no p-value is 0.
+    assert statistics.permutation_test([[1.0] * 40], permutations=99) == pytest.approx(0.02)
+
+
+def test_the_permutation_test_weighs_sizes_which_the_sign_test_does_not() -> None:
+    gains, losses = [3.0] * 10, [-0.1] * 10
+    assert statistics.sign_test(10, 10) == 1.0
+    assert statistics.permutation_test([gains + losses]) < 0.01
+
+
+def test_holm_and_kappa_agree_with_a_library() -> None:
+    from statsmodels.stats.inter_rater import cohens_kappa
+    from statsmodels.stats.multitest import multipletests
+
+    pvalues = [0.001, 0.2, 0.04, 0.03, 0.9]
+    assert statistics.holm(pvalues) == pytest.approx(multipletests(pvalues, method="holm")[1])
+    table = np.array([[40, 6, 4], [5, 20, 5], [3, 7, 60]])
+    first = np.repeat([1, 1, 1, 0, 0, 0, -1, -1, -1], table.ravel())
+    second = np.repeat([1, 0, -1] * 3, table.ravel())
+    ours, theirs = statistics.cohen_kappa(first, second), cohens_kappa(table)
+    assert ours.value == pytest.approx(theirs.kappa)
+    assert (ours.low, ours.high) == pytest.approx((theirs.kappa_low, theirs.kappa_upp), abs=0.02)
+
+
+def test_agreement_on_items_that_share_prompts_is_less_sure() -> None:
+    rng = np.random.default_rng(0)
+    first = np.tile(rng.integers(-1, 2, 40), 4)
+    second = np.where(np.tile(rng.random(40), 4) < 0.7, first, 0)
+    prompts = [str(i) for _ in range(4) for i in range(40)]
+    for measure in (statistics.tie_discounted_agreement, statistics.cohen_kappa):
+        alone, together = measure(first, second), measure(first, second, prompts)
+        assert alone.value == together.value
+        assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize(
+    ("judge", "opponent", "low", "high", "differs"),
+    [
+        ("human", "Alpaca 65B", 0.17, 0.37, True),
+        ("human", "DaVinci003", -0.01, 0.19, False),
+        ("human", "Bard", -0.19, 0.01, False),
+        ("human", "Claude", -0.40, -0.20, True),
+        ("human", "GPT-4", -0.49, -0.29, True),
+        ("gpt4", "Bard", -0.30, -0.10, True),
+    ],
+)
+def test_intervals_and_tests_of_the_paper_s_own_shares(
+    judge: str, opponent: str, low: float, high: float, differs: bool
+) -> None:
+    shares = getattr(paper.preference(opponent), judge)
+    row = statistics.counted(*(round(300 * share) for share in shares))
+    net = statistics.preference(row).net
+    # net -+ 1.96 * sqrt((win + lose - net^2) / 299)
+    assert (net.low, net.high) == pytest.approx((low, high), abs=0.013)
+    assert (net.low > 0 or net.high < 0) == differs
+    for p in (
+        statistics.sign_test(*statistics.won_and_lost(row)),
+        statistics.permutation_test(row),
+    ):
+        assert (p < 0.05) == differs
