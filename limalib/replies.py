@@ -1,0 +1,131 @@
+"""What servers were asked and replied: one line each in a file that only grows.
+
+A reply is found again by the digest of everything that determines it, so nothing is asked twice.
+A line is written at once and begins on a line of its own: one that a killed run left half-written
+harms no other, and runs at the same time may share a file. The first reply to a request counts.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question to a server: the JSON `body` as it is sent to `base_url`, and which of several
+    samples of the reply is wanted.
+
+    `read` raises ValueError for a reply that is not what was asked for. `not_sent` are settings of
+    decoding that the server does not take. `about` and `item` say whose answer is judged and to
+    which prompt; they are for tables, no server sees them.
+    """
+
+    base_url: str
+    body: Mapping[str, Any]
+    sample: int = 0
+    read: Callable[[str], object] = str
+    not_sent: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+    item: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of everything that determines the reply."""
+        what = json.dumps([self.base_url, self.body, self.sample], sort_keys=True)
+        return hashlib.sha256(what.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server replied: its text, why it ended, which version of the model by its own word,
+    when (UTC), and the tokens it counted (None where it does not)."""
+
+    text: str
+    finish: str
+    model: str
+    date: str
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+def open_store(path: str | Path) -> None:
+    """Make the file where it is missing. Raises OSError where it cannot be written, which is better
+    known before anything is paid for."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+
+
+def keep(path: str | Path, request: Request, reply: Reply, problem: str = "") -> None:
+    """Append a reply to a store that is there (`open_store`).
+
+    With a `problem` it is kept for people to read, never as a result.
+    """
+    record = {
+        "key": request.key,
+        "asked": {"base_url": request.base_url, "body": request.body, "sample": request.sample},
+        "not_sent": request.not_sent,
+        "reply": asdict(reply),
+        "problem": problem,
+    }
+    # Escaped, so that a lone surrogate that a server sends cannot break the write.
+    line = f"\n{json.dumps(record)}\n".encode()
+    file = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        written = os.write(file, line)
+    finally:
+        os.close(file)
+    if written < len(line):
+        raise OSError(f"{path}: wrote {written} of {len(line)} bytes; is the disk full?")
+
+
+def kept(path: str | Path) -> dict[str, Reply]:
+    """The replies that count, by key; none where there is no file yet.
+
+    Broken lines are left out with a warning: what they held is asked again.
+    """
+    found: dict[str, Reply] = {}
+    for key, reply, problem in _lines(Path(path)):
+        if not problem:
+            found.setdefault(key, reply)
+    return found
+
+
+def unreadable(path: str | Path) -> list[tuple[Reply, str]]:
+    """The replies that nothing could be read from, each with what was wrong."""
+    return [(reply, problem) for _, reply, problem in _lines(Path(path)) if problem]
+
+
+def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
+    """Versions of the models that replied, each with the first and the last day it did."""
+    days: dict[str, list[str]] = {}
+    for _, reply, problem in _lines(Path(path)):
+        if not problem:
+            days.setdefault(reply.model, []).append(reply.date[:10])
+    return {model: (min(found), max(found)) for model, found in sorted(days.items())}
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Reply, str]]:
+    broken = 0
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                yield record["key"], Reply(**record["reply"]), record["problem"]
+            except (ValueError, TypeError, KeyError):
+                broken += 1
+    if broken:
+        warnings.warn(
+            f"{path}: {broken} broken line(s), as a killed run leaves them, were passed over; "
+            "what they held is asked again",
+            stacklevel=3,
+        )

@@ -1,0 +1,518 @@
+"""Requests to chat servers: what is sent, what is kept, and what happens when a server fails."""
+
+import asyncio
+import email.utils
+import json
+import logging
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from limalib import replies, servers
+from limalib.dialogue import Dialogue, Turn, single_turn
+from limalib.replies import Reply, Request
+from limalib.responses import Response
+from limalib.servers import Incomplete, ask, sample_from_server
+from limalib.settings import SamplingSettings, ServerSettings
+from tests import misbehaving
+from tests.misbehaving import completion, cut, hang, raw, reply, serving, status, trickle
+
+
+def server(url: str, **changed: Any) -> ServerSettings:
+    quick = {"key_variable": None, "first_wait": 0.01, "longest_wait": 2, "timeout": 5}
+    return ServerSettings.model_validate({"model": "m", "base_url": url, **quick, **changed})
+
+
+def requests(url: str, count: int = 1) -> list[Request]:
+    return [
+        Request(
+            url,
+            {"model": "m", "messages": [{"role": "user", "content": f"q{i}"}]},
+            about="lima",
+            item=f"p{i}",
+        )
+        for i in range(count)
+    ]
+
+
+def question(body: dict[str, Any]) -> str:
+    return str(body["messages"][-1]["content"])
+
+
+def run(settings: ServerSettings, asked: list[Request], store: Path, **options: Any) -> Any:
+    return ask(settings, asked, store, tokens_out=10, progress=False, **options)
+
+
+FAULTS = {
+    "429": status(429),
+    "429 with Retry-After": status(429, retry_after="0.05"),
+    "500": status(500),
+    "503": status(503),
+    "408": status(408),
+    "half a reply": cut("half"),
+    "no JSON": raw("{this is no JSON"),
+    "HTML": raw("<html>busy</html>", headers={"content-type": "text/html"}),
+    "empty body": raw(""),
+    "a JSON list": raw("[]"),
+    "empty choices": raw('{"choices": []}'),
+    "null choices": raw('{"choices": null}'),
+    "choice of another kind": raw('{"choices": ["yes"]}'),
+    "no message": raw('{"choices": [{"finish_reason": "stop"}]}'),
+    "null text": reply(None),
+    "error in a good status": raw('{"error": {"message": "overloaded"}}'),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_passes_leaves_no_trace(fault: str, tmp_path: Path) -> None:
+    with serving(lambda body, before: FAULTS[fault] if before < 2 else reply("fine")) as seen:
+        found = run(server(seen.url), requests(seen.url), tmp_path / "replies.jsonl")
+    assert [r.text for r in found.replies] == ["fine"]
+    assert len(seen.bodies) == 3
+    assert [r.text for r in replies.kept(tmp_path / "replies.jsonl").values()] == ["fine"]
+    assert found.bill.requests == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_is_reported_and_nothing_is_kept(fault: str, tmp_path: Path) -> None:
+    store = tmp_path / "replies.jsonl"
+    with (
+        serving(lambda body, before: FAULTS[fault]) as seen,
+        pytest.raises(Incomplete, match=r"\| lima \| 1 of 1 \| .+ \| p0 \|"),
+    ):
+        run(server(seen.url, attempts=2), requests(seen.url), store)
+    assert len(seen.bodies) == 2
+    assert store.read_text() == ""
+
+
+@pytest.mark.parametrize("slow", [hang(1), trickle(3)], ids=["silent", "a byte now and then"])
+def test_a_reply_that_takes_too_long_is_asked_for_again(slow: Any, tmp_path: Path) -> None:
+    with serving(lambda body, before: slow if before == 0 else reply("fine")) as seen:
+        started = time.monotonic()
+        found = run(server(seen.url, timeout=0.3), requests(seen.url), tmp_path / "replies.jsonl")
+    assert found.replies[0].text == "fine"
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_retry_after_is_waited_for_in_seconds_and_as_a_date(dated: bool, tmp_path: Path) -> None:
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        # A date has whole seconds: two from now are at least one.
+        date = email.utils.formatdate(time.time() + 2, usegmt=True)
+        busy = status(429, retry_after=date if dated else "0.4")
+        return busy if before == 0 else reply("x")
+
+    with serving(behave) as seen:
+        run(server(seen.url), requests(seen.url), tmp_path / "s.jsonl")
+    assert seen.times[1] - seen.times[0] >= (0.9 if dated else 0.4)
+
+
+def test_waits_grow_when_nothing_is_said(tmp_path: Path) -> None:
+    with serving(lambda body, before: status(429) if before < 3 else reply("x")) as seen:
+        run(server(seen.url, first_wait=0.1), requests(seen.url), tmp_path / "replies.jsonl")
+    first, second, third = (b - a for a, b in zip(seen.times, seen.times[1:], strict=False))
+    assert first >= 0.05
+    assert second >= 0.1
+    assert third >= 0.2
+
+
+def test_a_server_that_wants_a_long_wait_is_left_alone(tmp_path: Path) -> None:
+    with (
+        serving(lambda body, before: status(429, retry_after="3600")) as seen,
+        pytest.raises(Incomplete, match="wants 3,600 s"),
+    ):
+        run(server(seen.url), requests(seen.url), tmp_path / "replies.jsonl")
+    assert len(seen.bodies) == 1
+
+
+def test_a_refused_request_is_not_repeated_and_the_others_go_on(tmp_path: Path) -> None:
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        return status(400, "too | long") if question(body) == "q1" else reply("fine")
+
+    with serving(behave) as seen:
+        found = run(
+            server(seen.url), requests(seen.url, 3), tmp_path / "s.jsonl", allow_missing=True
+        )
+    assert [r and r.text for r in found.replies] == ["fine", None, "fine"]
+    assert len(seen.bodies) == 3
+    assert found.table("make book") == textwrap.dedent("""\
+        | what | missing | why | prompts |
+        |---|---|---|---|
+        | lima | 1 of 3 | status 400: too \\| long | p1 |
+
+        What came is kept. To ask for the rest: make book""")
+
+
+@pytest.mark.parametrize(("code", "message"), [(401, "refuses the key"), (404, "no such model")])
+def test_what_no_request_can_survive_stops_the_run(code: int, message: str, tmp_path: Path) -> None:
+    with (
+        serving(lambda body, before: status(code, "no such model")) as seen,
+        pytest.raises(Incomplete, match=message),
+    ):
+        run(server(seen.url, concurrency=1), requests(seen.url, 50), tmp_path / "s.jsonl")
+    assert len(seen.bodies) == 1
+
+
+def test_a_dead_server_is_not_asked_for_everything(tmp_path: Path) -> None:
+    with (
+        serving(lambda body, before: status(500)) as seen,
+        pytest.raises(Incomplete, match=r"42 of 50 .* not asked"),
+    ):
+        run(server(seen.url, attempts=1, concurrency=1), requests(seen.url, 50), tmp_path / "s")
+    assert len(seen.bodies) == 8
+
+
+def test_nobody_listening_is_reported(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/v1"
+    with pytest.raises(Incomplete, match="connection broke"):
+        run(server(url, attempts=2), requests(url), tmp_path / "s.jsonl")
+
+
+def test_a_second_run_asks_for_what_is_missing_alone(tmp_path: Path) -> None:
+    store = tmp_path / "s.jsonl"
+    failing = {"q1", "q3"}
+
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        return status(500) if question(body) in failing else reply(question(body))
+
+    with serving(behave) as seen:
+        with pytest.raises(Incomplete):
+            run(server(seen.url, attempts=1), requests(seen.url, 5), store)
+        failing.clear()
+        seen.bodies.clear()
+        for _ in range(2):
+            found = run(server(seen.url), requests(seen.url, 5), store)
+        assert sorted(map(question, seen.bodies)) == ["q1", "q3"]
+    assert [r.text for r in found.replies] == ["q0", "q1", "q2", "q3", "q4"]
+    assert found.bill == servers.Bill(0, 0, 0, None)
+
+
+def test_equal_requests_are_asked_once(tmp_path: Path) -> None:
+    with serving(lambda body, before: reply("same")) as seen:
+        found = run(server(seen.url), requests(seen.url) * 3, tmp_path / "s.jsonl")
+    assert len(seen.bodies) == 1
+    assert [r.text for r in found.replies] == ["same"] * 3
+
+
+def test_no_more_requests_are_under_way_than_allowed(tmp_path: Path) -> None:
+    with serving(lambda body, before: hang(0.3)) as seen:
+        run(server(seen.url, concurrency=4), requests(seen.url, 8), tmp_path / "s.jsonl")
+    assert seen.most_at_once == 4
+
+
+def test_an_unreadable_reply_is_asked_for_again_and_kept_with_its_text(tmp_path: Path) -> None:
+    store = tmp_path / "s.jsonl"
+
+    def read(text: str) -> None:
+        if text == "mumble":
+            raise ValueError("mumbled")
+
+    asked = [Request("", {"messages": [{"role": "user", "content": "q"}]}, read=read)]
+    with serving(lambda body, before: reply("mumble")) as seen:
+        found = run(server(seen.url), asked, store, ask_again=2)
+        assert len(seen.bodies) == 3
+        assert found.problems == ["unreadable: mumbled"]
+        assert found.replies[0].text == "mumble"
+        assert found.bill.requests == 3
+        assert replies.kept(store) == {}
+        assert [r.text for r, _ in replies.unreadable(store)] == ["mumble"]
+        run(server(seen.url), asked, store)
+        assert len(seen.bodies) == 4, "what could not be read is asked again by a later run"
+
+
+def test_tokens_and_cost_are_estimated_before_and_counted_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(lambda body, before: reply("x")) as seen:
+        priced = server(seen.url, price_in=1000, price_out=5000)
+        asked = [Request(seen.url, {"messages": [{"role": "user", "content": "a" * 400}]})]
+        before = servers.estimate(priced, asked, tmp_path / "s.jsonl", tokens_out=30)
+        found = ask(priced, asked, tmp_path / "s.jsonl", tokens_out=30)
+        after = servers.estimate(priced, asked, tmp_path / "s.jsonl", tokens_out=30)
+    assert before == servers.Bill(1, 100, 30, 0.25)
+    assert found.bill == servers.Bill(1, 100, 10, 0.15)
+    assert after == servers.Bill(0, 0, 0, 0.0)
+    printed = capsys.readouterr().out
+    assert "m: 0 kept; to ask, about: 1 requests, 100 tokens read, 30 written, 0.25 USD" in printed
+    assert "asked: 1 requests, 100 tokens read, 10 written, 0.15 USD" in printed
+
+
+def test_the_key_comes_from_the_environment_and_is_never_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    secret = "sk-very-secret"
+    monkeypatch.setenv("JUDGE_KEY", secret)
+    caplog.set_level(logging.DEBUG)
+    store = tmp_path / "s.jsonl"
+
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        return reply("fine") if question(body) == "q0" else status(400, f"bad key {secret}")
+
+    with serving(behave) as seen:
+        settings = server(seen.url, key_variable="JUDGE_KEY")
+        with pytest.raises(Incomplete) as failure:
+            ask(settings, requests(seen.url, 2), store, tokens_out=1)
+    assert seen.headers[0]["authorization"] == f"Bearer {secret}"
+    shown = [
+        repr(settings),
+        str(failure.value),
+        store.read_text(),
+        caplog.text,
+        *capfd.readouterr(),
+    ]
+    assert not any(secret in text for text in shown)
+
+
+def test_a_missing_key_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    with pytest.raises(ValueError, match="environment variable JUDGE_KEY is not set"):
+        run(server("http://x/v1", key_variable="JUDGE_KEY"), requests("u"), tmp_path / "s.jsonl")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key_variable": "sk-abc123"},
+        {"base_url": "https://me:sk-abc123@host/v1"},
+        {"base_url": "https://host/v1?key=sk-abc123"},
+        {"api_key": "sk-abc123"},
+    ],
+)
+def test_settings_refuse_a_key_and_do_not_repeat_it(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError) as failure:
+        ServerSettings.model_validate({"model": "m", **wrong})
+    assert "sk-abc123" not in str(failure.value)
+
+
+def test_it_runs_where_a_notebook_has_the_event_loop(tmp_path: Path) -> None:
+    async def cell() -> Any:
+        return run(server(seen.url), requests(seen.url, 3), tmp_path / "s.jsonl")
+
+    with serving(lambda body, before: reply("fine")) as seen:
+        assert [r.text for r in asyncio.run(cell()).replies] == ["fine"] * 3
+
+
+def test_an_interrupt_in_a_notebook_stops_the_asking(tmp_path: Path) -> None:
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        if question(body) == "q5":
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.02)
+        return reply("fine")
+
+    main = threading.main_thread().ident or 0
+
+    async def cell() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(server(seen.url, concurrency=1), requests(seen.url, 500), tmp_path / "s.jsonl")
+
+    with serving(behave) as seen:
+        loop = asyncio.new_event_loop()  # not asyncio.run, which has its own way with interrupts
+        loop.run_until_complete(cell())
+        loop.close()
+    assert len(seen.bodies) < 50
+    assert len(replies.kept(tmp_path / "s.jsonl")) >= 5
+
+
+# What is kept
+
+
+REPLY = Reply("text", "stop", "m-1", "2024-01-02T03:04:05+00:00", 1, 2)
+
+
+def test_a_half_written_line_harms_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    replies.open_store(path)
+    first, second, third = requests("u", 3)
+    replies.keep(path, first, REPLY)
+    replies.keep(path, second, REPLY)
+    path.write_bytes(path.read_bytes()[:-40])
+    replies.keep(path, third, REPLY)
+    with pytest.warns(UserWarning, match="1 broken line"):
+        assert set(replies.kept(path)) == {first.key, third.key}
+
+
+def test_the_first_reply_to_a_request_counts(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    replies.open_store(path)
+    request = requests("u")[0]
+    for text in ("first", "second"):
+        replies.keep(path, request, Reply(text, "stop", "m", "2024-01-01"))
+    assert replies.kept(path)[request.key].text == "first"
+
+
+def test_everything_that_determines_a_reply_is_in_its_key() -> None:
+    one = Request("u", {"model": "m", "temperature": 0})
+    others = [
+        Request("v", {"model": "m", "temperature": 0}),
+        Request("u", {"model": "n", "temperature": 0}),
+        Request("u", {"model": "m", "temperature": 1}),
+        Request("u", {"model": "m", "temperature": 0}, sample=1),
+    ]
+    assert len({one.key, *(other.key for other in others)}) == 5
+    assert Request("u", {"temperature": 0, "model": "m"}, about="x", item="y").key == one.key
+
+
+def test_versions_of_the_model_are_named_with_their_days(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    replies.open_store(path)
+    days = [("m-1", "2024-01-05"), ("m-1", "2024-01-02"), ("m-2", "2024-03-01")]
+    for request, (model, day) in zip(requests("u", 3), days, strict=True):
+        replies.keep(path, request, Reply("", "stop", model, f"{day}T00:00:00+00:00"))
+    assert replies.model_versions(path) == {
+        "m-1": ("2024-01-02", "2024-01-05"),
+        "m-2": ("2024-03-01", "2024-03-01"),
+    }
+
+
+RUN = """
+import sys
+from limalib.replies import Request
+from limalib.servers import ask
+from limalib.settings import ServerSettings
+url, store, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+asked = [Request(url, {"messages": [{"role": "user", "content": f"q{i}"}]}) for i in range(count)]
+settings = ServerSettings(model="m", base_url=url, key_variable=None, concurrency=4)
+found = ask(settings, asked, store, tokens_out=1, progress=False)
+print(",".join(reply.text for reply in found.replies))
+"""
+
+
+def process(url: str, store: Path, count: int) -> "subprocess.Popen[str]":
+    arguments = [sys.executable, "-c", RUN, url, str(store), str(count)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_run_loses_nothing_that_came_and_asks_nothing_twice(tmp_path: Path) -> None:
+    store, count = tmp_path / "s.jsonl", 40
+
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        time.sleep(0.02)
+        return reply(question(body))
+
+    with serving(behave) as seen:
+        killed = process(seen.url, store, count)
+        while len(seen.bodies) < 15:
+            assert killed.poll() is None
+            time.sleep(0.005)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the kill may have struck in the middle of a line
+            came = {r.text for r in replies.kept(store).values()}
+        assert 0 < len(came) < count
+        seen.bodies.clear()
+        resumed = process(seen.url, store, count)
+        texts = resumed.communicate()[0].strip().split(",")
+    assert texts == [f"q{i}" for i in range(count)]
+    assert sorted(map(question, seen.bodies)) == sorted(set(texts) - came)
+
+
+def test_two_runs_at_a_time_share_a_store_and_agree(tmp_path: Path) -> None:
+    store, count = tmp_path / "s.jsonl", 30
+    with serving(lambda body, before: reply(f"{question(body)}-{before}")) as seen:
+        both = [process(seen.url, store, count) for _ in range(2)]
+        first, second = (one.communicate()[0].strip().split(",") for one in both)
+        after = run(server(seen.url), [], store)
+    assert len(first) == len(second) == count
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        truth = replies.kept(store)
+    assert len(truth) == count
+    assert {r.text for r in truth.values()} == set(first)
+    assert first == second
+    assert after.replies == []
+
+
+def test_a_store_that_cannot_be_written_is_found_out_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    with serving(lambda body, before: reply("x")) as seen, pytest.raises(IsADirectoryError):
+        run(server(seen.url), requests(seen.url), tmp_path)
+    assert seen.bodies == []
+
+
+# Sampling
+
+
+def test_answers_come_with_the_papers_decoding_and_what_is_not_sent_is_kept(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "gpt.jsonl"
+    prompts = [
+        single_turn("a", "A?"),
+        Dialogue("b", (Turn("user", "B?"), Turn("assistant", "b"), Turn("user", "C?"))),
+    ]
+    with serving(lambda body, before: reply(" x ", "length" if before else "stop")) as seen:
+        # One at a time, so that the second sample of a prompt is the second request for it.
+        found = sample_from_server(
+            server(seen.url, concurrency=1), SamplingSettings(), store, prompts, "GPT-4", 2,
+            progress=False,
+        )  # fmt: skip
+    assert found == [
+        Response("a", "GPT-4", 0, 0, "x", True, 10),
+        Response("a", "GPT-4", 0, 1, "x", False, 10),
+        Response("b", "GPT-4", 0, 0, "x", True, 10),
+        Response("b", "GPT-4", 0, 1, "x", False, 10),
+    ]
+    assert seen.bodies[2] == {
+        "model": "m",
+        "messages": [
+            {"role": "user", "content": "B?"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": "C?"},
+        ],
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 2048,
+    }
+    kept = json.loads(store.read_text().split("\n")[1])
+    assert kept["not_sent"] == {"repetition_penalty": 1.2}
+    assert kept["reply"]["model"] == "fake-2024-01-01"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "extra"),
+    [
+        ("vllm", {"repetition_penalty": 1.2, "top_k": -1, "min_p": 0}),
+        ("llama.cpp", {"repeat_penalty": 1.2, "repeat_last_n": -1, "top_k": 0, "min_p": 0}),
+    ],
+)
+def test_servers_that_add_a_top_k_are_told_not_to(dialect: str, extra: dict[str, Any]) -> None:
+    body, not_sent = servers.chat(
+        server("http://x/v1", dialect=dialect), [], max_tokens=1, temperature=0.7,
+        repetition_penalty=1.2,
+    )  # fmt: skip
+    assert {name: body.get(name) for name in extra} == extra
+    assert not_sent == {}
+
+
+def test_settings_that_a_model_refuses_are_left_out_and_named() -> None:
+    strict = server(
+        "http://x/v1", omit=["temperature", "top_p"], max_tokens_name="max_completion_tokens"
+    )
+    body, not_sent = servers.chat(strict, [], max_tokens=9, temperature=0.7, top_p=0.9)
+    assert body == {"model": "m", "messages": [], "max_completion_tokens": 9}
+    assert not_sent == {"temperature": 0.7, "top_p": 0.9}
+
+
+def test_a_reply_without_usage_is_a_reply(tmp_path: Path) -> None:
+    content = json.loads(completion("x"))
+    del content["usage"]
+    with serving(lambda body, before: raw(json.dumps(content))) as seen:
+        found = sample_from_server(
+            server(seen.url), SamplingSettings(), tmp_path / "s", [single_turn("a", "A?")], "s",
+            progress=False,
+        )  # fmt: skip
+    assert found == [Response("a", "s", 0, 0, "x", True, None)]
