@@ -1,157 +1,40 @@
 """Readers of raw sources: what they yield, what they count, what they refuse."""
 
 import json
+import math
 import re
+import tracemalloc
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from limalib.dialogue import Turn, single_turn, write_jsonl
+from limalib.sources import alpaca, authored, lima_release, pushshift, superni, wikihow
 from limalib.sources.alpaca import read_alpaca
 from limalib.sources.authored import read_authored
-from limalib.sources.lima_release import read_release
-from limalib.sources.pushshift import Comment, Submission, read_comments, read_submissions
-from limalib.sources.stackexchange import EXCHANGES, Post, exchanges, read_posts, threads
+from limalib.sources.lima_release import read_release, release_file
+from limalib.sources.pushshift import (
+    Comment,
+    Submission,
+    dumps,
+    read_comments,
+    read_submissions,
+)
+from limalib.sources.stackexchange import read_posts, threads
 from limalib.sources.superni import Instance, Task, read_task, read_tasks
 from limalib.sources.wikihow import Article, read_articles
-
-POSTS = """\
-<?xml version="1.0" encoding="utf-8"?>
-<posts>
-  <row Id="1" PostTypeId="1" Score="7" Title="Why &amp; how?" Body="&lt;p&gt;Hm&lt;/p&gt;"
-       AcceptedAnswerId="3" Tags="&lt;hops&gt;&lt;dry-hopping&gt;" />
-  <row Id="2" PostTypeId="2" ParentId="1" Score="-1" Body="no" />
-  <row Id="3" PostTypeId="2" ParentId="1" Score="5" Body="yes" />
-  <row Id="4" PostTypeId="5" Score="0" Body="a tag's wiki" />
-  <row Id="5" PostTypeId="2" ParentId="99" Score="0" Body="orphan" />
-  <row Id="six" PostTypeId="1" Score="0" Title="t" Body="b" />
-  <row Id="7" PostTypeId="1" Score="0" Body="a question without title" />
-  <row Id="8" PostTypeId="1" Score="0" Title="Alone?" Body="b" Tags="|hops|cans|" />
-</posts>
-"""
-
 
 def written(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-# Stack Exchange
-
-
-def test_posts_keep_what_curation_needs(tmp_path: Path) -> None:
-    losses: Counter[str] = Counter()
-    posts = list(read_posts(written(tmp_path / "Posts.xml", POSTS), losses))
-    assert posts[0] == Post(1, None, 7, "Why & how?", "<p>Hm</p>", 3, ("hops", "dry-hopping"))
-    assert posts[1] == Post(2, 1, -1, "", "no", None, ())
-    assert posts[-1].tags == ("hops", "cans")
-    assert [post.id for post in posts] == [1, 2, 3, 5, 8]
-    assert losses == {"neither question nor answer": 1, "row with a missing or bad field": 2}
-
-
-def test_threads_join_answers_to_questions_best_first(tmp_path: Path) -> None:
-    losses: Counter[str] = Counter()
-    path = written(tmp_path / "beer.stackexchange.com" / "Posts.xml", POSTS)
-    first, second = threads(path, losses=losses)
-    assert (first.exchange, first.question.id) == ("beer.stackexchange.com", 1)
-    assert [answer.id for answer in first.answers] == [3, 2]
-    assert (second.question.id, second.answers) == (8, ())
-    assert losses["answer without its question"] == 1
-
-
-def test_an_answer_may_stand_before_its_question(tmp_path: Path) -> None:
-    rows = re.findall(r"<row.*?/>", POSTS, re.DOTALL)
-    path = written(tmp_path / "Posts.xml", f"<posts>{''.join(reversed(rows))}</posts>")
-    (first, _) = threads(path, exchange="x")
-    assert [answer.id for answer in first.answers] == [3, 2]
-
-
-def test_truncated_xml_names_file_and_place(tmp_path: Path) -> None:
-    path = written(tmp_path / "Posts.xml", POSTS[:400])
-    with pytest.raises(ValueError, match=r"Posts\.xml, line \d+, byte \d+: broken XML"):
-        list(read_posts(path))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "no xml at all", "<posts><row", "<posts></wrong>", "<posts/><posts/>"]
-)
-def test_broken_xml_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"Posts\.xml.*broken XML"):
-        list(read_posts(written(tmp_path / "Posts.xml", text)))
-
-
-def test_another_xml_file_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path / "Posts.xml", "<users><row Id='1'/></users>")
-    with pytest.raises(ValueError, match=r"root element is 'users', not 'posts'"):
-        list(read_posts(path))
-
-
-@pytest.mark.parametrize(
-    "doctype",
-    [
-        '<!DOCTYPE posts [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]>',
-        '<!DOCTYPE posts [<!ENTITY c SYSTEM "file:///etc/hostname">]>',
-        '<!DOCTYPE posts SYSTEM "http://example.org/posts.dtd">',
-        '<!DOCTYPE posts [<!ENTITY % p SYSTEM "http://example.org/p"> %p;]>',
-    ],
-)
-def test_entities_are_refused_before_any_is_expanded(tmp_path: Path, doctype: str) -> None:
-    text = doctype + '<posts><row Id="1" PostTypeId="1" Score="1" Title="&c;" Body="b"/></posts>'
-    with pytest.raises(ValueError, match=r"Posts\.xml, line 1: refused: document type"):
-        list(read_posts(written(tmp_path / "Posts.xml", text)))
-
-
-def test_a_row_without_end_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "Posts.xml"
-    with path.open("wb") as file:
-        file.write(b'<posts><row Id="1" Body="')
-        for _ in range(18):
-            file.write(b"x" * (1 << 20))
-    with pytest.raises(ValueError, match="a row of over 16 MB"):
-        list(read_posts(path))
-
-
-def test_the_beer_dump(shared_data: Path) -> None:
-    path = shared_data / "stackexchange" / "beer.stackexchange.com" / "Posts.xml"
-    losses: Counter[str] = Counter()
-    joined = list(threads(path, losses=losses))
-    assert len(joined) == 663
-    assert sum(len(thread.answers) for thread in joined) == 1572
-    assert losses == {"neither question nor answer": 119}
-    assert sum(not thread.answers for thread in joined) == 19
-    assert (
-        joined[0].question.title == "What is a citra hop, and how does it differ from other hops?"
-    )
-    assert joined[0].question.tags == ("hops",)
-
-
-def test_our_table_has_the_papers_counts() -> None:
-    rows = [line for line in EXCHANGES.read_text().splitlines()[4:] if line]
-    assert Counter(row.split(",")[1] for row in rows) == {"stem": 75, "other": 99, "discarded": 5}
-    table = exchanges()
-    assert table["physics.stackexchange.com"] == "stem"
-    assert table["alcohol.stackexchange.com"] == table["beer.stackexchange.com"] == "other"
-    assert table["rus.stackexchange.com"] == "discarded"
-
-
-def test_a_table_of_ones_own(tmp_path: Path) -> None:
-    path = written(tmp_path / "exchanges.csv", "# mine\nexchange,split\ntools,stem\npubs,other\n")
-    assert exchanges(path) == {"tools": "stem", "pubs": "other"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name,split\na,stem\n", "needs the columns exchange,split"),
-        ("exchange,split\na,science\n", "a: split 'science' is none of"),
-        ("exchange,split\na,stem\na,other\n", "a is listed twice"),
-    ],
-)
-def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        exchanges(written(tmp_path / "exchanges.csv", text))
 
 
 # wikiHow
@@ -194,6 +77,44 @@ def test_a_long_article_is_read_whole(tmp_path: Path) -> None:
     path = written(tmp_path / "wikihow.csv", "headline,title,text\nh,t," + "x" * 200_000 + "\n")
     (article,) = read_articles(path)
     assert len(article.text) == 200_000
+
+
+def test_categories_come_from_a_table_beside_the_articles(tmp_path: Path) -> None:
+    written(
+        tmp_path / "categories.csv",
+        "title,category\nHow to Eat,Food\nhow to sleep2,Health\nHow to Eat,Pets\nHow to Go,\n",
+    )
+    text = "headline,title,text\nh,How to Eat,Chew.\nh,How to Sleep1,Rest.\nh,How to Go,Run.\n"
+    losses: Counter[str] = Counter()
+    articles = list(read_articles(written(tmp_path / "wikihowAll.csv", text), losses))
+    assert [article.category for article in articles] == ["Food", "Health", ""]
+    assert losses == {
+        "title seen before in categories.csv": 1,
+        "row of categories.csv with a missing field": 1,
+    }
+    written(tmp_path / "categories.csv", "name,kind\n")
+    with pytest.raises(ValueError, match=r"categories\.csv, line 1: needs the columns title,cat"):
+        list(read_articles(tmp_path / "wikihowAll.csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("headline,title,text\nh,t,x\n".encode("utf-16"), r"line 1: broken CSV \('utf-8'"),
+        (b"headline,title,text\nh,t,x\nh,caf\xe9,x\n", r"line 3: broken CSV \('utf-8'"),
+        (b"headline,title,text\nh,t," + b"x" * (17 << 20), "line 2: a line of over 16 MB"),
+        (b'headline,title,text\nh,t,"' + (b"x" * 9999 + b"\n") * 1800, "field larger than"),
+    ],
+)
+def test_a_hostile_csv_names_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "wikihow.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"wikihow\.csv, .*{message}"):
+        list(read_articles(tmp_path / "wikihow.csv"))
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    (tmp_path / "wikihow.csv").write_bytes(b"\xef\xbb\xbftitle,text\nt,x\n")
+    assert list(read_articles(tmp_path / "wikihow.csv")) == [Article("t", "x")]
 
 
 @pytest.mark.parametrize(
@@ -245,13 +166,166 @@ def test_submissions_and_comments(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("bad", ['{"id": "b", "tit', "[1, 2]", "\udcff", "[" * 100_000])
-def test_a_line_that_is_no_json_object_names_file_and_line(tmp_path: Path, bad: str) -> None:
+BAD_LINES = [b'{"id": "b", "tit', b"[1, 2]", b"\xff", b"[" * 100_000, b'{"a": ' * 100_000]
+
+
+@pytest.mark.parametrize("bad", BAD_LINES)
+def test_a_bad_line_in_an_archive_is_counted_and_the_rest_read(tmp_path: Path, bad: bytes) -> None:
+    path, losses = tmp_path / "s.ndjson", Counter[str]()
+    path.write_bytes(b'{"id": "a"}\n' + bad + b"\n" + json.dumps(POST).encode())
+    assert [post.id for post in read_submissions(path, losses)] == ["p"]
+    assert losses == {
+        "line that is no JSON object": 1,
+        "submission with a missing or bad field": 1,
+    }
+
+
+@pytest.mark.parametrize("bad", [*BAD_LINES, '{"id": "a"}'.encode("utf-16")])
+@pytest.mark.parametrize("before", [b"", b'{"id": "a"}\n'])
+def test_an_archive_of_another_format_or_cut_short_names_file_and_line(
+    tmp_path: Path, bad: bytes, before: bytes
+) -> None:
     path = tmp_path / "s.ndjson"
-    path.write_bytes(b'{"id": "a"}\n' + bad.encode("utf-8", "surrogateescape") + b"\n")
-    with pytest.raises(ValueError, match=r"s\.ndjson, line 2: not Pushshift submissions") as error:
+    path.write_bytes(before + bad)
+    line = 1 + bool(before)
+    with pytest.raises(ValueError, match=rf"s\.ndjson, line {line}: not Pushshift") as error:
         list(read_submissions(path))
     assert "\n" not in str(error.value)
+
+
+POST: dict[str, Any] = {
+    "id": "p",
+    "subreddit": "AskReddit",
+    "title": "Why is it so?",
+    "selftext": "",
+    "score": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"score": "12"}, {"score": 12}),
+        ({"score": 12.0}, {"score": 12}),
+        ({"score": -3}, {"score": -3}),
+        ({"over_18": True}, {"over_18": True}),
+        ({"title": "Q&amp;A &gt; &lt;this&gt;?"}, {"title": "Q&A > <this>?"}),
+        ({"title": "A &amp;amp; B&amp;#x200B;"}, {"title": "A & B"}),
+        ({"title": "R&D; &nosuch; &"}, {"title": "R&D; &nosuch; &"}),
+        ({"crosspost_parent": "t3_x"}, {"link": True}),
+        ({"is_self": False}, {"link": True}),
+        ({"is_self": True, "created_utc": "1546300800", "stickied": False}, {}),
+        ({"stickied": True}, {"moderator": True}),
+        ({"distinguished": "moderator"}, {"moderator": True}),
+    ],
+)
+def test_the_quirks_of_the_archives(
+    tmp_path: Path, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    path = written(tmp_path / "s.ndjson", json.dumps({**POST, **fields}))
+    plain = Submission("p", "AskReddit", "Why is it so?", "", 1)
+    assert list(read_submissions(path)) == [replace(plain, **expected)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"score": None}, "submission with a missing or bad field"),
+        ({"score": "many"}, "submission with a missing or bad field"),
+        ({"score": float("nan")}, "submission with a missing or bad field"),
+        ({"score": float("inf")}, "submission with a missing or bad field"),
+        ({"score": True}, "submission with a missing or bad field"),
+        ({"score": [1]}, "submission with a missing or bad field"),
+        ({"id": None}, "submission with a missing or bad field"),
+        ({"title": None}, "submission with a missing or bad field"),
+        ({"title": "half \ud83d"}, "submission with a missing or bad field"),
+        ({"selftext": ["x"]}, "submission with a missing or bad field"),
+        ({"title": "[deleted by user]"}, "submission removed or empty"),
+        ({"title": " "}, "submission removed or empty"),
+        ({"selftext": "[removed]"}, "submission removed or empty"),
+        ({"removed_by_category": "moderator"}, "submission removed or empty"),
+    ],
+)
+def test_a_submission_that_cannot_be_used_is_counted(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    losses: Counter[str] = Counter()
+    path = written(tmp_path / "s.ndjson", json.dumps({**POST, **fields}))
+    assert list(read_submissions(path, losses)) == []
+    assert losses == {reason: 1}
+
+
+def test_the_moderators_comments_are_known(tmp_path: Path) -> None:
+    comment = {"id": "1", "link_id": "t3_a", "parent_id": "t3_a", "body": "Rules.", "score": 1}
+    extra: list[dict[str, Any]] = [
+        {},
+        {"author": "AutoModerator"},
+        {"distinguished": "moderator"},
+        {"stickied": True},
+    ]
+    path = written(tmp_path / "c", "\n".join(json.dumps({**comment, **e}) for e in extra))
+    assert [read.moderator for read in read_comments(path)] == [False, True, True, True]
+
+
+def test_a_folder_of_archives_is_read_by_name_compressed_or_not(tmp_path: Path) -> None:
+    def archive(name: str, id: str, *frames: int) -> None:
+        raw = json.dumps({**POST, "id": id}).encode() + b"\n"
+        compress = zstandard.ZstdCompressor().compress
+        parts = (compress(raw[a:b]) for a, b in pairwise((0, *frames, len(raw))))
+        (tmp_path / name).write_bytes(b"".join(parts) if name.endswith(".zst") else raw)
+
+    archive("RS_2019-02.zst", "b", 10, 20)
+    archive("RS_2019-01.zst", "a")
+    archive("AskReddit_submissions.zst", "c")
+    archive("RC_2019-01.zst", "no submission")
+    archive(".RS_2019-03.zst.part", "unfinished")
+    archive("submissions.ndjson", "d")
+    assert [post.id for post in read_submissions(tmp_path)] == ["c", "a", "b", "d"]
+    assert [path.name for path in dumps(tmp_path, "comments")] == ["RC_2019-01.zst"]
+    assert dumps(tmp_path / "RS_2019-01.zst", "comments") == []
+    (tmp_path / "RC_2019-01.zst").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no Pushshift comments there \(\*comments\*, RC_"):
+        list(read_comments(tmp_path))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.data())
+def test_a_compressed_archive_cut_anywhere_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes], data: st.DataObject
+) -> None:
+    rows = [json.dumps({**POST, "id": f"i{i}", "selftext": b.hex()}) for i, b in enumerate(bodies)]
+    whole = zstandard.ZstdCompressor().compress("\n".join([json.dumps(POST), *rows]).encode())
+    path = tmp_path_factory.mktemp("cut") / "s.zst"
+    path.write_bytes(whole)
+    assert len(list(read_submissions(path))) == 1 + len(rows)
+    path.write_bytes(whole[: data.draw(st.integers(1, len(whole) - 1))])
+    with pytest.raises(ValueError, match=r"s\.zst: zstd data cut short"):
+        list(read_submissions(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "s.zst: empty; expected Pushshift submissions"),
+        (b"not compressed\n", "s.zst, byte .*: broken zstd"),
+        (b"\x28\xb5\x2f\xfd" + b"\xff" * 99, "s.zst, byte .*: broken zstd"),
+    ],
+)
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "s.zst").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(read_submissions(tmp_path / "s.zst"))
+
+
+def test_a_compressed_bomb_is_refused_in_little_memory(tmp_path: Path) -> None:
+    compressor = zstandard.ZstdCompressor().compressobj()
+    bomb = b"".join(compressor.compress(b'"' * (1 << 20)) for _ in range(256)) + compressor.flush()
+    assert len(bomb) < 100_000
+    (tmp_path / "s.zst").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="line 1: a line of over 16 MB; refused"):
+        list(read_submissions(tmp_path / "s.zst"))
+    assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    tracemalloc.stop()
 
 
 # Super-Natural Instructions
@@ -281,6 +355,27 @@ def test_a_task_in_either_spelling(tmp_path: Path) -> None:
     record["Definition"] = "Shorten the text."
     written(path, json.dumps(record))
     assert list(read_tasks(tmp_path)) == [expected]
+
+
+def test_instances_come_in_the_order_of_their_ids_each_once(tmp_path: Path) -> None:
+    record = {
+        "Definition": "Shorten.",
+        "Categories": ["Summarization"],
+        "Input_language": ["English"],
+        "Output_language": ["French"],
+        "Positive Examples": [{"input": "x", "output": "y", "explanation": "z"}],
+        "Instances": [
+            {"id": "t-2", "input": "b", "output": ["B"]},
+            {"id": "t-1", "input": "a", "output": ["A"]},
+            {"id": "t-2", "input": "again", "output": ["C"]},
+            {"id": "t-3", "input": "half \ud83d", "output": ["C"]},
+        ],
+    }
+    losses: Counter[str] = Counter()
+    task = read_task(written(tmp_path / "task1.json", json.dumps(record)), losses)
+    assert task.instances == (Instance("a", ("A",), "t-1"), Instance("b", ("B",), "t-2"))
+    assert task.languages == {"English", "French"}
+    assert losses == {"instance id seen before": 1, "instance without input or output": 1}
 
 
 @pytest.mark.parametrize(
@@ -317,6 +412,35 @@ def test_authored_dialogues_without_them_are_refused(tmp_path: Path, meta: dict)
         list(read_authored(path))
 
 
+def test_the_first_of_an_id_wins_and_the_others_are_counted(tmp_path: Path) -> None:
+    path, losses = tmp_path / "authored.jsonl", Counter[str]()
+    write_jsonl(path, [single_turn("1", text, "r", group="A") for text in ("one", "two")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [dialogue.prompt for dialogue in read_authored(path, losses)] == ["one"]
+    assert losses == {"id seen before": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"id": "1"}', "line 2: not a dialogue: needs id and turns"),
+        (b'{"id": "1", "turns": [{"role": "user", "text": " "}]}', "line 2: .* has an empty turn"),
+        (b'{"id": "1", "turns": [{"role": "user", "text": "p"}], "meta": 3}', "line 2: .*meta an"),
+        (b'{"id": "1", "turns": [{"role": "user", "text": "p"}], "meta": {"x": NaN}}', "line 2: "),
+        (b'{"id": "1", "turns": [{"role": "user", "text": "\\ud83d"}]}', "line 2: .*surrogates"),
+        (b'{"id": "1", "turns": [{"role": "user", "text": "caf\xe9"}]}', "line 2: .*utf-8"),
+        (b'{"id": "1", "turns": [{"role"', "line 2: not a JSONL of dialogues"),
+        (b'{"a":' * 100_000, "line 2: .*nested too deep"),
+    ],
+)
+def test_a_line_that_people_can_mend_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "authored.jsonl"
+    path.write_bytes(b"\n" + line + b"\n")
+    with pytest.raises(ValueError, match=rf"authored\.jsonl, {message}") as error:
+        list(read_authored(path))
+    assert "\n" not in str(error.value)
+
+
 # LIMA's release
 
 
@@ -334,6 +458,50 @@ def test_a_release_row_that_ends_on_the_user_loses_that_turn(tmp_path: Path) -> 
     assert [turn.text for turn in chain.turns] == ["p", "r", "q", "s"]
     assert (prompt.id, prompt.turns) == ("train-0003", (Turn("user", "only"),))
     assert losses == {"last turn by the user, dropped": 1, "row without conversations": 1}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"conversations": "p"},
+        {"conversations": ["p", 1]},
+        {"conversations": ["p", "  "]},
+        {"conversations": ["p", "half \ud83d"]},
+        {"conversations": [{"from": "human", "value": "p"}]},
+        {"conversations": ["p", "r"], "source": 7},
+    ],
+)
+def test_a_release_row_without_usable_turns_is_counted(tmp_path: Path, row: dict) -> None:
+    losses: Counter[str] = Counter()
+    assert list(read_release(written(tmp_path / "t.jsonl", json.dumps(row)), losses)) == []
+    assert losses == {"row without conversations": 1}
+
+
+def test_the_release_is_fetched_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(name: str, file: str, repo_type: str) -> str:
+        asked.append((name, file, repo_type))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert release_file(Path("hub:GAIR/lima"), "train") == tmp_path / "train.jsonl"
+    assert asked == [("GAIR/lima", "train.jsonl", "dataset")]
+    assert release_file("folder", "test") == Path("folder/test.jsonl")
+
+
+def test_what_the_hub_refuses_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise OSError("403 Client Error.\n\nAccess to it is restricted.")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refused)
+    with pytest.raises(FileNotFoundError, match="accept its terms on the hub, log in") as error:
+        release_file("hub:GAIR/lima", "train")
+    assert "hub:GAIR/lima: cannot fetch train.jsonl (OSError: 403 Client" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_real_release_is_table_1(shared_data: Path) -> None:
@@ -354,6 +522,8 @@ def test_the_real_release_is_table_1(shared_data: Path) -> None:
     assert all(row.turns[-1].role == "user" for row in test)
     assert losses == {"last turn by the user, dropped": 1}
     assert len(train[1021].turns) == 4
+    assert Counter(len(row.turns) for row in train) == {2: 1000, 4: 16, 6: 10, 8: 3, 20: 1}
+    assert [row.prompt for row in (train[547], test[83])] == [test[83].prompt] * 2
 
 
 # Alpaca
@@ -365,6 +535,9 @@ def test_alpaca_rows(tmp_path: Path) -> None:
         {"instruction": "Hi.", "input": "", "output": "Hello."},
         {"instruction": "Say nothing.", "input": "", "output": " "},
         {"instruction": "Broken."},
+        {"instruction": "Hi.", "input": math.nan, "output": "Hello."},
+        {"instruction": "Hi.", "input": ["x"], "output": "Hello."},
+        {"instruction": "Hi.", "input": None, "output": "Half \ud83d"},
         "no row",
     ]
     losses: Counter[str] = Counter()
@@ -372,7 +545,7 @@ def test_alpaca_rows(tmp_path: Path) -> None:
     first, second = read_alpaca(path, losses)
     assert (first.id, first.prompt, first.turns[1].text) == ("alpaca-00000", "Add.\n\n1 + 1", "2")
     assert second.prompt == "Hi."
-    assert losses == {"empty instruction or output": 1, "row with a missing or bad field": 2}
+    assert losses == {"empty instruction or output": 1, "row with a missing or bad field": 5}
 
 
 def test_the_real_alpaca_rows(shared_data: Path) -> None:
@@ -380,10 +553,14 @@ def test_the_real_alpaca_rows(shared_data: Path) -> None:
     rows = list(read_alpaca(shared_data / "alpaca" / "alpaca_3111.json", losses))
     assert len(rows) == 3111
     assert not losses
-    assert sum("\n\n" in row.prompt for row in rows) >= 579
+    assert sum("\n\n" in row.prompt for row in rows) == 584
+    assert rows[0].prompt == "Design a wellness plan for the given audience\n\nExpectant Mothers"
+    assert sum(len(row.prompt) for row in rows) == 205_772
+    assert sum(len(row.turns[1].text) for row in rows) == 2_235_403
+    assert len({(row.prompt, row.turns[1].text) for row in rows}) == 3111
 
 
-@pytest.mark.parametrize("text", ["{}", '[{"instruction": "x"', ""])
+@pytest.mark.parametrize("text", ["{}", '[{"instruction": "x"', "", "[]", "[" * 100_000])
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"alpaca\.json: not an Alpaca JSON list"):
         list(read_alpaca(written(tmp_path / "alpaca.json", text)))
@@ -403,3 +580,42 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path, read) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere") as error:
         list(read(tmp_path / "nowhere"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        *((read_articles, "a.csv"), (read_task, "task1.json"), (read_authored, "a.jsonl")),
+        *((read_release, "t.jsonl"), (read_alpaca, "a.json")),
+    ],
+)
+def test_a_folder_in_a_files_place_is_said_so(tmp_path: Path, read, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"{name}: a folder; expected a file there, a"):
+        list(read(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "read", [read_articles, read_task, read_authored, read_release, read_alpaca, read_submissions]
+)
+def test_an_empty_file_is_refused(tmp_path: Path, read) -> None:
+    path = written(tmp_path / "empty", "")
+    with pytest.raises(ValueError, match="empty"):
+        list(read(path))
+
+
+@pytest.mark.parametrize("read", [read_authored, read_release, read_submissions, read_comments])
+def test_a_line_without_end_is_refused(tmp_path: Path, read) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(b'{"id": "' + b"x" * (100 << 20) + b'"}\n')
+    with pytest.raises(ValueError, match="long, line 1: a line of over 16 MB; refused"):
+        list(read(path))
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [alpaca, authored, lima_release, pushshift, superni, wikihow],
+    ids=lambda m: m.__name__,
+)
+def test_every_source_names_its_licence(reader) -> None:
+    assert len(reader.LICENCE) > 8

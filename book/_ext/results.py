@@ -12,6 +12,12 @@
 
 They read results/metrics/*.json and results/provenance/*.json beside the pages. A metric that is
 not there is a warning that names its file and key, which a strict build turns into an error.
+
+Figures that no run makes, because their data is not in every scale, are committed as facts, with
+the command that makes them again:
+
+    {fact}`released_filters:passing`            as {result}, from book/facts/released_filters.json
+    ```{facts} released_filters:filters         one of its tables, and what it was made from
 """
 
 import json
@@ -36,7 +42,9 @@ CLAIM_UNITS = set(claims.Unit.__args__)  # type: ignore[attr-defined]
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the directives."""
-    app.add_role("result", Result())
+    app.add_role("result", Result("results/metrics"))
+    app.add_role("fact", Result("book/facts"))
+    app.add_directive("facts", Facts)
     app.add_directive("claims", Claims)
     app.add_directive("provenance", Provenance)
     app.add_directive("later_work", LaterWork)
@@ -82,19 +90,23 @@ def _claim_number(value: float, unit: Any, whole: bool) -> str:
 
 
 class Result(SphinxRole):
-    """{result}`notebook:metric|format`."""
+    """{result}`notebook:metric|format`, or {fact}, by the folder of the files it reads."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = folder
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The text, or a warning and a visible mark."""
         target, _, form = self.text.partition("|")
-        notebook, colon, name = target.partition(":")
-        path = results_folder(self.env) / "metrics" / f"{notebook}.json"
-        metrics = _depend(self.env, path)
-        if not colon or metrics is None:
-            return self._missing(f"results/metrics/{notebook}.json: no such file")
+        file, colon, name = target.partition(":")
+        shown_path = f"{self.folder}/{file}.json"
+        content = _depend(self.env, Path(self.env.srcdir) / shown_path)
+        if not colon or content is None:
+            return self._missing(f"{shown_path}: no such file")
+        metrics = content["metrics"] if self.name == "fact" else content
         if name not in metrics:
-            known = ", ".join(sorted(metrics))
-            return self._missing(f"results/metrics/{notebook}.json: no {name!r}; it has {known}")
+            return self._missing(f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
         try:
             text = shown(metrics[name], form)
         except ValueError as error:
@@ -103,8 +115,29 @@ class Result(SphinxRole):
 
     def _missing(self, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         source, line = self.get_source_info()
-        logger.warning("result %r: %s", self.text, reason, location=(source, line))
+        logger.warning("%s %r: %s", self.name, self.text, reason, location=(source, line))
         return [nodes.problematic(self.rawtext, self.rawtext)], []
+
+
+class Facts(SphinxDirective):
+    """A table of a file of facts: its first row is the head, its first column the widest."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The table, and below it where its figures come from."""
+        file, _, name = self.arguments[0].partition(":")
+        content = _depend(self.env, Path(self.env.srcdir) / "book" / "facts" / f"{file}.json")
+        if content is None or name not in content["tables"]:
+            where, place = f"book/facts/{file}.json", self.get_location()
+            logger.warning("%s: no table %r", where, name, location=place)
+            return []
+        head, *rows = content["tables"][name]
+        widths = [40, *[60 // (len(head) - 1)] * (len(head) - 1)]
+        cells = [[nodes.Text(str(value)) for value in row] for row in rows]
+        origin = nodes.paragraph("", f"Made from {content['source']} by ", classes=["section"])
+        origin += nodes.literal(content["command"], content["command"])
+        return [table(head, cells, "facts", widths), origin]
 
 
 class Claims(SphinxDirective):

@@ -44,24 +44,32 @@ def temperature_weights(counts: Mapping[str, int], tau: float = 3.0) -> dict[str
     return {name: power / total for name, power in powers.items()}
 
 
-def temperature_order(
-    groups: Mapping[str, Sequence[T]], tau: float, seed: int, key: Callable[[T], Any]
-) -> Iterator[T]:
-    """All items, one after the other: draw a group by `temperature_weights`, take its next item.
+def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterator[str]:
+    """Names of groups by `temperature_weights` of their sizes, until each is used up.
 
-    Within a group, items come in the order of `key`, which must tell any two apart. Weights are
-    those of the full groups; a group that is used up is drawn no more.
+    A group comes as often as it is large; weights are those of the full groups.
     """
-    ranked = {name: iter(sorted(groups[name], key=key)) for name in sorted(groups)}
-    weights = temperature_weights({name: len(groups[name]) for name in ranked}, tau)
-    left = {name: len(groups[name]) for name in ranked if groups[name]}
+    weights = temperature_weights(sizes, tau)
+    left = {name: sizes[name] for name in sorted(sizes) if sizes[name]}
     dice = random.Random(f"temperature/{seed}")
     while left:
         (name,) = dice.choices(list(left), [weights[name] for name in left])
-        yield next(ranked[name])
+        yield name
         left[name] -= 1
         if not left[name]:
             del left[name]
+
+
+def temperature_order(
+    groups: Mapping[str, Sequence[T]], tau: float, seed: int, key: Callable[[T], Any]
+) -> Iterator[T]:
+    """All items, one after the other: draw a group by `temperature_draws`, take its next item.
+
+    Within a group, items come in the order of `key`, which must tell any two apart.
+    """
+    ranked = {name: iter(sorted(group, key=key)) for name, group in groups.items()}
+    for name in temperature_draws({name: len(group) for name, group in groups.items()}, tau, seed):
+        yield next(ranked[name])
 
 
 def temperature_sample(

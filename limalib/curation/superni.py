@@ -40,19 +40,23 @@ def superni_examples(
     categories: frozenset[str] = GENERATION_CATEGORIES,
     source: str = "nlp",
 ) -> Curated:
-    """One random example of each of `n` random tasks in the categories (section 2, Super-NI).
+    """One random example of each of `n` random English tasks in the categories (section 2,
+    Super-NI).
 
-    Prompt: the definition, a blank line, the input.
+    Prompt: the definition, a blank line, the input. One task is held in memory at a time.
     """
     losses: Counter[str] = Counter()
-    kept: list[Task] = []
+    found: list[tuple[str, Dialogue]] = []
     for task in tasks:
         if categories.isdisjoint(task.categories):
             losses["not a generation task"] += 1
+        elif task.languages != {"English"}:
+            losses["not in English"] += 1
         else:
-            kept.append(task)
-    kept.sort(key=lambda task: stable_order(seed, task.name))
-    return Curated([_example(task, seed, source) for task in kept[:n]], losses)
+            found.append((stable_order(seed, task.name), _example(task, seed, source)))
+    found.sort(key=lambda ranked: ranked[0])
+    losses["not drawn"] = len(found[n:])
+    return Curated([example for _, example in found[:n]], +losses)
 
 
 def _example(task: Task, seed: int, source: str) -> Dialogue:
@@ -60,7 +64,7 @@ def _example(task: Task, seed: int, source: str) -> Dialogue:
     index = dice.randrange(len(task.instances))
     instance = task.instances[index]
     return single_turn(
-        f"superni/{task.name}/{index}",
+        f"superni/{task.name}/{instance.id or index}",
         f"{task.definition}\n\n{instance.input}".strip(),
         dice.choice(instance.outputs),
         source,

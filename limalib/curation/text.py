@@ -68,6 +68,11 @@ def self_contained(title: str) -> bool:
     return len(title.split()) >= 3 and not _DEPENDENT_TITLE.search(title)
 
 
+def greets(text: str) -> bool:
+    """Whether the text opens with a greeting or with praise of the question."""
+    return bool(_GREETING.match(text))
+
+
 def strip_courtesies(text: str) -> str:
     """The text without a greeting at its start or good wishes at its end.
 

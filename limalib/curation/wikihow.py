@@ -1,5 +1,6 @@
 """Examples from wikiHow (section 2)."""
 
+import heapq
 import math
 import re
 from collections import Counter, defaultdict
@@ -11,6 +12,8 @@ from limalib.curation.sampling import Curated, stable_order, temperature_sample
 from limalib.dialogue import Dialogue, single_turn
 from limalib.sources.markup import without_addresses
 from limalib.sources.wikihow import Article
+
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 
 
 class WikiHowRules(BaseModel):
@@ -41,12 +44,16 @@ WIKIHOW_RULES = WikiHowRules()
 def wikihow_response(text: str, rules: WikiHowRules = WIKIHOW_RULES) -> str:
     """An article's text as a response (section 2, wikiHow).
 
-    "This article" becomes "The following answer"; images, addresses and the named sections go.
+    "This article ..." becomes "The following answer ...", as in the released data, which leave
+    "this article" inside a sentence alone; images, addresses and the named sections go.
     """
-    text = re.sub(r"!?\[([^\]\n]*)\]\([^)\s]*\)", lambda m: "" if m[0][0] == "!" else m[1], text)
-    text = without_addresses(text)
-    text = re.sub(r"\bThis (?:wikiHow )?article\b|\bThis wikiHow\b", "The following answer", text)
-    text = re.sub(r"\bthis (?:wikiHow )?article\b|\bthis wikiHow\b", "the following answer", text)
+    # The searches cost ten times the reading, and most articles have none of it.
+    if "](" in text:
+        text = _LINK.sub(lambda m: "" if m[0][0] == "!" else m[1], text)
+    if "http" in text or "www." in text:
+        text = without_addresses(text)
+    if "This article" in text:
+        text = re.sub(r"\bThis article\b", "The following answer", text)
     text = "\n".join(line.rstrip() for line in _without_sections(text, rules.pruned_sections))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
@@ -59,9 +66,15 @@ def wikihow_pairs(
     source: str = "wikihow",
 ) -> Curated:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
-    others, then an article in it (section 2, wikiHow)."""
+    others, then an article in it (section 2, wikiHow).
+
+    Articles without a category are left out, unless none has one: then all are drawn as one. The
+    losses name the number of categories; the paper's is 19.
+    At most `n` articles of a category are held in memory, and all titles.
+    """
     losses: Counter[str] = Counter()
-    groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    groups: defaultdict[str, list[tuple[int, Dialogue]]] = defaultdict(list)
     seen: set[str] = set()
     for article in articles:
         response = wikihow_response(article.text, rules)
@@ -73,12 +86,27 @@ def wikihow_pairs(
             losses["too long"] += 1
         else:
             seen.add(article.title)
+            sizes[article.category] += 1
             id = f"wikihow/{article.title}"
-            groups[article.category].append(
-                single_turn(id, article.title, response, source, category=article.category)
-            )
-    kept = temperature_sample(groups, n, math.inf, seed, key=lambda d: stable_order(seed, d.id))
-    return Curated(kept, losses)
+            pair = single_turn(id, article.title, response, source, category=article.category)
+            _hold(groups[article.category], pair, n, seed)
+    if len(groups) > 1 and "" in groups:
+        del groups[""]
+        losses["no category"] = sizes.pop("")
+    pairs = {name: [pair for _, pair in group] for name, group in groups.items()}
+    kept = temperature_sample(pairs, n, math.inf, seed, key=lambda d: stable_order(seed, d.id))
+    categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
+    losses[f"not drawn, {categories}"] = sizes.total() - len(kept)
+    return Curated(kept, +losses)
+
+
+def _hold(heap: list[tuple[int, Dialogue]], pair: Dialogue, n: int, seed: int) -> None:
+    """Add a pair to those of its category that `stable_order` puts first; more are never drawn."""
+    entry = (-int(stable_order(seed, pair.id), 16), pair)
+    if len(heap) < n:
+        heapq.heappush(heap, entry)
+    elif n:
+        heapq.heappushpop(heap, entry)
 
 
 def _without_sections(text: str, names: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""Committed facts on a page: quoted and shown as tables, or a warning."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sphinx.application import Sphinx
+
+FACTS = {
+    "source": "a file",
+    "command": "python -m make",
+    "metrics": {"passing": {"value": 286, "n": 400, "unit": "count"}},
+    "tables": {"kinds": [["kind", "answers"], ["a <b>", 3]]},
+}
+
+
+def built(folder: Path, text: str) -> tuple[str, str]:
+    """The page of a one-page book, and what the build warned of."""
+    (folder / "book" / "facts").mkdir(parents=True)
+    (folder / "book" / "facts" / "f.json").write_text(json.dumps(FACTS))
+    (folder / "index.md").write_text(f"# Title\n\n{text}\n")
+    warnings = folder / "warnings"
+    with warnings.open("w") as said:
+        app = Sphinx(
+            folder,
+            None,
+            folder / "out",
+            folder / "trees",
+            "html",
+            confoverrides={"extensions": ["myst_parser", "results"], "html_theme": "basic"},
+            status=None,
+            warning=said,
+        )
+        app.build()
+    return (folder / "out" / "index.html").read_text(), warnings.read_text()
+
+
+def test_facts_are_quoted_and_shown(tmp_path: Path) -> None:
+    page, warnings = built(
+        tmp_path, "So {fact}`f:passing` and {fact}`f:passing|.1f`.\n\n```{facts} f:kinds\n```"
+    )
+    assert warnings == ""
+    assert '<span class="result">286</span> and <span class="result">286.0</span>' in page
+    assert "<p>a &lt;b&gt;</p>" in page
+    assert "Made from a file by" in page
+    assert ">-m</span>" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("{fact}`f:missing`", "book/facts/f.json: no 'missing'; it has passing"),
+        ("{fact}`g:passing`", "book/facts/g.json: no such file"),
+        ("```{facts} f:none\n```", "book/facts/f.json: no table 'none'"),
+    ],
+)
+def test_what_is_not_there_is_a_warning(tmp_path: Path, text: str, warning: str) -> None:
+    assert warning in built(tmp_path, text)[1]

@@ -1,0 +1,131 @@
+"""Recipes: sets from raw sources, whatever the order of rows and files (Stack Exchange apart)."""
+
+import csv
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limalib import recipes, scales
+from limalib.curation import RedditRules
+from limalib.dialogue import Dialogue, Turn, write_jsonl
+
+
+def _write_sources(folder: Path, shuffle: Callable[[list[Any]], list[Any]]) -> dict[str, Path]:
+    """Small raw sources whose rows, and files, come in some order."""
+    folder.mkdir(exist_ok=True)
+    articles = [(f"How to Fix {i}", f"Fix it {i}.", f"kind {i % 3}") for i in range(12)]
+    with (folder / "wikihow.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([("title", "text", "category"), *shuffle(articles)])
+    posts: list[dict[str, Any]] = [
+        {"id": f"{kind[0]}{i}", "subreddit": kind, "title": f"What is thing number {i}?",
+         "score": 10 + i % 4}
+        for kind in ("AskReddit", "WritingPrompts") for i in range(12)
+    ]  # fmt: skip
+    comments: list[dict[str, Any]] = [
+        {"id": f"c{i}", "link_id": f"t3_W{i % 12}", "body": f"Tale {i}.", "score": 10 + i % 2}
+        for i in range(36)
+    ]
+    (folder / "reddit").mkdir(exist_ok=True)
+    for name, rows in (("submissions", shuffle(posts)), ("comments", shuffle(comments))):
+        for part, some in enumerate((rows[:7], rows[7:])):
+            path = folder / "reddit" / f"{name}_{part}.ndjson"
+            path.write_text("\n".join(map(json.dumps, some)))
+    (folder / "superni").mkdir(exist_ok=True)
+    for number in shuffle(list(range(8))):
+        instances = [{"id": f"i-{i}", "input": f"in {i}", "output": [f"out {i}"]} for i in range(5)]
+        task = {
+            "Definition": "Do.",
+            "Categories": ["Paraphrasing"],
+            "Instances": shuffle(instances),
+        }
+        (folder / "superni" / f"task{number}.json").write_text(json.dumps(task))
+    return {name: folder / name for name in ("reddit", "superni")} | {
+        "wikihow": folder / "wikihow.csv"
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.randoms(use_true_random=False))
+def test_no_set_depends_on_the_order_of_rows_or_files(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, random: random.Random
+) -> None:
+    counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
+    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
+    folder = tmp_path_factory.mktemp("sources")
+    made = []
+    for name, shuffle in (("a", list), ("b", lambda rows: random.sample(rows, len(rows)))):
+        paths = _write_sources(folder / name, shuffle)
+        made.append(
+            [
+                recipes.lima(paths, counts, rules, seed).dialogues,
+                recipes.test(paths, counts, rules).dialogues,
+                recipes.howto(paths, 7, rules, seed).dialogues,
+            ]
+        )
+    assert made[0] == made[1]
+    assert [len(dialogues) for dialogues in made[0]] == [12, 4, 7]
+
+
+def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
+    paths = _write_sources(tmp_path, list)
+    counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
+    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
+    lima = recipes.lima(paths, counts, rules, 0)
+    kept = Counter(d.source for d in lima.dialogues)
+    totals = {name: sum(losses.values()) for name, losses in lima.losses.items()}
+    assert kept["wikihow"] + totals["wikihow"] == 12
+    assert kept["nlp"] + totals["nlp"] == 8
+    assert kept["writingprompts"] + totals["writingprompts"] == 24
+    assert kept["writingprompts"] + totals["writingprompts (comments)"] == 36
+    test = recipes.test(paths, counts, rules)
+    assert len(test.dialogues) + sum(test.losses["askreddit"].values()) == 24
+
+
+def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
+    file = _write_sources(tmp_path, list)["reddit"] / "submissions_1.ndjson"
+    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
+    lima = recipes.lima({"reddit": file}, recipes.Counts(), rules, 0)
+    assert lima.losses["writingprompts"] == {"source not at hand": 1}
+    assert len(recipes.test({"reddit": file}, recipes.Counts(), rules).dialogues) == 5
+
+
+def test_the_release_in_recipes(shared_data: Path) -> None:
+    paths = {"lima": shared_data / "lima"}
+    counts, rules = recipes.Counts(), recipes.Rules()
+    lima = recipes.lima(paths, counts, rules, 0)
+    chains = recipes.dialogues(paths, counts)
+    assert (len(lima.dialogues), len(chains.dialogues)) == (1000, 30)
+    assert lima.losses == {"released": {}}
+    assert chains.losses == {"multi_turn": {"last turn by the user, dropped": 1}}
+    assert len(recipes.test(paths, counts, rules).dialogues) == 300
+
+
+def test_a_scale_takes_the_release_from_the_hub() -> None:
+    scale = scales.load("laptop").with_sources(lima="hub:GAIR/lima")
+    assert scale.raw_source("runs", "lima") == Path("hub:GAIR/lima")
+    assert scale.raw_source("runs", "alpaca") is None
+
+
+def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
+    turn = {role: Turn(role, "Words.") for role in ("user", "assistant")}
+    chains = [
+        Dialogue("good", (turn["user"], turn["assistant"]) * 2),
+        Dialogue("ends on a question", (turn["user"], turn["assistant"], turn["user"])),
+        Dialogue("starts with an answer", (turn["assistant"], turn["user"])),
+        Dialogue("asks twice", (turn["user"], turn["user"])),
+        Dialogue("good too", (turn["user"], turn["assistant"])),
+    ]
+    write_jsonl(tmp_path / "chains.jsonl", chains)
+    made = recipes.dialogues({"dialogues": tmp_path / "chains.jsonl"}, recipes.Counts(dialogues=1))
+    assert [d.id for d in made.dialogues] == ["good"]
+    assert made.losses["multi_turn"] == {
+        "does not take turns and end on an answer": 3,
+        "beyond the first 1": 1,
+    }
