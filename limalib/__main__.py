@@ -1,8 +1,10 @@
 """Run one notebook as a batch job: `python -m limalib run notebook.ipynb out.ipynb -p seed 1`.
 
-What papermill leaves open is closed here. Parameters are checked before anything starts; the
-kernel is this very Python; the output appears whole or not at all, and a half-run notebook is kept
-beside it as a log; what made the output is written down.
+`python -m limalib exchange NAME --scale laptop` is another unit of batch work: it goes through one
+Stack Exchange dump for the data notebook. `python -m limalib plan --scale gpu` says what training
+takes before anything is loaded. What papermill leaves open is closed here. Parameters
+are checked before anything starts; the kernel is this very Python; the output appears whole or not
+at all, and a half-run notebook is kept beside it as a log; what made the output is written down.
 """
 
 import argparse
@@ -39,8 +41,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run_parser.add_argument(
         "--provenance", type=Path, help="where to write what made it (<output>.provenance.json)"
     )
+    exchange_parser = commands.add_parser(
+        "exchange", help="go through one Stack Exchange dump, for the data notebook"
+    )
+    exchange_parser.add_argument("name", help="of the exchange, as in the table of exchanges")
+    exchange_parser.add_argument("--scale", default="laptop")
+    exchange_parser.add_argument("--runs", default="runs")
+    exchange_parser.add_argument("--seed", type=int, default=0)
+    plan_parser = commands.add_parser("plan", help="memory, time and cost of training at a scale")
+    plan_parser.add_argument("--scale", default="miniature")
+    plan_parser.add_argument("--training-set", default="lima")
+    plan_parser.add_argument("--base-model", help="a folder or hub id (the scale's)")
+    plan_parser.add_argument("--processes", type=int, help="GPUs (the scale's)")
+    plan_parser.add_argument("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
+    plan_parser.add_argument("--share", type=float, default=0.4, help="of its peak that is reached")
+    plan_parser.add_argument("--price", type=float, help="of a GPU for an hour")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "exchange":
+            print(exchange(options.name, options.scale, options.runs, options.seed), flush=True)
+            return 0
+        if options.command == "plan":
+            print(plan(options))
+            return 0
         values = parameters.given(options.notebook, dict(options.parameters))
         record = options.provenance or options.output.with_suffix(".provenance.json")
         seconds = run(options.notebook, options.output, values, options.input, record)
@@ -89,6 +112,43 @@ def run(
     os.replace(running, output)
     failed.unlink(missing_ok=True)
     return seconds
+
+
+def plan(options: argparse.Namespace) -> str:
+    """What training takes, as a table. Lengths are LIMA's, whatever the training set.
+
+    Raises ValueError for an unknown scale, training set or GPU, or a model without a config.
+    """
+    from limalib import planner, scales  # with torch, which running a notebook does without here
+
+    if options.gpu not in {None, *planner.GPUS}:
+        raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(planner.GPUS)}")
+    scale = scales.load(options.scale)
+    chosen = {} if options.processes is None else {"processes": options.processes}
+    return planner.plan(
+        options.base_model or scale.base(),
+        scale.training_settings(options.training_set, **chosen),
+        peak_flops=planner.GPUS[options.gpu].peak_flops if options.gpu else None,
+        share=options.share,
+        price=options.price,
+    ).table()
+
+
+def exchange(name: str, scale: str, runs: str, seed: int) -> str:
+    """Find the candidates in one exchange's dump and keep them. Returns a line about them.
+
+    Raises ValueError for an exchange that the scale's sources or the table do not have.
+    """
+    from limalib import curation, recipes, scales
+
+    settings = scales.load(scale)
+    found = recipes.exchange_dumps(settings.raw_sources(runs))
+    if found is None or name not in found.dumps:
+        raise ValueError(f"scale {scale!r} has no dump of an exchange {name!r} to draw from")
+    wanted = recipes.candidates_wanted(settings.counts, settings.rules, seed)
+    path = settings.folder(runs) / "data" / "exchanges" / f"{name}.jsonl"
+    kept = curation.keep_candidates(name, found.dumps[name], wanted, path)
+    return f"finished {name}: {kept.passing:,} pairs pass, {kept.answered:,} questions have answers"
 
 
 @contextmanager

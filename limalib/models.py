@@ -1,17 +1,19 @@
-"""Causal language models: loading, the end-of-turn token, residual dropout by layer, saving.
+"""Causal language models: loading, EOT, residual dropout by layer, adapters, saving.
 
 Models are ordinary Hugging Face checkpoints. Weights are read and written as safetensors only, and
-no code that comes with a checkpoint is run.
+code that comes with a checkpoint is run only when asked for.
 """
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +23,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
+
+from limalib.settings import LoRA
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
 
 EOT = "<|eot|>"
 """Text of the end-of-turn token (paper, section 3)."""
@@ -33,45 +40,106 @@ def load(
     name: str | Path,
     dtype: torch.dtype = torch.float32,
     quantization: Literal["4bit", "8bit"] | None = None,
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and tokenizer of a folder or of a name on the Hugging Face hub, in eval mode.
 
-    `quantization` loads the linear layers in bitsandbytes' 4 bits (nf4) or 8 bits.
-    Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it holds no
-    safetensors weights.
+    `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
+    quantisation) or 8 bits; they then compute in `dtype`. `trust_remote_code` runs a checkpoint's
+    own Python, for architectures that transformers does not know.
+
+    Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it has no
+    tokenizer, no safetensors weights or not all of them, ValueError when the tokenizer's ids do
+    not fit the embedding table or the architecture is not known.
     """
-    tokenizer = load_tokenizer(name)
-    with _no_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(
+    tokenizer = load_tokenizer(name, trust_remote_code)
+    # The library reports what does not fit as a table on the screen; here it becomes an error.
+    with _quiet(), _one_line(name):
+        model, report = AutoModelForCausalLM.from_pretrained(
             str(name),
             dtype=dtype,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=trust_remote_code,
             quantization_config=_quantization_config(quantization, dtype),
+            device_map={"": device} if quantization else None,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    return model.eval(), tokenizer
+    lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lacking:
+        raise OSError(
+            f"{name}: incomplete checkpoint, {len(lacking)} of its weights are missing or of "
+            f"another shape than config.json says ({lacking[0]}, ...): copy it again"
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise ValueError(
+            f"{name}: tokenizer and model do not belong together: token ids go up to {last}, "
+            f"the embedding table has {rows} rows"
+        )
+    if quantization == "4bit":
+        # On some CPUs a forward pass in eval mode repacks these weights, and from then on no
+        # gradient passes through them: a run would go wrong after its first evaluation.
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    return (model if quantization else model.to(device)).eval(), tokenizer
 
 
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer alone. Raises FileNotFoundError as `load` does, OSError when there is none."""
     is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
     try:
-        return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(name), trust_remote_code=trust_remote_code
+            )
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OSError(f"{name}: no tokenizer that can be read ({_first_line(error)})") from None
+    # Where its files are missing the library makes an empty one, without a word.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise OSError(f"{name}: no tokenizer; copy the base model's tokenizer files there")
+    return tokenizer
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar for every file, which fills a notebook."""
-    drawn = logging.is_progress_bar_enabled()
+def _one_line(name: str | Path) -> Iterator[None]:
+    """Say what is wrong with the checkpoint `name` in one line."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{name}: weights are damaged or half-written ({error})") from None
+    except OSError as error:
+        raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
+    except ValueError as error:
+        reason = _first_line(error)
+        if "trust_remote_code" in str(error):
+            reason = "it runs code of its own; read that first, then set trust_remote_code"
+        raise ValueError(f"{name}: {reason}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every file, which fills a notebook, and from
+    warning of what is raised here."""
+    drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if drawn:
             logging.enable_progress_bar()
 
@@ -84,7 +152,10 @@ def _quantization_config(
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
     )
 
 
@@ -147,18 +218,34 @@ def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
     """Within the block, drop out what attention and MLP add to the residual stream.
 
     The rate rises linearly over the layers from 0 at the bottom to `p_max` at the top (paper,
-    section 3). Active in train mode only; nothing is stored in the model.
+    section 3). Active in train mode only; nothing is stored in the model. It is the only dropout:
+    what an architecture has of its own (GPT-2: 0.1 everywhere) is off within the block, but for
+    that of adapters.
     """
     layers = decoder_layers(model)
+    own = list(_own_dropout(model))
     hooks = []
     for layer, rate in zip(layers, torch.linspace(0, p_max, len(layers)).tolist(), strict=True):
         if rate > 0:
             hooks += [part.register_forward_hook(_dropout_hook(rate)) for part in sublayers(layer)]
     try:
+        for module, attribute, _ in own:
+            setattr(module, attribute, 0.0)
         yield
     finally:
+        for module, attribute, rate in own:
+            setattr(module, attribute, rate)
         for hook in hooks:
             hook.remove()
+
+
+def _own_dropout(model: PreTrainedModel) -> Iterator[tuple[nn.Module, str, float]]:
+    """The architecture's dropouts that are on: module, attribute, rate."""
+    for name, module in model.named_modules():
+        attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
+        rate = getattr(module, attribute, 0.0)
+        if rate and "lora_dropout" not in name:
+            yield module, attribute, rate
 
 
 def _dropout_hook(rate: float) -> Any:
@@ -186,6 +273,60 @@ def dropout(states: Tensor, rate: float) -> Tensor:
     return states * kept.to(states.dtype).mul_(1 / (1 - rate))
 
 
+def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0) -> "PeftModel":
+    """Put low-rank adapters beside all linear layers but the head, and freeze everything else.
+
+    The rows of EOT, which a base has never used, are trained too. `model` itself is changed and
+    goes on working as before; the object returned is for `merge_lora`. `seed` decides how adapters
+    begin; they add nothing at first.
+    """
+    from peft import LoraConfig  # slow to import, and rarely wanted
+
+    tables = {id(table) for table in _embedding_tables(model)}
+    names = [name for name, module in model.named_modules() if id(module) in tables]
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        trainable_token_indices={name: [eot_id] for name in names},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _adapted(model, config)
+
+
+def merge_lora(adapted: "PeftModel", base: PreTrainedModel | None = None) -> PreTrainedModel:
+    """The ordinary model that a model with adapters is; `adapted` cannot be used afterwards.
+
+    Adapters of a quantised model are merged into `base`: the same model in full precision, with
+    EOT added. Raises ValueError when the model is quantised and there is no base.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    if base is None:
+        if getattr(adapted.get_base_model(), "is_quantized", False):
+            raise ValueError(
+                "adapters are not merged into quantised weights: give the base in full precision"
+            )
+        return adapted.merge_and_unload(safe_merge=True)
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    full = _adapted(base, adapted.peft_config["default"])
+    set_peft_model_state_dict(full, weights)
+    return full.merge_and_unload(safe_merge=True)
+
+
+def _adapted(model: PreTrainedModel, config: "LoraConfig") -> "PeftModel":
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # It says that GPT-2's layers keep their weights transposed, and then minds it.
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
+
+
 def save(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -207,7 +348,7 @@ def save(
             # Tied tensors stay one tensor, else both would be written.
             cast = {value.data_ptr(): _cast(value, dtype) for value in weights.values()}
             weights = {name: cast[value.data_ptr()] for name, value in weights.items()}
-        with _no_progress_bars():
+        with _quiet():
             model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
         replace_folder(temporary, path)

@@ -2,7 +2,8 @@
 
 A pack is one row of tokens. Everything but attention works on each token alone, so only attention
 has to know where an example ends. It is given to the model through transformers' attention
-interface, for the length of a `with` block; the model's own code stays as it is.
+interface, for the length of a `with` block; the model's own code stays as it is. How attention is
+computed is chosen by device and length in one place, `_packed_attention`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 
 from limalib.dialogue import Rendered
 
 _LONGEST_PADDED = 512
 """Up to this length attention matrices are small enough to be written out."""
+_LARGEST_FLASH_HEAD = 256
+"""Flash attention takes no larger heads."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +85,85 @@ def split(examples: Sequence[Rendered], max_tokens: int) -> Iterator[list[Render
         yield group
 
 
+def share(
+    examples: Sequence[Rendered], max_tokens: int, processes: int
+) -> list[list[list[Rendered]]]:
+    """A step's examples for each process, in as many groups on one as on the other.
+
+    Processes that share a model go through it together, so all must do so equally often. Groups
+    hold about the same number of tokens, at most `max_tokens` (one example may exceed it alone).
+    One without an example gets a token from which nothing is learnt.
+    """
+    if processes == 1:
+        return [list(split(examples, max_tokens))]
+    longest_first = sorted(examples, key=lambda example: -len(example.ids))
+    rounds = 0
+    while True:
+        rounds += 1
+        groups: list[list[Rendered]] = [[] for _ in range(rounds * processes)]
+        sizes = [0] * len(groups)
+        for example in longest_first:
+            smallest = sizes.index(min(sizes))
+            groups[smallest].append(example)
+            sizes[smallest] += len(example.ids)
+        fits = (len(g) <= 1 or n <= max_tokens for g, n in zip(groups, sizes, strict=True))
+        if all(fits):
+            break
+    whole = [group[::-1] or [Rendered([0], [False])] for group in groups]
+    return [whole[process::processes] for process in range(processes)]
+
+
 def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
     """Last hidden states of a pack, [tokens, hidden]. Call it inside `packed_attention`."""
     output = model.base_model(
         input_ids=batch.ids,
         position_ids=batch.positions,
         use_cache=False,
-        blocks=_blocks(batch.lengths, batch.ids.device),
+        segments=_segments(batch.lengths, batch.ids.device),
     )
     return output.last_hidden_state[0]
 
 
+_LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+
+
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block, the model's attention keeps the examples of a pack apart."""
+    """Within the block, the model's attention keeps the examples of a pack apart.
+
+    Raises ValueError for a model that changes its logits on the way out, as Gemma 2, Granite and
+    Cohere do: the loss is computed from hidden states and the head alone.
+    """
+    changed = [n for n in _LOGIT_CHANGES if getattr(model.config, n, None) not in (None, 1, 1.0)]
+    if changed:
+        raise ValueError(
+            f"{type(model).__name__} sets {', '.join(changed)}: models that rescale or cap their "
+            "logits cannot be trained here"
+        )
     before = model.config._attn_implementation
     model.set_attn_implementation("packed")
     try:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Where the segments of a pack lie: as blocks of like length, and as their ends in tokens."""
+
+    lengths: tuple[int, ...]
+    blocks: list["_Block"]
+    ends: Tensor
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+
+def _segments(lengths: Sequence[int], device: torch.device) -> _Segments:
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    return _Segments(tuple(lengths), _blocks(lengths, device), ends)
 
 
 @dataclass(frozen=True)
@@ -145,13 +208,14 @@ def _blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
     ]
 
 
+@torch.compiler.disable
 def _packed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    blocks: Sequence[_Block],
+    segments: _Segments,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -160,26 +224,44 @@ def _packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each segment: [1, heads, tokens, size] in, [1, tokens, heads, size]
     out, as transformers' attention interface has it."""
-    longest = max(block.longest for block in blocks)
+    longest = segments.longest
     if dropout or softcap or (sliding_window is not None and sliding_window < longest):
         raise ValueError(
             f"{type(module).__name__}: packed attention knows no attention dropout, no softcap and "
             f"no window smaller than an example ({longest} tokens)"
         )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.is_cuda and query.dtype != torch.float32 and query.shape[-1] <= _LARGEST_FLASH_HEAD:
+        return _varlen_attention(query, key, value, segments, scale), None
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if longest <= _LONGEST_PADDED:
-        output = _PaddedAttention.apply(query[0], key[0], value[0], blocks, scale)
+        output = _PaddedAttention.apply(query[0], key[0], value[0], segments.blocks, scale)
     else:
-        lengths = [length for block in blocks for length in block.lengths]
-        output = _segment_attention(query[0], key[0], value[0], lengths, scale)
+        output = _segment_attention(query[0], key[0], value[0], segments.lengths, scale)
     return output.transpose(0, 1)[None], None
 
 
+def _varlen_attention(
+    query: Tensor, key: Tensor, value: Tensor, segments: _Segments, scale: float
+) -> Tensor:
+    """All segments in one call of flash attention, which knows where each ends and shares keys
+    among heads by itself: [1, heads, tokens, size] in, [1, tokens, heads, size] out."""
+    return varlen_attn(
+        *(states[0].transpose(0, 1) for states in (query, key, value)),
+        segments.ends,
+        segments.ends,
+        segments.longest,
+        segments.longest,
+        scale=scale,
+        window_size=(-1, 0),  # back to the segment's beginning, and no token ahead
+        enable_gqa=True,
+    )[None]
+
+
 def _segment_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale: float
+    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float
 ) -> Tensor:
     """Segments one by one, for long ones: [heads, tokens, size] in and out."""
     states = [query, key, value]
@@ -187,7 +269,7 @@ def _segment_attention(
         states = [state.float() for state in states]
     parts = [
         nn.functional.scaled_dot_product_attention(*part, is_causal=True, scale=scale)
-        for part in zip(*(state[None].split(lengths, dim=2) for state in states), strict=True)
+        for part in zip(*(state[None].split(list(lengths), dim=2) for state in states), strict=True)
     ]
     return torch.cat(parts, dim=2)[0].to(query.dtype)
 
@@ -221,8 +303,9 @@ class _PaddedAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         grad_query, grad_key, grad_value = (torch.empty_like(gradients[0]) for _ in range(3))
+        saved = ctx.saved_tensors  # read once, as checkpointing computes them anew for each reading
         for i, block in enumerate(ctx.blocks):
-            q, k, v, weights = ctx.saved_tensors[4 * i : 4 * i + 4]
+            q, k, v, weights = saved[4 * i : 4 * i + 4]
             g = _pad(gradients[0], block)
             _unpad(torch.bmm(weights.transpose(1, 2), g), block, grad_value)
             grad_weights = torch.bmm(g, v.transpose(1, 2))

@@ -1,9 +1,9 @@
-"""Supervised fine-tuning as the paper does it, exact and resumable.
+"""Supervised fine-tuning as the paper does it, exact and resumable, on one device or many.
 
 A step takes a number of *examples*, lays their tokens one after the other without padding, lets
 each attend to itself only, and computes the loss at the supervised positions only. The loss is
 summed over the supervised tokens of the whole step and divided by their number, so it does not
-matter how a step is split to fit into memory.
+matter how a step is split to fit into memory, or over processes that share the model.
 """
 
 import ctypes
@@ -13,23 +13,30 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from limalib import models
+from limalib import models, sharding
 from limalib.dialogue import Dialogue, Rendered, render
-from limalib.packing import Pack, hidden_states, pack, packed_attention, split
+from limalib.packing import Pack, hidden_states, pack, packed_attention, share, split
+from limalib.provenance import write_json
 from limalib.settings import TrainingSettings
 
 Evaluate = Callable[[PreTrainedModel, int], dict[str, float]]
+Watch = Callable[["Step", int, int], None]
+"""What is told of every step: the step, its number counted from 1, and how many there will be."""
 
 
 class Step(BaseModel):
@@ -100,7 +107,22 @@ def summed_loss(model: PreTrainedModel, batch: Pack) -> Tensor:
     Logits are computed at those positions only: over a prompt they would be thrown away.
     """
     hidden = hidden_states(model, batch).index_select(0, batch.sources)
-    return _SummedCrossEntropy.apply(model.get_output_embeddings()(hidden), batch.targets)
+    head = model.get_output_embeddings()
+    rows = max(1, MOST_LOGITS // model.config.vocab_size)
+    if len(hidden) <= rows:
+        return _SummedCrossEntropy.apply(head(hidden), batch.targets)
+    parts = zip(hidden.split(rows), batch.targets.split(rows), strict=True)
+    return torch.stack(
+        [checkpoint(_part_of_loss, head, *part, use_reentrant=False) for part in parts]
+    ).sum()
+
+
+MOST_LOGITS = 2**28
+"""More logits than this are computed part by part, and again for the gradient."""
+
+
+def _part_of_loss(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+    return _SummedCrossEntropy.apply(head(hidden), targets)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -143,19 +165,25 @@ def train(
     evaluate: Evaluate | None = None,
     progress: bool = True,
     replace: bool = False,
+    watch: Watch | None = None,
 ) -> TrainingLog:
-    """Fine-tune `model` on dialogues and leave the chosen checkpoint in `out_dir`.
+    """Fine-tune `model` on dialogues, where it is, and leave the chosen checkpoint in `out_dir`.
 
     `evaluate(model, epoch)` is called after every epoch; its metric `quality` chooses among
     `candidate_epochs` (highest, the earliest on ties). Without it the last candidate is chosen.
-    `out_dir` receives a Hugging Face checkpoint and training.json (the returned log). A run that
-    was killed goes on where it stood and ends on the same weights; one whose result exists from the
-    same settings, data and base does nothing. `replace` allows to start anew where other inputs
-    made what is there, which is otherwise an error. Load the result from `out_dir`: what `model`
-    holds afterwards is not specified.
+    `out_dir` receives a Hugging Face checkpoint (adapters are merged) and training.json (the
+    returned log). A run that was killed goes on where it stood and ends on the same weights; one
+    whose result exists from the same settings, data and base does nothing. `replace` allows to
+    start anew where other inputs made what is there, which is otherwise an error. Load the result
+    from `out_dir`: what `model` holds afterwards is not specified.
 
-    Raises ValueError for an empty training set and for results or states of other inputs,
-    FloatingPointError when the loss is no longer finite (saved states stay).
+    When called in every process of a group (`limalib.distributed`) the processes share the model;
+    `out_dir` is then the same folder for all, and only the first needs a model that is not on the
+    meta device. An interrupted run may go on with another number of processes.
+
+    Raises ValueError for an empty training set, for results or states of other inputs and for a
+    state that cannot be read, FloatingPointError when the loss is no longer finite, MemoryError
+    when a step does not fit, and OSError when the disk is full. Saved states stay.
     """
     eot_id = models.add_end_of_turn(model, tokenizer)
     examples = [
@@ -164,24 +192,33 @@ def train(
     ]
     if not examples:
         raise ValueError(f"{out_dir}: nothing to train on, the training set is empty")
+    if sharding.processes() > 1 and (evaluate or settings.lora):
+        raise ValueError(
+            f"{out_dir}: evaluation during training and lora need one process, not "
+            f"{sharding.processes()}: evaluate kept candidates afterwards"
+        )
     out_dir = Path(out_dir)
+    base = sharding.agreed(lambda: _digest_weights(model))
     log = TrainingLog(
         settings=settings,
-        inputs={"data": _digest_examples(examples), "base": _digest_weights(model)},
+        inputs={"data": _digest_examples(examples), "base": base},
         examples=len(examples),
         cut_examples=sum(example.cut > 0 for example in examples),
         cut_tokens=sum(example.cut for example in examples),
         tokens=sum(len(example.ids) for example in examples),
         supervised_tokens=sum(supervised(example) for example in examples),
     )
-    finished = _finished(out_dir, log, replace)
+    finished = sharding.agreed(lambda: _finished(out_dir, log, replace))
     if finished is not None:
         return finished
-    run = _Run(model, tokenizer, examples, log, out_dir / ".state")
+    names = [dialogue.id for dialogue in dialogues]
+    run = _Run(model, tokenizer, examples, names, log, out_dir, eot_id)
     run.resume(replace)
     with models.residual_dropout(model, settings.residual_dropout):
-        run.to_the_end(evaluate, progress)
-    run.publish(out_dir)
+        run.to_the_end(evaluate, progress, watch)
+    if sharding.rank() == 0:
+        run.publish()
+    sharding.wait()
     return run.log
 
 
@@ -218,6 +255,13 @@ def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
     return settings.learning_rate * (1 - (1 - settings.final_learning_rate_ratio) * done)
 
 
+def device() -> torch.device:
+    """Where this process computes: its own GPU where there is one, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether the device's processor multiplies bfloat16 matrices itself."""
     if device.type == "cuda":
@@ -225,25 +269,64 @@ def computes_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
+class _Objective(nn.Module):
+    """The summed loss as a module, so that what shares a model's weights gathers them for it."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Pack) -> Tensor:
+        return summed_loss(self.model, batch)
+
+
 class Learner:
     """A model and its optimiser: one call, one step.
 
     In bf16 the model computes in bfloat16, and the optimiser steps on a float32 master copy of the
     weights: most updates are smaller than bfloat16's grain. In float32 both are the same tensors.
+    Of several processes each steps on its own share of the float32 weights.
     """
 
     def __init__(self, model: PreTrainedModel, settings: TrainingSettings) -> None:
-        self.model, self.settings = model.float(), settings
+        self.model, self.settings = model, settings
+        self.device = model.device if sharding.processes() == 1 else device()
         self.bf16 = settings.precision == "bf16" or (
-            settings.precision == "auto" and computes_in_bf16(model.device)
+            settings.precision == "auto" and computes_in_bf16(self.device)
         )
-        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.master = self.weights
-        if self.bf16:
-            self.master = [nn.Parameter(weight.detach().clone()) for weight in self.weights]
-            model.bfloat16()
-        self.optimizer = _optimizer(self.master, settings)
+        self.dtype = torch.bfloat16 if self.bf16 else torch.float32
+        self.objective = _Objective(model)
+        if sharding.processes() == 1:
+            self._take_weights()
+        else:
+            layers = models.decoder_layers(model)
+            sharding.shard(self.objective, layers, self.bf16, self.device)
+            self.weights = list(model.parameters())
+            self.master = [nn.Parameter(sharding.local(weight)) for weight in self.weights]
+        if settings.activation_checkpointing:
+            model.activation_checkpointing_enable()
+        if settings.compile:
+            for layer in models.decoder_layers(model):
+                layer.compile(dynamic=True)
+        self.optimizer = _optimizer([part for part in self.master if part.numel()], settings)
         keep_freed_memory()
+
+    def _take_weights(self) -> None:
+        """The weights that are trained, and what the optimiser steps on."""
+        quantised = getattr(self.model, "is_quantized", False)  # and stays as it is
+        if not (self.bf16 or quantised):
+            self.model.float()
+        self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.master = self.weights
+        if self.bf16 or any(weight.dtype != torch.float32 for weight in self.weights):
+            self.master = [
+                nn.Parameter(weight.detach().to(torch.float32, copy=True))
+                for weight in self.weights
+            ]
+            for master, weight in zip(self.master, self.weights, strict=True):
+                weight.register_post_accumulate_grad_hook(partial(_move_gradient, master))
+        if self.bf16 and not quantised:
+            self.model.bfloat16()
 
     def step(self, examples: Sequence[Rendered], rate: float) -> tuple[float, float] | None:
         """One optimiser step on examples at learning rate `rate`.
@@ -256,7 +339,7 @@ class Learner:
         if not count:
             return None
         loss = self._accumulate(examples, count)
-        norm = nn.utils.get_total_norm([w.grad for w in self.master if w.grad is not None])
+        norm = self._gradient_norm()
         if not (math.isfinite(loss) and norm.isfinite()):
             raise FloatingPointError(
                 f"loss {loss}, gradient norm {norm.item()}: lower learning_rate "
@@ -273,28 +356,26 @@ class Learner:
 
     def _accumulate(self, examples: Sequence[Rendered], count: int) -> float:
         """Gradient of the summed loss over `count`, left in the master's `grad`; returns it."""
-        total = 0.0
-        for group in split(examples, self.settings.micro_batch_tokens):
-            loss = summed_loss(self.model, pack(group, self.model.device)) / count
+        groups = share(examples, self.settings.micro_batch_tokens, sharding.processes())
+        losses = []
+        for group in groups[sharding.rank()]:
+            loss = self.objective(pack(group, self.device)) / count
             loss.backward()
-            total += loss.item()
-            if self.bf16:
-                self._move_gradients()
-        return total
+            losses.append(loss.detach())
+        if sharding.processes() > 1:
+            for master, weight in zip(self.master, self.weights, strict=True):
+                if weight.grad is not None:
+                    master.grad, weight.grad = sharding.local(weight.grad), None
+        return sharding.total(sum(torch.stack(losses).tolist()))
 
-    def _move_gradients(self) -> None:
-        """Add the bfloat16 gradients to the master's, in float32."""
-        for master, weight in zip(self.master, self.weights, strict=True):
-            if weight.grad is None:
-                continue
-            if master.grad is None:
-                master.grad = weight.grad.float()
-            else:
-                master.grad += weight.grad
-            weight.grad = None
+    def _gradient_norm(self) -> Tensor:
+        norm = nn.utils.get_total_norm([w.grad for w in self.master if w.grad is not None])
+        if sharding.processes() == 1:
+            return norm
+        return torch.tensor(sharding.total(norm.item() ** 2) ** 0.5, device=self.device)
 
     def _copy_master(self) -> None:
-        if self.bf16:
+        if sharding.processes() == 1 and self.master is not self.weights:
             with torch.no_grad():
                 for weight, master in zip(self.weights, self.master, strict=True):
                     weight.copy_(master)
@@ -306,7 +387,8 @@ class Learner:
         for i, weight in enumerate(self.master):
             for name, value in self.optimizer.state[weight].items():
                 if isinstance(value, Tensor):
-                    tensors[f"{i}.{name}"] = value.clone()  # safetensors refuses shared memory
+                    # A copy, as safetensors refuses shared memory; not where memory is scarce.
+                    tensors[f"{i}.{name}"] = value.to("cpu", copy=True)
                 else:
                     numbers[f"{i}.{name}"] = value
         return tensors, numbers
@@ -319,9 +401,20 @@ class Learner:
             if name == "weight":
                 with torch.no_grad():
                     weight.copy_(value)
-            else:
+            elif weight.numel():
                 self.optimizer.state[weight][name] = value
         self._copy_master()
+
+
+def _move_gradient(master: nn.Parameter, weight: nn.Parameter) -> None:
+    """Add a bfloat16 gradient to the master's, in float32, as soon as it is there."""
+    if weight.grad is None:
+        return
+    if master.grad is None:
+        master.grad = weight.grad.float()
+    else:
+        master.grad += weight.grad
+    weight.grad = None
 
 
 class _Run:
@@ -332,24 +425,43 @@ class _Run:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         examples: list[Rendered],
+        names: list[str],
         log: TrainingLog,
-        folder: Path,
+        out_dir: Path,
+        eot_id: int,
     ) -> None:
-        self.learner = Learner(model, log.settings)
-        self.model, self.tokenizer, self.examples = model, tokenizer, examples
-        self.log, self.settings, self.folder = log, log.settings, folder
+        self.model, self.tokenizer = model, tokenizer
+        self.examples, self.names = examples, names
+        self.log, self.settings = log, log.settings
+        self.out_dir, self.folder = out_dir, out_dir / ".state"
+        self.epochs = out_dir / CANDIDATES if self.settings.keep_candidates else self.folder
         self.steps_per_epoch = -(-len(examples) // self.settings.batch_examples)
+        self.adapted = None
+        if self.settings.lora:
+            seed = _stream(self.settings.seed, "lora")
+            self.adapted = models.add_lora(model, self.settings.lora, eot_id, seed)
+        self.learner = Learner(model, self.settings)
 
     def step(self, index: int) -> Step:
         """Step `index`, counted from 0 over all epochs."""
         started = time.perf_counter()
-        batch = self._batch(index)
+        chosen = self._batch(index)
+        batch = [self.examples[i] for i in chosen]
         rate = learning_rate(self.settings, index, self.steps_per_epoch * self.settings.epochs)
-        torch.manual_seed(_stream(self.settings.seed, "dropout", index))
+        # One process keeps one stream; of several, each drops out on its own.
+        own = (sharding.rank(),) if sharding.processes() > 1 else ()
+        torch.manual_seed(_stream(self.settings.seed, "dropout", index, *own))
         try:
             loss, norm = self.learner.step(batch, rate) or (None, None)
         except FloatingPointError as error:
-            raise FloatingPointError(f"{self.folder}, step {index}: {error}") from None
+            where = f"{self.folder}, step {index}, examples {', '.join(self._named(chosen))}"
+            raise FloatingPointError(f"{where}: {error}") from None
+        except torch.OutOfMemoryError:
+            raise MemoryError(
+                f"{self.folder}, step {index}: out of memory with "
+                f"{max(self.settings.micro_batch_tokens, *(len(e.ids) for e in batch))} tokens at "
+                "once: lower micro_batch_tokens, then max_tokens, or set activation_checkpointing"
+            ) from None
         return Step(
             loss=loss,
             gradient_norm=norm,
@@ -359,35 +471,42 @@ class _Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _batch(self, index: int) -> list[Rendered]:
+    def _batch(self, index: int) -> list[int]:
+        """Which examples step `index` takes."""
         epoch, step = divmod(index, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(_stream(self.settings.seed, "order", epoch))
         order = torch.randperm(len(self.examples), generator=generator)
         size = self.settings.batch_examples
-        return [self.examples[i] for i in order[step * size : (step + 1) * size].tolist()]
+        return order[step * size : (step + 1) * size].tolist()
+
+    def _named(self, chosen: list[int]) -> list[str]:
+        return [self.names[i] for i in chosen]
 
     # --- epochs
 
-    def to_the_end(self, evaluate: Evaluate | None, progress: bool) -> None:
+    def to_the_end(self, evaluate: Evaluate | None, progress: bool, watch: Watch | None) -> None:
         """Train from the step reached so far to the last epoch that matters."""
         last = min(self.settings.epochs, self.settings.stop_after_epoch)
         total = last * self.steps_per_epoch
-        with tqdm(
-            total=total, initial=len(self.log.steps), disable=not progress, desc="training"
-        ) as bar:
+        with progress_bar(progress) as bar, self._tensorboard() as board:
+            written = board and partial(_write_step, board)
+            watchers = [watcher for watcher in (bar, written, watch) if watcher]
             while len(self.log.steps) < total:
-                self._to_end_of_epoch(bar)
+                self._to_end_of_epoch(watchers, total)
                 self._end_epoch(len(self.log.steps) // self.steps_per_epoch, evaluate)
+                if board:
+                    _write_scalars(board, self.log.epochs[-1].metrics, len(self.log.steps))
                 self.save()
 
-    def _to_end_of_epoch(self, bar: Any) -> None:
+    def _to_end_of_epoch(self, watchers: list[Watch], total: int) -> None:
         self.model.train()
         with packed_attention(self.model):
             while True:
                 step = self.step(len(self.log.steps))
                 self.log.steps.append(step)
                 self.log.skipped_steps += step.loss is None
-                bar.update()
+                for watcher in watchers:
+                    watcher(step, len(self.log.steps), total)
                 if len(self.log.steps) % self.steps_per_epoch == 0:
                     return
                 every = self.settings.checkpoint_steps
@@ -396,65 +515,229 @@ class _Run:
 
     def _end_epoch(self, epoch: int, evaluate: Evaluate | None) -> None:
         self.model.eval()
-        metrics = evaluate(self.model, epoch) if evaluate else {}
+        # Compiled layers would be compiled anew for every length of an answer.
+        with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
+            metrics = evaluate(self.model, epoch) if evaluate else {}
         seconds = sum(step.seconds for step in self.log.steps[-self.steps_per_epoch :])
         self.log.epochs.append(Epoch(epoch=epoch, metrics=metrics, seconds=seconds))
-        chosen = choose(self.log.epochs, self.settings.candidate_epochs)
-        if chosen == epoch:
-            models.save(self.model, self.tokenizer, self.folder / f"epoch-{epoch}")
-        self.log.chosen_epoch = chosen
+        first, last = self.settings.candidate_epochs
+        self.log.chosen_epoch = choose(self.log.epochs, (first, last))
+        kept = self.settings.keep_candidates and first <= epoch <= last
+        if kept or self.log.chosen_epoch == epoch:
+            with _room(self.folder):
+                self._save_checkpoint(self.epochs / f"epoch-{epoch}")
+
+    def _chosen_checkpoint(self) -> Path:
+        # Whether candidates are kept may have changed since this one was written.
+        places = (self.folder, self.out_dir / CANDIDATES)
+        found = [place / f"epoch-{self.log.chosen_epoch}" for place in places]
+        return found[0] if found[0].is_dir() else found[1]
+
+    def _save_checkpoint(self, path: Path) -> None:
+        """Write an ordinary checkpoint of the model as it is."""
+        model: PreTrainedModel | None = self.model
+        if sharding.processes() > 1:
+            model = sharding.gathered(self.model, self.learner.dtype)
+        elif self.adapted is not None:
+            model = self._merged(self.adapted)
+        if model is not None:
+            models.save(model, self.tokenizer, path)
+
+    def _merged(self, adapted: Any) -> PreTrainedModel:
+        """The model with its adapters merged into its base, which is read again for that."""
+        base, tokenizer = models.load(self.model.name_or_path, self.learner.dtype)
+        models.add_end_of_turn(base, tokenizer)
+        return models.merge_lora(adapted, base)
+
+    @contextmanager
+    def _tensorboard(self) -> Iterator[Any]:
+        """A writer into the folder where TensorBoard looks, None when it is not wanted."""
+        if not self.settings.tensorboard or sharding.rank() > 0:
+            yield None
+            return
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and rarely wanted
+
+        done = len(self.log.steps)
+        with SummaryWriter(str(self.out_dir / "tensorboard"), purge_step=done + 1) as writer:
+            yield writer
 
     # --- state on disk
 
     def save(self) -> None:
         """Write the state, then remove older ones; a kill at any moment leaves a whole one."""
         step = len(self.log.steps)
-        tensors, numbers = self.learner.state()
         temporary = self.folder / f".step-{step}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        save_file(tensors, temporary / "tensors.safetensors")
-        state = {"log": self.log.model_dump(mode="json"), "optimizer": numbers}
-        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        models.replace_folder(temporary, self.folder / f"step-{step}")
-        for other in self.folder.iterdir():
-            if other.name not in (f"step-{step}", f"epoch-{self.log.chosen_epoch}"):
-                shutil.rmtree(other)
+        first = sharding.rank() == 0
+        with _room(self.folder):
+            try:
+                if first:
+                    shutil.rmtree(temporary, ignore_errors=True)
+                    temporary.mkdir(parents=True)
+                sharding.wait()
+                tensors, numbers = self.learner.state()
+                save_file(tensors, temporary / f"tensors-{sharding.rank()}.safetensors")
+                sharding.wait()
+                if first:
+                    state = {
+                        "log": self.log.model_dump(mode="json"),
+                        "optimizer": numbers,
+                        "processes": sharding.processes(),
+                    }
+                    (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+                    models.replace_folder(temporary, self.folder / f"step-{step}")
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        if first:
+            for other in self.folder.iterdir():
+                if other.name not in (f"step-{step}", f"epoch-{self.log.chosen_epoch}"):
+                    shutil.rmtree(other)
 
     def resume(self, replace: bool) -> None:
         """Go to the newest state, if there is one.
 
-        Raises ValueError when it comes from other inputs, unless `replace` says to start anew.
+        Raises ValueError when it comes from other inputs, unless `replace` says to start anew, and
+        when it cannot be read.
         """
-        found = sorted(self.folder.glob("step-*"), key=lambda path: int(path.name[5:]))
-        if not found:
+        found = sharding.agreed(lambda: self._newest(replace))
+        if found is None:
             return
-        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
-        log = TrainingLog.model_validate(state["log"])
-        difference = _difference(log, self.log)
-        if difference:
-            if not replace:
-                raise ValueError(_other_inputs(self.folder, difference))
-            shutil.rmtree(self.folder)
-            return
-        tensors = load_file(found[-1] / "tensors.safetensors", device=str(self.model.device))
-        self.learner.restore(tensors, state["optimizer"])
+        folder, state = found
+        try:
+            log = TrainingLog.model_validate(state["log"])
+            tensors = _read_tensors(folder, state["processes"], self.learner)
+            self.learner.restore(tensors, state["optimizer"])
+        except (OSError, SafetensorError, KeyError, IndexError, RuntimeError) as error:
+            raise ValueError(_damaged(folder, error)) from None
+        log.settings = self.settings  # what does not change the result may have changed
         self.log = log
 
-    def publish(self, out_dir: Path) -> None:
+    def _newest(self, replace: bool) -> tuple[Path, dict[str, Any]] | None:
+        """The newest state's folder and what its state.json says; None to start from the base."""
+        found = sorted(self.folder.glob("step-*"), key=lambda path: int(path.name[5:]))
+        if found:
+            try:
+                state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+                log = TrainingLog.model_validate(state["log"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ValueError(_damaged(found[-1], error)) from None
+            difference = _difference(log, self.log)
+            if not difference:
+                return found[-1], state
+            if not replace:
+                raise ValueError(_other_inputs(self.folder, difference))
+        for old in (self.folder, self.out_dir / CANDIDATES, self.out_dir / "tensorboard"):
+            shutil.rmtree(old, ignore_errors=True)
+        return None
+
+    def publish(self) -> None:
         """Copy the chosen checkpoint and the log to `out_dir`; training.json comes last."""
         self.log.chosen_by = _chosen_by(self.log, self.settings)
         seconds = sum(step.seconds for step in self.log.steps)
         self.log.tokens_per_second = sum(step.tokens for step in self.log.steps) / seconds
-        (out_dir / LOG).unlink(missing_ok=True)
-        for source in sorted((self.folder / f"epoch-{self.log.chosen_epoch}").iterdir()):
-            temporary = self.folder / source.name
-            shutil.copyfile(source, temporary)
-            os.replace(temporary, out_dir / source.name)
-        temporary = self.folder / LOG
-        temporary.write_text(self.log.model_dump_json(), encoding="utf-8")
-        os.replace(temporary, out_dir / LOG)
+        with _room(self.folder):
+            _place(self._chosen_checkpoint(), self.out_dir, self.log)
         shutil.rmtree(self.folder)
+
+
+@contextmanager
+def progress_bar(shown: bool = True) -> Iterator[Watch | None]:
+    """What draws a bar of the steps it is told of: loss, rate, tokens a second and time left."""
+    if not shown:
+        yield None
+        return
+    with tqdm(desc="training", unit="step") as bar:
+        recent: list[Step] = []
+
+        def draw(step: Step, number: int, total: int) -> None:
+            if bar.total is None:
+                bar.reset(total)
+                bar.initial = bar.n = number - 1
+            recent[:] = [*recent[-19:], step]
+            speed = sum(s.tokens for s in recent) / sum(s.seconds for s in recent)
+            loss = "nothing to learn" if step.loss is None else f"loss {step.loss:.3f}"
+            bar.set_postfix_str(
+                f"{loss}, rate {step.learning_rate:.2g}, {speed:,.0f} tokens/s", refresh=False
+            )
+            bar.update(number - bar.n)
+
+        yield draw
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say in one line that something could not be written, and what is left."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            f"{folder}: cannot be written ({reason}); what was saved before is whole: make room "
+            "and run again"
+        ) from None
+
+
+def _place(checkpoint_folder: Path, out_dir: Path, log: TrainingLog) -> None:
+    """Make a checkpoint and its log those of `out_dir`; they are copied before any is replaced."""
+    temporary = out_dir / ".publishing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        shutil.copytree(checkpoint_folder, temporary)
+        (temporary / LOG).write_text(log.model_dump_json(), encoding="utf-8")
+        (out_dir / LOG).unlink(missing_ok=True)
+        # Weights in other pieces than before would stand beside the old ones.
+        for old in out_dir.glob("model*.safetensors*"):
+            if not (temporary / old.name).exists():
+                old.unlink()
+        # The log last: its presence says that the rest is there.
+        for source in sorted(temporary.iterdir(), key=lambda path: path.name == LOG):
+            os.replace(source, out_dir / source.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_tensors(folder: Path, saved_by: int, learner: Learner) -> dict[str, Tensor]:
+    """This process's share of a state that `saved_by` processes wrote."""
+    paths = [folder / f"tensors-{number}.safetensors" for number in range(saved_by)]
+    if saved_by == sharding.processes():
+        return load_file(paths[sharding.rank()], device=str(learner.device))
+    if learner.settings.optimizer == "adamw8bit":
+        raise ValueError(
+            f"{folder}: {saved_by} processes cut its 8-bit moments into blocks of their own; go on "
+            f"with processes = {saved_by}"
+        )
+    files = [safe_open(path, framework="pt") for path in paths]
+    tensors = {}
+    for key in files[0].keys():  # noqa: SIM118 - no mapping
+        parts = [file.get_tensor(key) for file in files if key in file.keys()]  # noqa: SIM118
+        whole = parts[0] if parts[0].ndim == 0 else torch.cat(parts)
+        tensors[key] = sharding.rows(whole).to(learner.device)
+    return tensors
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{path}: damaged ({reason}): remove {path.parent} to start anew"
+
+
+CANDIDATES = "candidates"
+"""Folder beside the weights for the checkpoints of candidate epochs, where they are kept."""
+
+
+def _write_step(board: Any, step: Step, number: int, _: int) -> None:
+    values = {
+        "loss": step.loss,
+        "gradient norm": step.gradient_norm,
+        "learning rate": step.learning_rate,
+        "tokens a second": step.tokens / step.seconds,
+    }
+    _write_scalars(board, values, number)
+
+
+def _write_scalars(board: Any, values: Mapping[str, float | None], number: int) -> None:
+    for name, value in values.items():
+        if value is not None:
+            board.add_scalar(name, value, number)
 
 
 LOG = "training.json"
@@ -478,6 +761,64 @@ QUALITY = "quality"
 """Name of the metric that chooses the checkpoint."""
 
 
+def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
+    """Evaluate the kept candidates that nobody has evaluated yet, and choose among them.
+
+    For a run on several processes, which does not evaluate by itself. Models are loaded one after
+    the other, on this process's device. Does nothing when all are evaluated. Raises ValueError when
+    one was not kept.
+    """
+    out_dir, log = Path(out_dir), read_log(out_dir)
+    first, last = log.settings.candidate_epochs
+    waiting = [e for e in log.epochs if first <= e.epoch <= last and not e.metrics]
+    for epoch in waiting:
+        dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
+        model, _ = models.load(_candidate(out_dir, epoch.epoch), dtype, device=device())
+        metrics = evaluate(model, epoch.epoch)
+        log.epochs[epoch.epoch - 1] = epoch.model_copy(update={"metrics": metrics})
+    if waiting and log != read_log(out_dir):
+        write_json(out_dir / LOG, log.model_dump(mode="json"))
+        return choose_checkpoint(out_dir)
+    return log
+
+
+def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
+    """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand.
+
+    0 goes back to the choice by quality. Raises ValueError for an epoch that is no candidate, and
+    for one that was not kept.
+    """
+    out_dir, log = Path(out_dir), read_log(out_dir)
+    first, last = log.settings.candidate_epochs
+    if epoch and not first <= epoch <= min(last, len(log.epochs)):
+        raise ValueError(f"choose_epoch {epoch}: the candidates are epochs {first} to {last}")
+    chosen = epoch or choose(log.epochs, (first, last))
+    rule = BY_HAND if epoch else _chosen_by(log, log.settings)
+    if (chosen, rule) == (log.chosen_epoch, log.chosen_by):
+        return log
+    kept = _candidate(out_dir, chosen) if chosen != log.chosen_epoch else None
+    log.chosen_epoch, log.chosen_by = chosen, rule
+    if kept is None:
+        write_json(out_dir / LOG, log.model_dump(mode="json"))
+    else:
+        with _room(out_dir):
+            _place(kept, out_dir, log)
+    return log
+
+
+BY_HAND = "by hand"
+"""What the log says of a checkpoint that a person chose."""
+
+
+def _candidate(out_dir: Path, epoch: int | None) -> Path:
+    path = out_dir / CANDIDATES / f"epoch-{epoch}"
+    if not path.is_dir():
+        raise ValueError(
+            f"{path}: the checkpoint of epoch {epoch} was not kept; train with keep_candidates"
+        )
+    return path
+
+
 def _chosen_by(log: TrainingLog, settings: TrainingSettings) -> str:
     first, last = settings.candidate_epochs
     judged = any(QUALITY in e.metrics for e in log.epochs if first <= e.epoch <= last)
@@ -486,11 +827,18 @@ def _chosen_by(log: TrainingLog, settings: TrainingSettings) -> str:
 
 
 def read_log(path: str | Path) -> TrainingLog:
-    """The log of a finished training run, from its folder. Raises FileNotFoundError."""
+    """The log of a finished training run, from its folder.
+
+    Raises FileNotFoundError, and ValueError for a file that is no such log.
+    """
     path = Path(path) / LOG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train with notebooks/02_training.ipynb")
-    return TrainingLog.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        return TrainingLog.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        reason = "; ".join(str(error).splitlines()[:3])
+        raise ValueError(f"{path}: damaged ({reason}): remove it to train anew") from None
 
 
 def _finished(out_dir: Path, log: TrainingLog, replace: bool) -> TrainingLog | None:
@@ -506,10 +854,14 @@ def _finished(out_dir: Path, log: TrainingLog, replace: bool) -> TrainingLog | N
     return None
 
 
+_NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates", "tensorboard"}
+"""Settings that decide how a run goes, not what comes out of it."""
+
+
 def _difference(found: TrainingLog, wanted: TrainingLog) -> str:
     """What differs between the inputs of two runs, in words; empty when nothing does."""
-    before = {**found.settings.model_dump(), **found.inputs}
-    now = {**wanted.settings.model_dump(), **wanted.inputs}
+    before = {**found.settings.model_dump(exclude=_NO_INPUT), **found.inputs}
+    now = {**wanted.settings.model_dump(exclude=_NO_INPUT), **wanted.inputs}
     return ", ".join(
         f"{name} {str(before[name])[:12]} there and {str(now[name])[:12]} here"
         for name in now

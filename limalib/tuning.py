@@ -37,9 +37,12 @@ def choose(
 ) -> float:
     """The rate whose trial answers the dev prompts best, the lower one on ties; kept on disk.
 
-    Raises ValueError when there are several and nobody judged the answers.
+    A grid of one rate needs no trial. Raises ValueError when there are several and nobody judged
+    the answers.
     """
     quality = {rate: log.epochs[-1].metrics.get("quality") for rate, log in logs.items()}
+    if not quality and len(scale.learning_rates) == 1:
+        quality = {scale.learning_rates[0]: None}
     if len(quality) > 1 and None in quality.values():
         raise ValueError(
             f"training_set {training_set}: nobody judged the answers to the dev prompts, so no "

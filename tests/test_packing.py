@@ -1,12 +1,17 @@
 """Packed examples give what each gives alone."""
 
+import itertools
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from limalib import packing
 from limalib.dialogue import Rendered
-from limalib.packing import hidden_states, pack, packed_attention, split
+from limalib.packing import hidden_states, pack, packed_attention, share, split
 from tests.tiny import llama
 
 
@@ -81,6 +86,98 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
 
 def test_attention_with_a_window_smaller_than_an_example_is_refused() -> None:
     query = torch.zeros(1, 2, 8, 4)
-    blocks = packing._blocks([8], torch.device("cpu"))
+    segments = packing._segments([8], torch.device("cpu"))
     with pytest.raises(ValueError, match="no window smaller than an example"):
-        packing._packed_attention(llama(), query, query, query, None, blocks, sliding_window=4)
+        packing._packed_attention(llama(), query, query, query, None, segments, sliding_window=4)
+
+
+# --- on a GPU
+
+
+def varlen_attn(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    ends: torch.Tensor,
+    key_ends: torch.Tensor,
+    longest: int,
+    longest_key: int,
+    *,
+    scale: float,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """What flash attention computes, [tokens, heads, size] in and out, written out."""
+    assert ends.dtype == torch.int32  # it takes no other
+    assert torch.equal(ends, key_ends)
+    assert (longest, longest_key) == (int(ends.diff().max()),) * 2
+    assert window_size == (-1, 0)
+    assert enable_gqa
+    parts = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *(states[start:end].transpose(0, 1)[None] for states in (query, key, value)),
+            is_causal=True,
+            scale=scale,
+            enable_gqa=True,
+        )[0].transpose(0, 1)
+        for start, end in itertools.pairwise(ends.tolist())
+    ]
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
+def test_flash_attention_is_told_the_same_segments(
+    key_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "varlen_attn", varlen_attn)
+    draw = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, 40, 8, generator=draw)
+    key, value = torch.randn(2, 1, key_heads, 40, 8, generator=draw)
+    segments = packing._segments([3, 20, 1, 16], torch.device("cpu"))
+    on_gpu = packing._varlen_attention(query, key, value, segments, 0.3)
+    here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
+    assert on_gpu.shape == here.shape == (1, 40, 4, 8)
+    torch.testing.assert_close(on_gpu, here, rtol=1e-5, atol=1e-6)
+
+
+def test_segments_are_those_of_flex_attention_with_a_mask_of_documents() -> None:
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, 2, 40, 16, generator=draw)
+    segments = packing._segments([3, 20, 1, 16], torch.device("cpu"))
+    document = torch.repeat_interleave(torch.arange(4), torch.tensor(segments.lengths))
+
+    def sees(batch: object, head: object, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return (q >= k) & (document[q] == document[k])
+
+    mask = create_block_mask(sees, 1, 1, 40, 40, device="cpu")
+    flexible = flex_attention(query, key, value, block_mask=mask, scale=0.3)
+    here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
+    torch.testing.assert_close(flexible.transpose(1, 2), here, rtol=1e-5, atol=1e-6)
+
+
+# --- over processes
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 80), st.integers(2, 5))
+def test_processes_share_all_examples_in_as_many_groups(
+    lengths: list[int], max_tokens: int, processes: int
+) -> None:
+    examples = [Rendered([i] * n, [True] * n) for i, n in enumerate(lengths)]
+    shares = share(examples, max_tokens, processes)
+    assert len(shares) == processes
+    assert len({len(groups) for groups in shares}) == 1
+    trained = [e for groups in shares for group in groups for e in group if any(e.mask)]
+    assert sorted(e.ids[0] for e in trained) == list(range(len(lengths)))
+    for group in (group for groups in shares for group in groups):
+        assert group
+        assert len(group) == 1 or sum(len(e.ids) for e in group) <= max_tokens
+
+
+def test_processes_have_about_as_many_tokens() -> None:
+    examples = [Rendered([0] * n, [True] * n) for n in (60, 10, 20, 30, 40, 50)]
+    tokens = [sum(len(e.ids) for g in groups for e in g) for groups in share(examples, 1000, 2)]
+    assert sorted(tokens) == [100, 110]
+
+
+def test_a_process_without_an_example_has_a_token_to_go_through() -> None:
+    assert share([Rendered([5, 6], [False, True])], 10, 2)[1] == [[Rendered([0], [False])]]

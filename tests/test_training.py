@@ -1,12 +1,18 @@
 """The loop: what it learns, that it can be split, killed and resumed, and what it refuses."""
 
+import errno
 import json
 import os
+import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +20,29 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import tqdm
 
-from limalib import models
+from limalib import models, training
 from limalib.dialogue import Dialogue, Rendered, Turn, single_turn
 from limalib.packing import pack, packed_attention
+from limalib.provenance import file_digest
 from limalib.sampling import sample
-from limalib.settings import SamplingSettings, TrainingSettings
+from limalib.settings import LoRA, SamplingSettings, TrainingSettings
 from limalib.training import (
     Epoch,
     Learner,
     TrainingLog,
     choose,
+    choose_checkpoint,
+    judge_candidates,
     learning_rate,
     perplexity,
     read_log,
     summed_loss,
     train,
 )
-from tests.tiny import byte_tokenizer, dialogues, llama
+from tests.tiny import FAMILIES, byte_tokenizer, dialogues, family, llama
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,9 +63,9 @@ def settings(**changes: Any) -> TrainingSettings:
 
 
 def run(folder: Path, data: list[Dialogue] | None = None, **changes: Any) -> TrainingLog:
-    options = {key: changes.pop(key) for key in ("evaluate", "replace") if key in changes}
+    options = {key: changes.pop(key) for key in ("evaluate", "replace", "watch") if key in changes}
     return train(
-        llama(),
+        changes.pop("model", None) or llama(),
         byte_tokenizer(),
         dialogues(14) if data is None else data,
         settings(**changes),
@@ -143,6 +154,63 @@ def test_a_batch_with_nothing_supervised_is_skipped_and_counted(tmp_path: Path) 
     mixed = run(tmp_path / "mixed", [*prompt_only, *dialogues(4)], batch_examples=1)
     assert mixed.skipped_steps == 12
     assert all(step.loss is None or step.loss > 0 for step in mixed.steps)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_learns(name: str, tmp_path: Path) -> None:
+    log = run(tmp_path, model=family(name), precision="bf16", learning_rate=1e-2)
+    assert log.steps[-1].loss is not None
+    assert log.steps[0].loss is not None
+    assert log.steps[-1].loss < log.steps[0].loss - 0.2
+    models.load(tmp_path)
+
+
+def test_a_tokenizer_without_an_end_of_text_will_do(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.eos_token = None
+    log = train(llama(), tokenizer, dialogues(3), settings(), tmp_path, progress=False)
+    assert log.supervised_tokens > 0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_activation_checkpointing_changes_no_bit(name: str, precision: str, tmp_path: Path) -> None:
+    kept = run(tmp_path / "kept", model=family(name), precision=precision)
+    again = run(
+        tmp_path / "again", model=family(name), precision=precision, activation_checkpointing=True
+    )
+    assert [s.gradient_norm for s in kept.steps] == [s.gradient_norm for s in again.steps]
+    assert same(weights(tmp_path / "kept"), weights(tmp_path / "again"))
+
+
+@pytest.mark.slow
+def test_compiled_layers_compute_the_same() -> None:
+    def step(compile: bool) -> tuple[float, float] | None:
+        learner = Learner(llama(layers=1), settings(compile=compile))
+        examples = [Rendered(list(range(n)), [True] * n) for n in (9, 17, 30)]
+        with packed_attention(learner.model):
+            return learner.step(examples, 1e-3)
+
+    assert step(compile=True) == pytest.approx(step(compile=False), rel=1e-5)
+
+
+def test_logits_in_parts_give_the_same_loss_and_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples = [Rendered(list(range(n)), [True] * n) for n in (5, 9, 30)]
+
+    def loss_and_gradient() -> tuple[float, torch.Tensor]:
+        model = llama()
+        with packed_attention(model):
+            loss = summed_loss(model, pack(examples))
+        loss.backward()
+        return loss.item(), model.lm_head.weight.grad
+
+    whole = loss_and_gradient()
+    monkeypatch.setattr(training, "MOST_LOGITS", 264 * 4)  # four rows at a time
+    parts = loss_and_gradient()
+    assert parts[0] == pytest.approx(whole[0], rel=1e-6)
+    torch.testing.assert_close(parts[1], whole[1], rtol=1e-4, atol=1e-5)
 
 
 def test_the_rate_falls_linearly_to_a_tenth_without_warm_up() -> None:
@@ -236,7 +304,144 @@ def test_without_evaluation_the_last_candidate_is_taken(tmp_path: Path) -> None:
     assert "for want of quality" in log.chosen_by
 
 
+def by_epoch(quality: dict[int, float]) -> Callable[[Any, int], dict[str, float]]:
+    return lambda _, epoch: {"quality": quality[epoch]}
+
+
+def test_a_person_may_choose_among_kept_checkpoints_and_go_back(tmp_path: Path) -> None:
+    judged = by_epoch({1: 1.0, 2: 3.0, 3: 2.0})
+    run(tmp_path, evaluate=judged, keep_candidates=True)
+    second = weights(tmp_path)
+    log = choose_checkpoint(tmp_path, 3)
+    assert (log.chosen_epoch, log.chosen_by) == (3, "by hand")
+    assert read_log(tmp_path) == log
+    assert same(weights(tmp_path), weights(tmp_path / "candidates" / "epoch-3"))
+    assert not same(weights(tmp_path), second)
+    assert run(tmp_path, evaluate=judged, keep_candidates=True) == log  # and nothing is trained
+    log = choose_checkpoint(tmp_path)
+    assert (log.chosen_epoch, log.chosen_by) == (2, "highest quality, epochs 1 to 3")
+    assert same(weights(tmp_path), second)
+
+
+def test_a_checkpoint_that_was_not_kept_or_is_no_candidate_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, evaluate=by_epoch({1: 1.0, 2: 3.0, 3: 2.0}))
+    with pytest.raises(ValueError, match="epoch 3 was not kept; train with keep_candidates"):
+        choose_checkpoint(tmp_path, 3)
+    with pytest.raises(ValueError, match="choose_epoch 4: the candidates are epochs 1 to 3"):
+        choose_checkpoint(tmp_path, 4)
+    assert choose_checkpoint(tmp_path, 2).chosen_by == "by hand"  # it is there already
+
+
+def test_kept_checkpoints_can_be_judged_afterwards(tmp_path: Path) -> None:
+    assert run(tmp_path, keep_candidates=True).chosen_epoch == 3
+    tokenizer = models.load_tokenizer(tmp_path)
+    seen = {}
+
+    def evaluate(model: Any, epoch: int) -> dict[str, float]:
+        seen[epoch] = perplexity(model, tokenizer, dialogues(3), settings())
+        return {"quality": -abs(epoch - 2.0)}
+
+    log = judge_candidates(tmp_path, evaluate)
+    assert (log.chosen_epoch, sorted(seen)) == (2, [1, 2, 3])
+    model, _ = models.load(tmp_path)
+    assert perplexity(model, tokenizer, dialogues(3), settings()) == pytest.approx(seen[2])
+    seen.clear()
+    assert judge_candidates(tmp_path, evaluate) == log
+    assert not seen
+
+
+# --- adapters
+
+LORA = {"lora": LoRA(rank=4, alpha=8), "learning_rate": 1e-2}
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    models.save(family("llama"), byte_tokenizer(), tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.mark.parametrize("quantization", [None, "4bit", "8bit"])
+def test_adapters_learn_and_are_merged_into_an_ordinary_checkpoint(
+    base: Path, tmp_path: Path, quantization: Any
+) -> None:
+    seen = {}
+
+    def evaluate(model: Any, epoch: int) -> dict[str, float]:
+        seen[epoch] = perplexity(model, byte_tokenizer(), dialogues(14), settings())
+        return {}
+
+    model, _ = models.load(base, quantization=quantization)
+    kind = {**LORA, "quantization": quantization}
+    log = run(tmp_path / "out", model=model, evaluate=evaluate, **kind)
+    losses = list(log.loss_by_step().values())
+    assert losses[-1] < losses[0] - 0.2
+    merged, tokenizer = models.load(tmp_path / "out")
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    again = perplexity(merged, tokenizer, dialogues(14), settings())
+    assert again == pytest.approx(seen[3], rel=0.05 if quantization else 1e-4)
+
+
+@pytest.mark.parametrize("quantization", [None, "4bit"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_adapters_resumed_end_on_the_same_bits(
+    base: Path, tmp_path: Path, quantization: Any, precision: str
+) -> None:
+    def go(folder: str, **more: Any) -> TrainingLog:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        model, _ = models.load(base, dtype, quantization)
+        kind = {**LORA, "quantization": quantization, "precision": precision, **more}
+        return run(tmp_path / folder, model=model, candidate_epochs=(3, 3), **kind)
+
+    unbroken = go("unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        go("broken", watch=given_up(after=7), checkpoint_steps=3)
+    resumed = go("broken", checkpoint_steps=3)
+    assert [s.loss for s in resumed.steps] == [s.loss for s in unbroken.steps]
+    assert same(weights(tmp_path / "unbroken"), weights(tmp_path / "broken"))
+
+
+# --- what a person sees
+
+
+def test_a_bar_shows_loss_rate_speed_and_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "tqdm", partial(tqdm, mininterval=0, ascii=True))
+    train(llama(), byte_tokenizer(), dialogues(14), settings(), tmp_path)
+    shown = capsys.readouterr().err
+    end = r"12/12 \[\d\d:\d\d<\d\d:\d\d, .*loss \d\.\d+, rate 0.0001, [\d,]+ tokens/s"
+    assert re.search(end, shown)
+
+
+def test_tensorboard_reads_every_step_once_after_a_resume(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, tensorboard=True, watch=given_up(after=6))
+    log = run(tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    losses = {event.step: event.value for event in events.Scalars("loss")}
+    assert losses == pytest.approx(log.loss_by_step(), rel=1e-6)
+    assert len(events.Scalars("loss")) == 12
+    assert {"learning rate", "gradient norm", "tokens a second"} <= set(events.Tags()["scalars"])
+
+
+def test_tensorboard_reads_the_dev_metrics_of_every_epoch(tmp_path: Path) -> None:
+    run(tmp_path, tensorboard=True, evaluate=lambda _, epoch: {"quality": 10.0 * epoch})
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("quality")] == [(4, 10), (8, 20), (12, 30)]
+
+
 # --- resume
+
+
+def given_up(after: int) -> Callable[[Any, int, int], None]:
+    """What interrupts a run after so many steps."""
+
+    def watch(_: Any, number: int, __: int) -> None:
+        if number == after:
+            raise KeyboardInterrupt
+
+    return watch
 
 
 def interrupted(after: int) -> Callable[[Any, int], dict[str, float]]:
@@ -281,6 +486,24 @@ def evaluate(model, epoch):
 
 run(Path(sys.argv[1]), evaluate=evaluate, checkpoint_steps=3)
 """
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit"])
+@pytest.mark.parametrize("after", [1, 6, 11])
+def test_a_run_resumed_in_the_middle_of_an_epoch_ends_on_the_same_bits(
+    tmp_path: Path, optimizer: str, after: int
+) -> None:
+    wide: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+    }  # or no moment would be kept in 8 bits
+    kind: dict[str, Any] = {"optimizer": optimizer, "checkpoint_steps": 1}
+    unbroken = run(tmp_path / "unbroken", model=llama(**wide), optimizer=optimizer)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", model=llama(**wide), watch=given_up(after), **kind)
+    resumed = run(tmp_path / "broken", model=llama(**wide), **kind)
+    assert same(weights(tmp_path / "unbroken"), weights(tmp_path / "broken"))
+    assert [s.loss for s in resumed.steps] == [s.loss for s in unbroken.steps]
 
 
 def test_a_run_killed_with_minus_9_ends_on_the_same_bits(tmp_path: Path) -> None:
@@ -359,10 +582,104 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(
         return step(self, *arguments)
 
     monkeypatch.setattr(Learner, "step", fail)
-    with pytest.raises(FloatingPointError, match=r"step 5: loss nan.*lower learning_rate"):
-        run(tmp_path)
+    message = r"step 5, examples (row-\d+(, )?){4}: loss nan.*lower learning_rate"
+    with pytest.raises(FloatingPointError, match=message):
+        run(tmp_path, [single_turn(f"row-{i}", "ab", "c" * (i + 1)) for i in range(14)])
     assert (tmp_path / ".state" / "step-4").is_dir()
     assert not (tmp_path / "training.json").exists()
+
+
+@contextmanager
+def small_disk(largest_file: int) -> Iterator[None]:
+    """Within the block, no file can grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_state_before_it_whole(tmp_path: Path) -> None:
+    unbroken = run(tmp_path / "unbroken")
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(out, watch=given_up(after=6))
+    kept = file_digest(out / ".state" / "step-4" / "tensors-0.safetensors")
+    with small_disk(60_000), pytest.raises(OSError, match="what was saved before is whole") as e:
+        run(out, checkpoint_steps=1)
+    assert "\n" not in str(e.value)
+    assert [path.name for path in (out / ".state").iterdir() if "step" in path.name] == ["step-4"]
+    assert file_digest(out / ".state" / "step-4" / "tensors-0.safetensors") == kept
+    assert [s.loss for s in run(out).steps] == [s.loss for s in unbroken.steps]
+    assert same(weights(out), weights(tmp_path / "unbroken"))
+
+
+def test_a_disk_that_fills_when_the_result_is_replaced_leaves_the_result_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    before = weights(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run(tmp_path, seed=1, replace=True)
+    assert same(weights(tmp_path), before)
+    assert read_log(tmp_path).settings.seed == 0
+    monkeypatch.undo()
+    assert run(tmp_path, seed=1, replace=True).settings.seed == 1
+
+
+@pytest.mark.parametrize("name", ["state.json", "tensors-0.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"{"])
+def test_a_damaged_state_is_named_in_one_line(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watch=given_up(after=6))
+    path = tmp_path / ".state" / "step-4" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"step-4: damaged \(.*\): remove .*\.state to") as e:
+        run(tmp_path)
+    assert "\n" not in str(e.value)
+    shutil.rmtree(tmp_path / ".state")
+    assert run(tmp_path).chosen_epoch == 3
+
+
+def test_a_damaged_log_is_named_in_one_line(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(ValueError, match=r"training\.json: damaged .* remove it to") as e:
+        run(tmp_path)
+    assert "\n" not in str(e.value)
+
+
+def test_a_step_that_does_not_fit_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Learner, "step", fail)
+    message = r"step 0: out of memory with 16384 tokens at once: lower micro_batch_tokens"
+    with pytest.raises(MemoryError, match=message):
+        run(tmp_path)
+
+
+def test_settings_that_change_no_result_may_differ(tmp_path: Path) -> None:
+    log = run(tmp_path)
+    other: dict[str, Any] = {
+        "processes": 2,
+        "checkpoint_steps": 1,
+        "keep_candidates": True,
+        "tensorboard": True,
+    }
+    assert run(tmp_path, **other) == log
 
 
 def test_perplexity_of_nothing_is_refused() -> None:

@@ -45,6 +45,12 @@ def test_without_a_judge_nobody_can_choose_among_several(tmp_path: Path) -> None
     assert tuning.choose(SCALE, tmp_path, "lima", {1e-4: log(None)}) == 1e-4
 
 
+def test_a_grid_of_one_needs_no_trial(tmp_path: Path) -> None:
+    scale = SCALE.model_copy(update={"learning_rates": (1e-5,)})
+    assert tuning.choose(scale, tmp_path, "lima", {}) == 1e-5
+    assert tuning.chosen(scale, tmp_path, "lima") == 1e-5
+
+
 def test_a_choice_not_made_yet_names_the_run_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"training_set lima with seed 0 first"):
         tuning.chosen(SCALE, tmp_path, "lima")

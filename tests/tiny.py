@@ -1,11 +1,24 @@
 """A byte-level tokenizer and small random models, for the tests of everything that has tokens."""
 
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from limalib.dialogue import Dialogue, single_turn
 
@@ -40,6 +53,40 @@ def llama(
         **shape,
     )
     return LlamaForCausalLM(config).eval()
+
+
+FAMILIES: dict[str, type[PretrainedConfig]] = {
+    "llama": LlamaConfig,
+    "qwen2": Qwen2Config,
+    "qwen3": Qwen3Config,
+    "mistral": MistralConfig,
+    "gpt_neox": GPTNeoXConfig,
+    "gpt2": GPT2Config,
+}
+
+
+def family(
+    name: str, layers: int = 3, vocabulary: int = 264, hidden: int = 32, **more: Any
+) -> PreTrainedModel:
+    """A small model of an architecture of `FAMILIES` with random weights, always the same.
+
+    Tied where the architecture's default is; GPT-2 keeps its own dropout of 0.1.
+    """
+    torch.manual_seed(0)
+    grouped = {} if name.startswith("gpt") else {"num_key_value_heads": 1, "head_dim": 16}
+    config = FAMILIES[name](
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=0,
+        eos_token_id=1,
+        **({} if name == "gpt2" else {"intermediate_size": 48}),
+        **grouped,
+        **more,
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 def dialogues(count: int, seed: int = 0) -> list[Dialogue]:

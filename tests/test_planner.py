@@ -1,0 +1,240 @@
+"""What the planner says: against counts, counted operations and measured tensors, and its words."""
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, PretrainedConfig
+
+from limalib import models, planner, scales
+from limalib.__main__ import main
+from limalib.dialogue import Rendered
+from limalib.packing import pack, packed_attention
+from limalib.planner import GIB, plan, require
+from limalib.settings import LoRA, TrainingSettings
+from limalib.training import Learner, summed_loss
+from tests.tiny import FAMILIES, family
+
+
+def llama(hidden: int, inner: int, layers: int, heads: int) -> PretrainedConfig:
+    return LlamaConfig(
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        vocab_size=32_000,
+    )
+
+
+LLAMA_7B = llama(4096, 11_008, 32, 32)
+LLAMA_65B = llama(8192, 22_016, 80, 64)
+
+
+def settings(**changes: object) -> TrainingSettings:
+    basics: dict[str, object] = {"batch_examples": 4, "micro_batch_tokens": 4096}
+    return TrainingSettings.model_validate({**basics, **changes})
+
+
+# --- counts
+
+
+def test_llamas_have_their_published_numbers_of_parameters() -> None:
+    assert plan(LLAMA_7B, settings()).parameters == 6_738_415_616
+    assert plan(LLAMA_65B, settings()).parameters == 65_285_660_672
+
+
+def test_bytes_of_full_fine_tuning_follow_from_the_parameters() -> None:
+    n = 6_738_415_616
+    memory = plan(LLAMA_7B, settings()).memory
+    assert memory["weights"] == 2 * n
+    assert memory["master copy"] == 4 * n
+    assert memory["optimiser states"] == 8 * n
+    assert memory["gradients"] >= 4 * n
+    eight = plan(LLAMA_7B, settings(optimizer="adamw8bit")).memory
+    assert eight["optimiser states"] == 2 * n
+    full = plan(LLAMA_7B, settings(precision="fp32")).memory
+    assert full["weights"] == 4 * n
+    assert "master copy" not in full
+
+
+def test_65b_is_shared_out_over_devices() -> None:
+    n = 65_285_660_672
+    planned = plan(LLAMA_65B, settings(processes=32, activation_checkpointing=True))
+    assert planned.memory["weights"] == 4 * n // 32
+    assert planned.memory["optimiser states"] == 8 * n // 32
+    assert planned.needed < 80e9
+    assert plan(LLAMA_65B, settings(processes=8)).needed > 80e9
+    assert "65,285,660,672" in planned.table()
+
+
+def test_qlora_trains_the_adapters_of_seven_matrices_a_layer_and_two_rows() -> None:
+    planned = plan(LLAMA_7B, settings(lora=LoRA(rank=64), quantization="4bit"))
+    attention, mlp = 4 * (4096 + 4096), 3 * (4096 + 11_008)
+    assert planned.trained == 32 * 64 * (attention + mlp) + 2 * 4096
+    # 6.476 billion weights of 4 bits and their scales, and two tables of 131 million in bf16.
+    linear = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11_008)
+    tables = 2 * 32_000 * 4096 + 65 * 4096
+    expected = linear * (0.5 + 1 / 64 + 4 / (64 * 256)) + 2 * (tables + planned.trained)
+    assert planned.memory["weights"] == pytest.approx(expected, rel=1e-4)
+
+
+# --- against what is measured
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_operations_are_those_that_a_step_performs(name: str, checkpointing: bool) -> None:
+    model = family(name, hidden=64).train()
+    length = 16  # short, as a CPU computes the masked half of attention too
+    rules = settings(
+        batch_examples=2,
+        epochs=1,
+        stop_after_epoch=1,
+        candidate_epochs=(1, 1),
+        activation_checkpointing=checkpointing,
+        residual_dropout=0.0,
+    )
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    examples = [Rendered([5] * length, [i >= 6 for i in range(length)]) for _ in range(2)]
+    with (
+        models.residual_dropout(model, 0.0),
+        packed_attention(model),
+        FlopCounterMode(display=False) as counter,
+    ):
+        summed_loss(model, pack(examples)).backward()
+    counted = counter.get_total_flops()
+    planned = plan(model.config, rules, [(6, 10)] * 2).flops
+    assert planned == pytest.approx(counted, rel=0.07)
+
+
+def peak_of_tensors(config: PretrainedConfig, rules: TrainingSettings, length: int) -> int:
+    """Bytes at the peak of two steps, as the profiler saw them."""
+    examples = [Rendered([5] * length, [i >= length // 2 for i in range(length)])] * 4
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        model = type(family("llama"))(config)
+        if rules.lora:
+            models.add_lora(model, rules.lora, 1)
+        learner = Learner(model.train(), rules)
+        with models.residual_dropout(model, rules.residual_dropout), packed_attention(model):
+            learner.step(examples, 0.0)
+            learner.step(examples, 0.0)
+    events = seen.profiler.kineto_results.events()
+    sizes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    total = peak = 0
+    for _, size in sizes:
+        total += size
+        peak = max(peak, total)
+    return peak
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "fp32"},
+        {"precision": "bf16"},
+        {"precision": "bf16", "activation_checkpointing": True},
+        {"precision": "fp32", "micro_batch_tokens": 256},
+        {"precision": "fp32", "lora": LoRA(rank=8)},
+    ],
+    ids=["fp32", "bf16", "checkpointing", "several passes", "lora"],
+)
+def test_memory_is_within_a_tenth_of_what_a_step_takes(changes: dict[str, object]) -> None:
+    config = llama(128, 344, 6, 2)
+    config.vocab_size = 2000
+    rules = settings(batch_examples=4, **changes)
+    planned = plan(config, rules, [(64, 64)] * 4, device="cpu").needed
+    assert planned == pytest.approx(peak_of_tensors(config, rules, 128), rel=0.1)
+
+
+def test_flash_attention_keeps_no_matrix_of_all_pairs() -> None:
+    def activations(length: int) -> int:
+        rules = settings(batch_examples=1, micro_batch_tokens=length, max_tokens=length)
+        return planner._activations(LLAMA_7B, rules, [length], 2, "cuda")
+
+    assert activations(2048) == pytest.approx(2 * activations(1024), rel=0.01)
+
+
+# --- time and cost
+
+
+def test_time_is_operations_over_what_the_devices_do() -> None:
+    one = plan(LLAMA_7B, settings(), peak_flops=1e15, share=0.5, price=3.0)
+    assert one.seconds == pytest.approx(one.flops / 0.5e15)
+    assert one.cost == pytest.approx(one.flops / 0.5e15 / 3600 * 3)
+    two = plan(LLAMA_7B, settings(processes=2), peak_flops=1e15, share=0.5, price=3.0)
+    assert two.seconds == pytest.approx((one.seconds or 0) / 2)
+    assert two.cost == pytest.approx(one.cost)
+    assert plan(LLAMA_7B, settings()).seconds is None
+
+
+def test_lima_by_its_table_is_six_n_a_token_and_attention() -> None:
+    planned = plan(LLAMA_7B, settings(train_on_prompts=True, epochs=15, stop_after_epoch=10))
+    assert planned.tokens == 10 * 759_800
+    products = 6_738_415_616 - 32_000 * 4096  # all but the embedding table, which is looked up
+    assert planned.flops == pytest.approx(6 * products * 7_598_000, rel=0.06)
+    assert planned.flops > 6 * products * 7_598_000
+
+
+def test_texts_are_cut_before_they_are_counted() -> None:
+    planned = plan(LLAMA_7B, settings(max_tokens=100, stop_after_epoch=5), [(60, 60), (10, 20)])
+    assert planned.tokens == 5 * 130
+
+
+# --- too little memory
+
+
+def test_a_plan_that_fits_passes() -> None:
+    require(plan(LLAMA_7B, settings()), 200e9)
+
+
+def test_what_would_fit_is_said() -> None:
+    planned = plan(LLAMA_7B, settings())
+    with pytest.raises(MemoryError) as caught:
+        require(planned, 80e9)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"training needs {planned.needed / GIB:.1f} GiB, 74.5 GiB are free" in message
+    assert "lora: {} and quantization: 4bit" in message
+    assert "processes: 2 (" in message
+    assert "processes: 4 (" not in message
+
+
+def test_where_nothing_would_fit_that_is_said() -> None:
+    with pytest.raises(MemoryError, match="no change of settings would fit"):
+        require(plan(family("llama").config, settings()), 1000)
+
+
+def test_planning_allocates_no_weights() -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    plan(LLAMA_65B, settings(processes=16))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * 1024 < GIB / 4
+
+
+# --- as a command
+
+
+def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--scale", "miniature", "--gpu", "L4", "--price", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "| miniature | |" in printed
+    assert "memory on each device" in printed
+    assert "cost" in printed
+
+
+def test_a_model_without_a_config_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--scale", "gpu", "--base-model", "/nowhere/at/all"]) == 1
+    assert "no config of a model" in capsys.readouterr().err
+
+
+def test_the_paper_scale_fits_its_gpus() -> None:
+    rules = scales.load("paper").training_settings("lima")
+    assert rules.processes > 1
+    assert plan(LLAMA_65B, rules).needed < 80e9
+
+
+def test_precision_is_that_of_the_device() -> None:
+    assert torch.bfloat16.itemsize * 6_738_415_616 == plan(LLAMA_7B, settings()).memory["weights"]
