@@ -7,12 +7,14 @@ again when its code, the modules it imports, the part of the scale that it reads
 that it reads have changed; prose, comments and docstrings do not count.
 """
 
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
 
-from limalib import scales
+from limalib import recipes, scales
+from limalib.curation.exchanges import code_digest as candidates_digest
 from limalib.provenance import code_digest
 
 SCALE = str(config.get("scale", "miniature"))
@@ -43,6 +45,9 @@ RUN = (
     " {NOTEBOOKS}/%s.ipynb {output.notebook} --provenance {output.provenance}"
     " --input {input.data} -p scale '{SCALE}' -p runs '{RUNS}'"
 )
+# Dumps to draw from, where they are given: one job each. The miniature's take a second together.
+DUMPS = None if scale.makes_raw_sources else recipes.exchange_dumps(scale.raw_sources(RUNS))
+EXCHANGES = DUMPS.dumps if DUMPS else {}
 
 
 workdir: str(scale.folder(RUNS))
@@ -115,9 +120,29 @@ rule base:
         RUN % "00_pretraining"
 
 
+# Goes through one Stack Exchange dump, so that a cluster can do so with all at the same time.
+rule exchange:
+    input:
+        dump=lambda wildcards: str(EXCHANGES[wildcards.exchange]),
+    output:
+        candidates=update("data/exchanges/{exchange}.jsonl"),
+    params:
+        code=candidates_digest(),
+        settings=settings("counts", "rules"),
+    wildcard_constraints:
+        exchange="|".join(map(re.escape, EXCHANGES)) or "none",
+    resources:
+        mem_mb=1000,
+    priority: 200
+    shell:
+        "OMP_NUM_THREADS={threads} {PYTHON} -m limalib exchange {wildcards.exchange}"
+        " --scale '{SCALE}' --runs '{RUNS}'"
+
+
 rule data:
     input:
         data=base_files(),
+        exchanges=expand("data/exchanges/{exchange}.jsonl", exchange=EXCHANGES),
     output:
         sets=update([f"data/{name}.jsonl" for name in scale.training_sets()] + PROMPTS + KEY),
         notebook=update("notebooks/01_data.ipynb"),

@@ -1,26 +1,29 @@
-"""How fast a Stack Exchange dump is read, joined and filtered, and in how much memory.
+"""How fast Stack Exchange dumps are read, joined and filtered, and in how much memory and disk.
 
-    python benchmarks/stackexchange.py [--dump Posts.xml] [--copies 1 10 40]
+    python benchmarks/stackexchange.py [--dump Posts.xml] [--megabytes 50 1000]
 
 A real dump is repeated under other ids until it is as large as asked for; each stage runs in a
-process of its own, so that its peak memory is its own. Prints a table, and as its last line one
-JSON object.
+process of its own, so that its peak memory is its own. Then several exchanges side by side, and
+what follows for dumps of full size. Prints tables, and as its last line one JSON object.
 """
 
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import re
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from limalib.curation import PAPER_FILTERS, filter_threads
+import psutil
+import py7zr
+
+from limalib.curation import Wanted, find_all_candidates, find_candidates
+from limalib.provenance import machine, versions
 from limalib.sources.stackexchange import read_posts, threads
 
 DUMP = (
@@ -29,53 +32,105 @@ DUMP = (
     .parents[2]
     .joinpath("shared", "data", "stackexchange", "beer.stackexchange.com", "Posts.xml")
 )
+WANTED = Wanted(filtered=34_000, unfiltered=2_000)  # what the paper's sets ask for together
+LARGEST_GB = 100  # Posts.xml of the largest exchange
+EXCHANGES = 8  # side by side
 _REFERENCES = re.compile(rb' (Id|ParentId|AcceptedAnswerId)="(\d+)"')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Make the dumps, go through the stages, print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dump", type=Path, default=DUMP, help="a real Posts.xml")
-    parser.add_argument("--copies", type=int, nargs="+", default=[1, 10, 40])
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 1000])
     options = parser.parse_args()
     if not options.dump.is_file():
         parser.error(f"{options.dump}: no such file; give a Posts.xml with --dump")
-    results = [row for copies in options.copies for row in measured(options.dump, copies)]
-    print("| stage | MB | result | seconds | MB/s | peak MB |")
-    print("|---|---|---|---|---|---|")
-    for row in results:
-        print("| {stage} | {mb} | {result} | {seconds} | {mb_per_s} | {peak_mb} |".format(**row))
-    machine = {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-    print(json.dumps({"benchmark": "stackexchange", "results": results, "machine": machine}))
+    stages = [row for size in options.megabytes for row in measured(options.dump, size)]
+    print_table(stages)
+    print("\ncores:\n")
+    cores = side_by_side(options.dump, min(options.megabytes))
+    print_table(cores)
+    print("\nfull-size:\n")
+    full = extrapolated(stages)
+    print_table(full)
+    result = {"benchmark": "stackexchange", "results": stages, "cores": cores, "full_size": full}
+    print(json.dumps(result | {"machine": machine(), "versions": versions()}))
 
 
-def measured(dump: Path, copies: int) -> Iterator[dict[str, object]]:
-    """Seconds and peak memory of each stage on a dump of so many copies."""
+def measured(dump: Path, megabytes: int) -> list[dict[str, Any]]:
+    """What each stage took on a dump of about a size; the smallest one is read from `.7z`, too."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "Posts.xml"
-        repeat(dump, copies, path)
-        megabytes = path.stat().st_size / 1e6
-        for stage in STAGES:
-            result, seconds, peak = alone(stage, path)
-            yield {
-                "stage": stage,
-                "mb": round(megabytes, 1),
-                "result": result,
-                "seconds": round(seconds, 2),
-                "mb_per_s": round(megabytes / seconds, 1),
-                "peak_mb": round(peak),
-            }
+        repeat(dump, megabytes, path)
+        rows = [alone(stage, path, path.stat().st_size) for stage in STAGES]
+        if megabytes <= 100:
+            archive = path.with_suffix(".7z")
+            # The published archives are made with bzip2, too.
+            with py7zr.SevenZipFile(archive, "w", filters=[{"id": py7zr.FILTER_BZIP2}]) as file:
+                file.write(path, path.name)
+            row = alone(list(STAGES)[-1], archive, path.stat().st_size)
+            rows.append(row | {"stage": f"{row['stage']}, from .7z"})
+        return rows
 
 
-def repeat(dump: Path, copies: int, path: Path) -> None:
-    """Write the rows of a dump so many times, with all ids shifted from copy to copy."""
+def side_by_side(dump: Path, megabytes: int) -> list[dict[str, Any]]:
+    """Seconds for several exchanges by one process and by more."""
+    with tempfile.TemporaryDirectory() as folder:
+        dumps = {f"exchange-{n}": Path(folder) / str(n) / "Posts.xml" for n in range(EXCHANGES)}
+        for path in dumps.values():
+            path.parent.mkdir()
+            repeat(dump, megabytes, path)
+        size = sum(path.stat().st_size for path in dumps.values()) / 1e6
+        rows: list[dict[str, Any]] = []
+        for workers in (1, 2):
+            start = time.perf_counter()
+            find_all_candidates(dumps, WANTED, workers=workers)
+            seconds = time.perf_counter() - start
+            first = rows[0]["seconds"] if rows else seconds
+            rows.append(
+                {
+                    "exchanges": EXCHANGES,
+                    "MB": round(size),
+                    "processes": workers,
+                    "seconds": round(seconds, 1),
+                    "MB/s": round(size / seconds, 1),
+                    "times": round(first / seconds, 2),
+                }
+            )
+        return rows
+
+
+def extrapolated(stages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Time, memory and disk at full size: size over the rate measured on the largest dump."""
+    last = list(STAGES)[-1]
+    plain = [row for row in stages if row["stage"] == last][-1]
+    archived = next((row for row in stages if row["stage"] == f"{last}, from .7z"), plain)
+    memory, disk = plain["peak MB"], plain["spilled MB"] / plain["MB"]
+    largest, others = "the largest exchange", f"other exchanges, {LARGEST_GB} GB of XML together"
+    rows = [(largest, "Posts.xml", 1, plain), (largest, ".7z", 1, archived)]
+    rows += [(others, "Posts.xml", jobs, plain) for jobs in (1, 8, 64)]
+    return [
+        {
+            "dump": what,
+            "read from": source,
+            "GB of XML": LARGEST_GB,
+            "jobs at a time": jobs,
+            "minutes": round(LARGEST_GB * 1000 / row["MB per CPU s"] / 60 / jobs, 1),
+            "MB of memory a job": round(memory),
+            "GB of temporary disk, all jobs": round(LARGEST_GB * disk),
+        }
+        for what, source, jobs, row in rows
+    ]
+
+
+def repeat(dump: Path, megabytes: int, path: Path) -> None:
+    """Write the rows of a dump until the file is about so large, ids shifted from copy to copy."""
     rows = [line for line in dump.read_bytes().splitlines(keepends=True) if b"<row " in line]
     step = 1 + max(int(found[1]) for row in rows if (found := re.search(rb' Id="(\d+)"', row)))
+    copies = max(1, round(megabytes * 1e6 / dump.stat().st_size))
     with path.open("wb") as out:
-        out.write(b"<posts>\n")
+        out.write(b'<?xml version="1.0" encoding="utf-8"?>\n<posts>\n')
         for offset in range(0, copies * step, step):
             out.writelines(shifted(row, offset) for row in rows)
         out.write(b"</posts>\n")
@@ -86,18 +141,39 @@ def shifted(row: bytes, offset: int) -> bytes:
     return _REFERENCES.sub(lambda m: b' %s="%d"' % (m[1], int(m[2]) + offset), row)
 
 
-def alone(stage: str, path: Path) -> tuple[str, float, float]:
-    """A stage's result, seconds and peak memory in MB, from a fresh process."""
+def alone(stage: str, path: Path, size: int) -> dict[str, Any]:
+    """What a stage took in a fresh process, on a dump with so many bytes of XML."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(timed, stage, path).result()
+        result, seconds, cpu, peak, spilled = pool.submit(timed, stage, path).result()
+    return {
+        "stage": stage,
+        "MB": round(size / 1e6, 1),
+        "result": result,
+        "seconds": round(seconds, 2),
+        "MB/s": round(size / 1e6 / seconds, 1),
+        "MB per CPU s": round(size / 1e6 / cpu, 1),
+        "peak MB": round(peak / 1e6),
+        "spilled MB": round(spilled / 1e6, 1),
+    }
 
 
-def timed(stage: str, path: Path) -> tuple[str, float, float]:
-    start = time.perf_counter()
+def timed(stage: str, path: Path) -> tuple[str, float, float, float, float]:
+    """A stage's result, seconds, CPU seconds, peak memory and bytes written."""
+    process = psutil.Process()
+    written = process.io_counters().write_chars
+    start, cpu = time.perf_counter(), time.process_time()
     result = STAGES[stage](path)
-    seconds = time.perf_counter() - start
-    return result, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return result, seconds, cpu, peak, process.io_counters().write_chars - written
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Print rows of the same columns."""
+    print("| " + " | ".join(rows[0]) + " |\n" + "|---" * len(rows[0]) + "|")
+    for row in rows:
+        print("| " + " | ".join(map(str, row.values())) + " |", flush=True)
 
 
 def read(path: Path) -> str:
@@ -108,15 +184,15 @@ def join(path: Path) -> str:
     return f"{sum(1 for _ in threads(path)):,} threads"
 
 
-def filtered(path: Path) -> str:
-    pairs, _ = filter_threads(threads(path), PAPER_FILTERS)
-    return f"{len(pairs):,} pairs"
+def choose(path: Path) -> str:
+    found = find_candidates("benchmark", path, WANTED)
+    return f"{found.passing:,} of {found.answered:,} pairs pass"
 
 
 STAGES: dict[str, Callable[[Path], str]] = {
     "read": read,
     "read, join": join,
-    "read, join, filter": filtered,
+    "read, join, filter": choose,
 }
 
 if __name__ == "__main__":

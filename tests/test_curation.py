@@ -6,65 +6,43 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from limalib.curation import (
-    PAPER_FILTERS,
     RedditRules,
     StackExchangeFilters,
     WikiHowRules,
     askreddit_prompts,
     card,
     digest,
-    drop_leaks,
-    drop_near_duplicates,
-    filter_threads,
     first_person,
-    leaks,
     length_ok,
-    near_duplicates,
+    raw_digest,
     reddit_stories,
     refers_to_others,
     self_contained,
-    shingles,
-    stackexchange_pairs,
+    stable_order,
     strip_courtesies,
     superni_examples,
     temperature_sample,
     temperature_weights,
-    unfiltered_pairs,
     wikihow_pairs,
     wikihow_response,
     write_set,
 )
-from limalib.dialogue import Dialogue, Turn, read_jsonl, single_turn
-from limalib.sources.alpaca import read_alpaca
-from limalib.sources.lima_release import read_release
+from limalib.dialogue import Turn, read_jsonl, single_turn
 from limalib.sources.pushshift import Comment, Submission
-from limalib.sources.stackexchange import Post, Thread, threads
 from limalib.sources.superni import Instance, Task
 from limalib.sources.wikihow import Article
 
 SHORT = StackExchangeFilters(min_chars=10, max_chars=60)
 """The paper's filters for answers that fit on a line."""
-
-
-def thread(
-    id: int,
-    *answers: tuple[int, str],
-    title: str = "How do hops work?",
-    body: str = "<p>Body.</p>",
-    score: int = 1,
-    exchange: str = "x",
-) -> Thread:
-    """A thread whose answers are given as (score, HTML), best first."""
-    posts = (Post(id * 100 + i, id, score, "", text) for i, (score, text) in enumerate(answers))
-    return Thread(exchange, Post(id, None, score, title, body), tuple(posts))
 
 
 # Sampling
@@ -225,132 +203,6 @@ def test_courtesies_go(text: str, expected: str) -> None:
     assert strip_courtesies(text) == expected
 
 
-def test_each_lost_thread_is_counted_once_in_the_order_of_the_filters() -> None:
-    good = "Hops are boiled for <b>bitterness</b>."
-    pairs, losses = filter_threads(
-        [
-            thread(1, (10, good)),
-            thread(2, (9, good)),
-            thread(3, (10, "I <i>boil</i> them.")),
-            thread(4, (10, "As mentioned, boil.")),
-            thread(5, (10, "Boil.")),
-            thread(6, (10, "Boil. " * 20)),
-            thread(7, (10, good), title="And this?"),
-            thread(8),
-            thread(9, (12, good), (3, "I do not.")),
-            thread(10, (10, good), title="", body=""),
-        ],
-        SHORT,
-    )
-    assert [pair.id for pair in pairs] == ["x/1/100", "x/9/900"]
-    assert pairs[0].answer == "Hops are boiled for bitterness."
-    assert list(losses.items()) == [
-        ("no answer", 1),
-        ("top answer's score too low", 1),
-        ("title not self-contained", 2),
-        ("answer too short", 1),
-        ("answer too long", 1),
-        ("first person", 1),
-        ("refers to others", 1),
-    ]
-
-
-def test_every_filter_can_be_turned_off() -> None:
-    off = StackExchangeFilters(
-        min_score=-100,
-        min_chars=0,
-        first_person=False,
-        cross_references=False,
-        self_contained_title=False,
-    )
-    pairs, losses = filter_threads([thread(1, (-5, "As I mentioned."), title="This?")], off)
-    assert len(pairs) == 1
-    assert not losses
-
-
-def test_filters_default_to_the_papers_and_refuse_unknown_settings() -> None:
-    assert (PAPER_FILTERS.min_score, PAPER_FILTERS.min_chars, PAPER_FILTERS.max_chars) == (
-        10,
-        1200,
-        4096,
-    )
-    with pytest.raises(ValidationError, match="min_length"):
-        StackExchangeFilters.model_validate({"min_length": 3})
-
-
-def test_what_the_papers_filters_keep_of_the_beer_dump(shared_data: Path) -> None:
-    path = shared_data / "stackexchange" / "beer.stackexchange.com" / "Posts.xml"
-    pairs, losses = filter_threads(threads(path), PAPER_FILTERS)
-    assert losses == {
-        "no answer": 19,
-        "top answer's score too low": 546,
-        "title not self-contained": 3,
-        "answer too short": 67,
-        "answer too long": 2,
-        "first person": 15,
-        "refers to others": 1,
-    }
-    assert [pair.question_id for pair in pairs] == [8, 40, 69, 181, 250, 300, 401, 513, 602, 5015]
-    assert all("<p>" not in pair.answer and "http" not in pair.answer for pair in pairs)
-
-
-# Stack Exchange
-
-
-def test_pairs_take_the_highest_scoring_questions_first() -> None:
-    posts = [
-        thread(i, (20, f"Answer number {i}."), score=i, title=f"What is hop {i}?", body=f"Hop {i}!")
-        for i in range(1, 9)
-    ]
-    dialogues, losses = stackexchange_pairs({"x": posts}, 3, SHORT, seed=1)
-    assert [d.meta["question_score"] for d in dialogues] == [8, 7, 6]
-    assert [d.turns[1].text for d in dialogues] == [f"Answer number {i}." for i in (8, 7, 6)]
-    assert not losses
-    everything = stackexchange_pairs({"x": posts[::-1]}, 99, SHORT, seed=1).dialogues
-    assert everything[:3] == dialogues
-    assert {d.prompt for d in everything} <= {f"What is hop {i}?" for i in range(9)} | {
-        f"Hop {i}!" for i in range(9)
-    }
-    assert Counter(d.meta["prompt_from"] for d in everything).keys() == {"title", "body"}
-
-
-def test_a_question_without_a_body_is_asked_by_its_title() -> None:
-    posts = [thread(i, (20, "An answer here."), body="<img src='x'>") for i in range(20)]
-    dialogues = stackexchange_pairs({"x": posts}, 20, SHORT).dialogues
-    assert {d.prompt for d in dialogues} == {"How do hops work?"}
-
-
-def test_losses_add_up_over_exchanges() -> None:
-    exchanges = {
-        "a": [thread(1, (20, "Fine answer."), exchange="a"), thread(2, exchange="a")],
-        "b": [thread(1, exchange="b")],
-    }
-    dialogues, losses = stackexchange_pairs(exchanges, 9, SHORT)
-    assert [d.id for d in dialogues] == ["a/1/100"]
-    assert losses == {"no answer": 2}
-
-
-def test_unfiltered_pairs_ask_nothing_but_text() -> None:
-    posts = [
-        thread(1, (-3, "<p>As I mentioned, no.</p>"), title="This?"),
-        thread(2, (9, "<img src='x'>")),
-        thread(3),
-    ]
-    dialogues, losses = unfiltered_pairs({"x": posts}, 9)
-    assert [d.turns[1].text for d in dialogues] == ["As I mentioned, no."]
-    assert losses == {"no answer": 1, "empty after cleaning": 1}
-
-
-def test_unfiltered_pairs_take_any_answer_and_go_on_past_empty_ones() -> None:
-    answers = tuple((9 - i, f"Answer {i}.") for i in range(4))
-    posts = [thread(i, *(answers if i % 2 else ((1, "<hr>"),))) for i in range(40)]
-    dialogues = unfiltered_pairs({"x": posts}, 15, seed=3).dialogues
-    assert len(dialogues) == 15
-    assert {d.turns[1].text for d in dialogues} == {f"Answer {i}." for i in range(4)}
-    assert unfiltered_pairs({"x": posts[::-1]}, 15, seed=3).dialogues == dialogues
-    assert unfiltered_pairs({"x": posts}, 15, seed=4).dialogues != dialogues
-
-
 # wikiHow
 
 
@@ -362,7 +214,7 @@ def test_an_article_becomes_a_response() -> None:
     )
     assert wikihow_response(text) == (
         "The following answer shows how. See  the guide and .\n"
-        "\n## Steps\n1. Boil, as in the following answer.\n\n## Serve\n2. Eat."
+        "\n## Steps\n1. Boil, as in this article.\n\n## Serve\n2. Eat."
     )
     assert "Stir" in wikihow_response(text, WikiHowRules(pruned_sections=()))
 
@@ -386,6 +238,38 @@ def test_articles_too_short_too_long_or_repeated_are_counted() -> None:
     dialogues, losses = wikihow_pairs(articles, 9, rules=WikiHowRules(max_chars=40))
     assert [d.prompt for d in dialogues] == ["a"]
     assert losses == {"title seen before": 1, "too short": 1, "too long": 1}
+
+
+@pytest.mark.parametrize(
+    ("categories", "reason"),
+    [("abcabc", "not drawn, from 3 categories"), ([""] * 6, "not drawn, without categories")],
+)
+def test_losses_say_how_many_categories_there_were(categories: str, reason: str) -> None:
+    articles = [Article(f"How to {i}", "Boil.", name) for i, name in enumerate(categories)]
+    dialogues, losses = wikihow_pairs(articles, 2)
+    assert len(dialogues) == 2
+    assert losses == {reason: 4}
+
+
+def test_articles_without_a_category_are_left_out_where_others_have_one() -> None:
+    articles = [Article("a", "Boil.", "Food"), Article("b", "Boil."), Article("c", "Boil.", "Home")]
+    dialogues, losses = wikihow_pairs(articles, 9)
+    assert {d.prompt for d in dialogues} == {"a", "c"}
+    assert losses == {"no category": 1}
+
+
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(0, 12), st.integers(0, 3))
+def test_holding_few_articles_in_memory_draws_what_holding_all_would(
+    categories: list[int], n: int, seed: int
+) -> None:
+    articles = [Article(f"How to {i}", "Boil.", f"c{name}") for i, name in enumerate(categories)]
+    drawn = wikihow_pairs(articles, n, seed).dialogues
+    groups: dict[str, list[str]] = {}
+    for article in articles:
+        groups.setdefault(article.category, []).append(article.title)
+    assert [d.prompt for d in drawn] == temperature_sample(
+        groups, n, math.inf, seed, key=lambda title: stable_order(seed, f"wikihow/{title}")
+    )
 
 
 # Reddit
@@ -428,7 +312,69 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
         "score too low": 1,
         "no story": 1,
     }
-    assert reddit_stories(posts, comments, 1, RedditRules(min_chars=10)).dialogues == dialogues[:1]
+    lost: Counter[str] = Counter()
+    fewer = reddit_stories(posts, comments, 1, RedditRules(min_chars=10), comments_lost=lost)
+    assert fewer.dialogues == dialogues[:1]
+    assert fewer.losses["less upvoted than those kept"] == 1
+    assert lost == {
+        "not the best story": 1,
+        "too short or too long": 1,
+        "a reply to a comment": 1,
+        "score too low": 1,
+        "under another post": 1,
+        "under a less upvoted premise": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("title", "premise"),
+    [
+        ("[WP] A dry planet wakes", "A dry planet wakes"),
+        ("[wp]A dry planet wakes", "A dry planet wakes"),
+        ("{WP} [ WP ] A dry planet wakes", "A dry planet wakes"),
+        ("A dry planet [sic] wakes", "A dry planet [sic] wakes"),
+        ("[EU] A dry planet wakes", None),
+        ("[WP][EU] A dry planet wakes", None),
+        ("[MODPOST] A dry planet wakes", None),
+        ("[Off Topic] A dry planet wakes", None),
+        ("[WP]", None),
+    ],
+)
+def test_tags_go_and_other_kinds_of_prompt_with_them(title: str, premise: str | None) -> None:
+    stories = [Comment("1", "a", "Once upon a time.", 11)]
+    dialogues, _ = reddit_stories([submission("a", title)], stories, 1, RedditRules(min_chars=9))
+    assert [d.prompt for d in dialogues] == ([premise] if premise else [])
+
+
+def test_moderators_write_no_stories_and_links_are_no_premises() -> None:
+    posts = [
+        submission("a", "[WP] A hop that talks"),
+        submission("b", "[WP] The rules of this week", moderator=True),
+        submission("c", "[WP] A hop in a picture", link=True),
+    ]
+    comments = [
+        Comment("1", "a", "Welcome! Only stories as top-level comments.", 999, moderator=True),
+        Comment("2", "a", "Once upon a time.", 11),
+        Comment("2", "a", "Once upon a time.", 11),
+    ]
+    lost: Counter[str] = Counter()
+    dialogues, losses = reddit_stories(
+        posts, comments, 9, RedditRules(min_chars=9), comments_lost=lost
+    )
+    assert [d.turns[1].text for d in dialogues] == ["Once upon a time."]
+    assert losses == {"by a moderator": 1, "a link or a crosspost": 1}
+    assert lost == {"by a moderator": 1, "id seen before": 1}
+
+
+def test_the_most_upvoted_of_many_are_kept_each_once() -> None:
+    posts = [
+        submission(f"p{i // 2}", f"What is hop {i}?", i // 2 % 997, subreddit="AskReddit")
+        for i in range(10_000)
+    ]
+    dialogues, losses = askreddit_prompts(posts, 5)
+    assert [d.id for d in dialogues] == [f"askreddit/p{i}" for i in (1993, 2990, 3987, 4984, 996)]
+    assert {d.meta["score"] for d in dialogues} == {996}
+    assert sum(losses.values()) == 10_000 - 5
 
 
 def test_askreddit_prompts_are_titles_alone() -> None:
@@ -465,73 +411,13 @@ def test_one_random_example_of_each_task() -> None:
     for dialogue in dialogues:
         number = dialogue.prompt.removeprefix("Do it.\n\nin ")
         assert dialogue.turns[1].text in (f"out {number}", f"also {number}")
-    assert losses == {"not a generation task": 1}
+    assert losses == {"not a generation task": 1, "not drawn": 3}
     assert superni_examples(tasks[::-1], 6, seed=2).dialogues == dialogues
     assert superni_examples(tasks, 9, categories=frozenset({"Mathematics"})).losses == {
         "not a generation task": 9
     }
-
-
-# Near-duplicates and leaks
-
-ALE = "Ale yeast works at the top of the vessel, at ten to twenty-five degrees, and likes it warm"
-
-
-def test_shingles_are_runs_of_words() -> None:
-    assert shingles("A b, C d!") == {"a b c", "b c d"}
-    assert shingles("A b") == {"a b"}
-
-
-def test_near_duplicates_are_found_in_order() -> None:
-    dialogues = [
-        single_turn("1", "What is ale?", ALE),
-        single_turn("2", "What is rye?", "A grain that is grown for bread, whiskey and animals."),
-        single_turn("3", "What is ale?", ALE + " indeed"),
-        single_turn("4", "what is ALE", ALE + "."),
-    ]
-    found = near_duplicates(dialogues)
-    assert [(match.first, match.second) for match in found] == [("1", "3"), ("1", "4"), ("3", "4")]
-    assert found[1].similarity == 1.0
-    kept, losses = drop_near_duplicates(dialogues)
-    assert [d.id for d in kept] == ["1", "2"]
-    assert losses == {"near-duplicate": 2}
-
-
-def test_leaks_are_exact_or_near_in_any_user_turn() -> None:
-    test = [single_turn("t1", "What is ale?"), single_turn("t2", ALE)]
-    train = [
-        single_turn("same", "  what is ale", "Beer."),
-        single_turn("near", ALE + " indeed", "Yes."),
-        single_turn("answer only", "Tell me.", ALE),
-        Dialogue("later", (*(Turn("user", "Hi."), Turn("assistant", "Hi.")), Turn("user", ALE))),
-        single_turn("other entity", "What is rye?", "Grain."),
-    ]
-    assert [(leak.train, leak.test, leak.kind) for leak in leaks(train, test)] == [
-        ("same", "t1", "exact"),
-        ("near", "t2", "near"),
-        ("later", "t2", "exact"),
-    ]
-    kept, losses = drop_leaks(train, test)
-    assert [d.id for d in kept] == ["answer only", "other entity"]
-    assert losses == {"is a test prompt": 2, "nearly a test prompt": 1}
-
-
-def test_leaks_in_the_real_data(shared_data: Path) -> None:
-    train = list(read_release(shared_data / "lima" / "train.jsonl"))
-    test = list(read_release(shared_data / "lima" / "test.jsonl"))
-    alpaca = list(read_alpaca(shared_data / "alpaca" / "alpaca_3111.json"))
-    assert leaks(train, test) == [("train-0547", "test-0083", "exact", 1.0)]
-    assert leaks(alpaca, test) == [("alpaca-02996", "test-0167", "exact", 1.0)]
-    assert len(drop_leaks(train, test).dialogues) == 1029
-
-
-def test_the_filters_on_the_releases_own_answers(shared_data: Path) -> None:
-    train = read_release(shared_data / "lima" / "train.jsonl")
-    answers = [d.turns[1].text for d in train if d.source == "stackexchange"]
-    assert sum(len(answer) < 1200 for answer in answers) == 45
-    assert sum(len(answer) > 4096 for answer in answers) == 3
-    assert sum(map(first_person, answers)) == 46
-    assert sum(map(refers_to_others, answers)) == 33
+    french = replace(tasks[0], languages=frozenset({"English", "French"}))
+    assert superni_examples([french], 9) == ([], {"not in English": 1})
 
 
 # Cards
@@ -566,6 +452,7 @@ def test_a_card_is_table_1_for_a_set() -> None:
     assert made["digest"] == digest(SET)
     assert card(SET, {"stackexchange": Counter({"x": 1})})["losses"] == {"stackexchange": {"x": 1}}
     assert card(SET, {})["sources"]["authors"]["mean_input"] == len("one")
+    assert made["version"] == metadata.version("limalib")
 
 
 def test_a_digest_is_of_content_and_order() -> None:
@@ -580,14 +467,67 @@ def test_a_set_is_written_with_its_card(tmp_path: Path) -> None:
     assert write_set(path, SET, made) == tmp_path / "data" / "lima.card.json"
     assert list(read_jsonl(path)) == SET
     assert json.loads(path.with_suffix(".card.json").read_text()) == made
-    assert len(list(path.parent.iterdir())) == 2
+    assert {file.name for file in path.parent.iterdir()} == {
+        "lima.jsonl",
+        "lima.card.json",
+        "lima.card.md",
+    }
+
+
+def test_a_card_can_be_read_by_people(tmp_path: Path) -> None:
+    step = {"source": "a|b", "reason": "too short", "came in": 1234, "dropped": 34, "left": 1200}
+    raw = {"wikihow": {"licence": "CC", "files": 1, "bytes": 9, "sha256": "ab", "of": "all bytes"}}
+    path = tmp_path / "lima.jsonl"
+    write_set(path, SET, card(SET, {}, Words(), 7, SHORT, steps=[step], raw=raw))
+    page = path.with_suffix(".card.md").read_text()
+    assert "# lima: 3 examples\n" in page
+    assert "| stackexchange (stem) | 2 | 1.5 | 3.0 |" in page
+    assert "| authors | 1 | 1.0 |  |" in page
+    assert "| source | reason | came in | dropped | left |" in page
+    assert "| a\\|b | too short | 1,234 | 34 | 1,200 |" in page
+    assert "| wikihow | CC | 9 | ab | all bytes |" in page
+    assert '"max_chars": 60' in page
+
+
+def test_a_raw_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "Posts.xml").write_bytes(b"abc")
+    (tmp_path / ".hidden").write_bytes(b"noise")
+    made = raw_digest(tmp_path / "x" / "Posts.xml")
+    assert made == {
+        "files": 1,
+        "bytes": 3,
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "of": "all bytes",
+    }
+    folder = raw_digest(tmp_path)
+    assert (folder["files"], folder["bytes"]) == (1, 3)
+    (tmp_path / "x").rename(tmp_path / "y")
+    assert raw_digest(tmp_path)["sha256"] != folder["sha256"]
+
+
+def test_of_a_huge_file_only_size_and_ends_are_digested(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for path, size in zip(paths, (65 << 20, 65 << 20, (65 << 20) + 1), strict=True):
+        with path.open("wb") as file:
+            file.truncate(size)
+    with paths[1].open("r+b") as file:
+        file.seek(30 << 20)
+        file.write(b"x")
+    one, middle_differs, longer = map(raw_digest, paths)
+    assert "first and last MiB" in one["of"]
+    assert one == middle_differs
+    assert one["sha256"] != longer["sha256"]
+    with paths[1].open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"x")
+    assert raw_digest(paths[1])["sha256"] != one["sha256"]
 
 
 def test_a_failed_write_leaves_the_old_set(tmp_path: Path) -> None:
     path = tmp_path / "lima.jsonl"
     write_set(path, SET, card(SET, {}))
-    before = path.read_bytes(), path.with_suffix(".card.json").read_bytes()
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(TypeError):
         write_set(path, SET[:1], {"bad": object()})
-    assert (path.read_bytes(), path.with_suffix(".card.json").read_bytes()) == before
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
@@ -27,9 +26,10 @@ from limalib.sources.pushshift import (
     read_comments,
     read_submissions,
 )
-from limalib.sources.stackexchange import read_posts, threads
+from limalib.sources.stackexchange import exchanges, read_posts, threads
 from limalib.sources.superni import Instance, Task, read_task, read_tasks
 from limalib.sources.wikihow import Article, read_articles
+
 
 def written(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,22 +1,29 @@
-"""Examples from Stack Exchange, filtered (section 2) and unfiltered (section 5)."""
+"""Examples from Stack Exchange, filtered (section 2) and unfiltered (section 5).
 
+An exchange is gone through once, for the best candidates of each kind and their numbers; sets are
+then drawn from the candidates of all exchanges.
+"""
+
+import heapq
 import random
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limalib.curation.sampling import (
-    Curated,
-    stable_order,
-    temperature_order,
-    temperature_sample,
-)
+from limalib.curation.sampling import Curated, stable_order, temperature_draws
 from limalib.curation.text import first_person, refers_to_others, self_contained
 from limalib.dialogue import Dialogue, single_turn
 from limalib.sources.markup import clean_html
 from limalib.sources.stackexchange import Thread
+
+T = TypeVar("T")
+
+# Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
+_GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
+_BEGINS_WITH_A_WORD = re.compile(r"<p>[^\W_]+ ")
 
 
 class StackExchangeFilters(BaseModel):
@@ -41,9 +48,11 @@ class StackExchangeFilters(BaseModel):
 PAPER_FILTERS = StackExchangeFilters()
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A question and the answer chosen for it, cleaned of markup; scores are the site's votes."""
+class Pair(NamedTuple):
+    """A question and the answer chosen for it, as HTML; scores are the site's votes.
+
+    The texts are cleaned of markup where they are asked for: few candidates are ever drawn.
+    """
 
     exchange: str
     question_id: int
@@ -51,28 +60,55 @@ class Pair:
     question_score: int
     answer_score: int
     title: str
-    body: str
-    answer: str
+    question_html: str
+    answer_html: str
 
     @property
     def id(self) -> str:
         """Unique in the network: exchange, question, answer."""
         return f"{self.exchange}/{self.question_id}/{self.answer_id}"
 
+    @property
+    def body(self) -> str:
+        """The question as plain text."""
+        return clean_html(self.question_html)
 
-def filter_threads(
-    threads: Iterable[Thread], filters: StackExchangeFilters
-) -> tuple[list[Pair], Counter[str]]:
-    """Threads whose top answer passes every filter (section 2), and the losses by filter."""
-    kept: list[Pair] = []
-    losses: Counter[str] = Counter()
-    for thread in threads:
-        result = _filtered(thread, filters)
-        if isinstance(result, Pair):
-            kept.append(result)
-        else:
-            losses[result] += 1
-    return kept, _in_order(losses, FILTERS)
+    @property
+    def answer(self) -> str:
+        """The answer as plain text."""
+        return clean_html(self.answer_html)
+
+
+class Wanted(BaseModel):
+    """What decides the candidates of an exchange."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    filters: StackExchangeFilters = PAPER_FILTERS
+    filtered: int = Field(default=0, ge=0)
+    """How many filtered candidates are kept at most: the largest number that is drawn."""
+    unfiltered: int = Field(default=0, ge=0)
+    """The same for unfiltered ones."""
+    seed: int = 0
+    """Of the order and the choice of answer among unfiltered ones."""
+
+
+class Candidates(NamedTuple):
+    """What an exchange has to offer, in the order in which it is to be taken.
+
+    Of the `passing` pairs that pass every filter, `filtered` has those with the highest question
+    scores; of the `answered` questions, `unfiltered` has a random part, with None for a pair that
+    has no text. `losses` counts threads by the filter they fail, `skipped` rows and posts that
+    make no thread.
+    """
+
+    exchange: str
+    passing: int
+    answered: int
+    filtered: Iterable[Pair]
+    unfiltered: Iterable[Pair | None]
+    losses: Counter[str]
+    skipped: Counter[str]
 
 
 FILTERS = (
@@ -85,13 +121,68 @@ FILTERS = (
     "refers to others",
     "question without text",
 )
-"""What `filter_threads` counts, in the order in which it looks: the cheap ones first."""
+"""What a thread can fail, in the order in which it looks: the cheap ones first."""
+
+
+def filter_threads(
+    threads: Iterable[Thread], filters: StackExchangeFilters
+) -> tuple[list[Pair], Counter[str]]:
+    """Threads whose top answer passes every filter (section 2), and the losses by filter."""
+    kept: list[Pair] = []
+    losses: Counter[str] = Counter()
+    for thread in threads:
+        if loss := _loss(thread, filters):
+            losses[loss] += 1
+        else:
+            kept.append(_pair(thread, 0))
+    return kept, _in_order(losses, FILTERS)
+
+
+def candidates(
+    exchange: str, threads: Iterable[Thread], wanted: Wanted, skipped: Counter[str] | None = None
+) -> Candidates:
+    """The candidates among an exchange's threads, in whatever order they come.
+
+    `skipped` is what the threads' reader counts, complete when they have all been read. Memory
+    grows with the numbers that are wanted, not with those of the threads.
+    """
+    losses: Counter[str] = Counter()
+    filtered: _Best[Pair] = _Best(wanted.filtered)
+    unfiltered: _Best[Pair] = _Best(wanted.unfiltered)
+    passing = answered = 0
+    for thread in threads:
+        question = thread.question
+        if not thread.answers:
+            losses["no answer"] += 1
+            continue
+        if wanted.filtered and (loss := _loss(thread, wanted.filters)):
+            losses[loss] += 1
+        elif wanted.filtered:
+            passing += 1
+            rank = (question.score, -question.id)
+            if filtered.admits(rank):
+                filtered.add(rank, _pair(thread, 0))
+        if wanted.unfiltered:
+            answered += 1
+            rank = (-int(stable_order(wanted.seed, f"{question.id}"), 16), 0)
+            if unfiltered.admits(rank):
+                dice = random.Random(f"answer/{wanted.seed}/{exchange}/{question.id}")
+                pair = _pair(thread, dice.randrange(len(thread.answers)))
+                unfiltered.add(rank, pair if _has_text(pair) else None)
+    return Candidates(
+        exchange,
+        passing,
+        answered,
+        [pair for pair in filtered.ranked() if pair],
+        unfiltered.ranked(),
+        _in_order(losses, FILTERS),
+        Counter(skipped),
+    )
 
 
 def stackexchange_pairs(
-    exchanges: Mapping[str, Iterable[Thread]],
+    exchanges: Iterable[Candidates],
     n: int,
-    filters: StackExchangeFilters = PAPER_FILTERS,
     seed: int = 0,
     tau: float = 3.0,
     source: str = "stackexchange",
@@ -101,19 +192,17 @@ def stackexchange_pairs(
     An exchange is drawn by `temperature_weights` of the pairs that pass its filters; in it, the
     questions with the highest scores come first. The prompt is the title or the body, at random.
     """
-    groups: dict[str, list[Pair]] = {}
-    losses: Counter[str] = Counter()
-    for name in sorted(exchanges):
-        groups[name], lost = filter_threads(exchanges[name], filters)
-        losses.update(lost)
-    best = temperature_sample(
-        groups, n, tau, seed, key=lambda p: (-p.question_score, p.question_id)
-    )
-    return Curated([_dialogue(pair, seed, source) for pair in best], _in_order(losses, FILTERS))
+    found = {one.exchange: one for one in exchanges}
+    sizes = {name: one.passing for name, one in found.items()}
+    drawn = _drawn({name: one.filtered for name, one in found.items()}, sizes, n, tau, seed)
+    kept = [_dialogue(pair, seed, source) for pair in drawn if pair]
+    lost = sum((one.losses for one in found.values()), Counter())
+    lost["not drawn"] = sum(sizes.values()) - len(kept)
+    return Curated(kept, _skipped(found) + _in_order(lost, (*FILTERS, "not drawn")))
 
 
 def unfiltered_pairs(
-    exchanges: Mapping[str, Iterable[Thread]],
+    exchanges: Iterable[Candidates],
     n: int,
     seed: int = 0,
     tau: float = 3.0,
@@ -121,53 +210,73 @@ def unfiltered_pairs(
 ) -> Curated:
     """Up to `n` examples of any question with any of its answers (section 5, "unfiltered").
 
-    Markup is cleaned and texts left empty are dropped; nothing else is asked of them.
+    Markup is cleaned and texts left empty are dropped; nothing else is asked of them. The seed is
+    to be that of the candidates.
     """
-    losses: Counter[str] = Counter()
-    groups: dict[str, list[tuple[Thread, int]]] = {}
-    for name in sorted(exchanges):
-        groups[name] = []
-        for thread in exchanges[name]:
-            if not thread.answers:
-                losses["no answer"] += 1
-                continue
-            dice = random.Random(f"answer/{seed}/{name}/{thread.question.id}")
-            groups[name].append((thread, dice.randrange(len(thread.answers))))
+    found = {one.exchange: one for one in exchanges}
+    sizes = {name: one.answered for name, one in found.items()}
+    losses = _skipped(found)
+    losses["no answer"] += sum(one.losses["no answer"] for one in found.values())
     kept: list[Dialogue] = []
-    order = temperature_order(
-        groups, tau, seed, lambda item: stable_order(seed, f"{item[0].question.id}")
-    )
-    for thread, index in order:
-        if len(kept) == n:
-            break
-        pair = _pair(thread, index)
-        if pair.answer and (pair.title or pair.body):
+    unfiltered = {name: one.unfiltered for name, one in found.items()}
+    for pair in _drawn(unfiltered, sizes, n, tau, seed):
+        if pair:
             kept.append(_dialogue(pair, seed, source))
         else:
             losses["empty after cleaning"] += 1
-    return Curated(kept, losses)
+    losses["not drawn"] = sum(sizes.values()) - losses["empty after cleaning"] - len(kept)
+    return Curated(kept, +losses)
 
 
-def _filtered(thread: Thread, filters: StackExchangeFilters) -> Pair | str:
-    """The pair of a thread, or the name of the first filter that it fails."""
+class _Best(Generic[T]):
+    """The `n` items of the highest rank, and every None that outranks one of them."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._items = 0
+        self._heap: list[tuple[Any, int, T | None]] = []
+        self._added = 0  # tells items apart where their ranks do not
+
+    def admits(self, rank: Any) -> bool:
+        """Whether an item of this rank would stay."""
+        return self._items < self._n or (self._n > 0 and rank > self._heap[0][0])
+
+    def add(self, rank: Any, item: T | None) -> None:
+        self._added += 1
+        heapq.heappush(self._heap, (rank, -self._added, item))
+        self._items += item is not None
+        while self._items > self._n or (self._items == self._n and self._heap[0][2] is None):
+            self._items -= heapq.heappop(self._heap)[2] is not None
+
+    def ranked(self) -> list[T | None]:
+        """The items, the best first."""
+        return [item for _, _, item in sorted(self._heap, key=lambda e: e[:2], reverse=True)]
+
+
+def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
+    """The first filter that a thread fails."""
     if not thread.answers:
         return "no answer"
-    if thread.answers[0].score < filters.min_score:
+    question, top = thread.question, thread.answers[0]
+    if top.score < filters.min_score:
         return "top answer's score too low"
-    if filters.self_contained_title and not self_contained(thread.question.title):
+    if filters.self_contained_title and not self_contained(question.title):
         return "title not self-contained"
-    pair = _pair(thread, 0)
-    if len(pair.answer) < max(filters.min_chars, 1):
+    html = top.body
+    if len(html) < filters.min_chars and not _GROWS.search(html):
         return "answer too short"
-    if len(pair.answer) > filters.max_chars:
+    answer = clean_html(html)
+    if len(answer) < max(filters.min_chars, 1):
+        return "answer too short"
+    if len(answer) > filters.max_chars:
         return "answer too long"
-    if filters.first_person and first_person(pair.answer):
+    if filters.first_person and first_person(answer):
         return "first person"
-    if filters.cross_references and refers_to_others(pair.answer):
+    if filters.cross_references and refers_to_others(answer):
         return "refers to others"
-    if not (pair.title or pair.body):
+    if not (question.title.strip() or clean_html(question.body)):
         return "question without text"
-    return pair
+    return None
 
 
 def _pair(thread: Thread, index: int) -> Pair:
@@ -179,9 +288,36 @@ def _pair(thread: Thread, index: int) -> Pair:
         question_score=question.score,
         answer_score=answer.score,
         title=question.title.strip(),
-        body=clean_html(question.body),
-        answer=clean_html(answer.body),
+        question_html=question.body,
+        answer_html=answer.body,
     )
+
+
+def _has_text(pair: Pair) -> bool:
+    """Whether question and answer have any text."""
+    has_answer = _BEGINS_WITH_A_WORD.match(pair.answer_html) or pair.answer
+    return bool(has_answer and (pair.title or pair.body))
+
+
+def _drawn(
+    groups: Mapping[str, Iterable[T]], sizes: Mapping[str, int], n: int, tau: float, seed: int
+) -> Iterator[T]:
+    """Items up to the `n`-th that is not None, an exchange drawn each time, then its next."""
+    waiting = {name: iter(group) for name, group in groups.items()}
+    taken = 0
+    for name in temperature_draws(sizes, tau, seed):
+        if taken == n:
+            return
+        try:
+            item = next(waiting[name])
+        except StopIteration:
+            raise ValueError(f"{name}: too few candidates were kept to draw {n}") from None
+        taken += item is not None
+        yield item
+
+
+def _skipped(found: Mapping[str, Candidates]) -> Counter[str]:
+    return sum((found[name].skipped for name in sorted(found)), Counter())
 
 
 def _dialogue(pair: Pair, seed: int, source: str) -> Dialogue:

@@ -1,99 +1,201 @@
-"""Stack Exchange data dumps: `Posts.xml`, and which exchanges count as STEM.
+"""Stack Exchange data dumps: posts, comments, threads, and which exchanges count as STEM.
 
-Format: the public data dump holds one folder an exchange; its `Posts.xml` is a flat
-`<posts><row .../></posts>`, sorted by Id, one row a post, everything in attributes and the body
-as HTML. PostTypeId 1 is a question, 2 an answer (its ParentId is the question); the rest (tag
-wikis, moderator posts) are not content. Licence of the content: CC BY-SA (2.5 to 4.0, by date).
+Format: the public data dump holds one folder an exchange, or one `.7z` of it; its `Posts.xml` is a
+flat `<posts><row .../></posts>`, sorted by Id, one row a post, everything in attributes and the
+body as HTML. PostTypeId 1 is a question, 2 an answer (its ParentId is the question); the rest (tag
+wikis, moderator posts) are not content. `Comments.xml` is the same for comments (PostId is the
+post, Text is Markdown). Licence of the content: see `LICENCE`.
 """
 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
-from xml.parsers import expat
+from typing import Literal, NamedTuple, cast, get_args
 
+from limalib.sources import dump
+from limalib.sources.dump import unescaped
 from limalib.sources.files import existing
+from limalib.sources.partitions import Partitions
+
+LICENCE = "CC BY-SA 2.5 to 4.0, by date"
+"""Of the content."""
 
 Split = Literal["stem", "other", "discarded"]
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")
 """Our own table of the network's exchanges (see `exchanges`)."""
 
-_CHUNK = 1 << 20
-_LARGEST_ROW = 16 << 20  # The site limits a body to 30,000 characters; a longer row is an attack.
 
-
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """A question (`parent` is None) or an answer to the question whose id is `parent`.
 
-    `body` is HTML as in the dump; `title` and `tags` are empty for answers.
+    The texts are kept as the file has them, and decoded where they are asked for: most posts are
+    dropped for less. Title and tags are empty for answers.
     """
 
     id: int
     parent: int | None
     score: int
-    title: str
-    body: str
+    xml_title: bytes
+    xml_body: bytes
     accepted_answer: int | None = None
-    tags: tuple[str, ...] = ()
+    xml_tags: bytes = b""
+    owner: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Plain text."""
+        return unescaped(self.xml_title)
+
+    @property
+    def body(self) -> str:
+        """HTML."""
+        return unescaped(self.xml_body)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the tags, written `<a><b>` in dumps before 2024 and `|a|b|` since."""
+        text = unescaped(self.xml_tags)
+        return tuple(text.replace("><", "|").strip("<>|").split("|")) if text else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """A question with its answers, the highest score first, older first among equals."""
+class Comment(NamedTuple):
+    """A comment under a post; `user` is None when the account is gone, `text` is Markdown."""
+
+    id: int
+    post: int
+    score: int
+    user: int | None
+    created: str
+    text: str
+
+
+class Thread(NamedTuple):
+    """A question with its answers, the highest score first, older first among equals.
+
+    `comments` are those under each post, by its id, in order of time.
+    """
 
     exchange: str
     question: Post
     answers: tuple[Post, ...]
+    comments: Mapping[int, tuple[Comment, ...]] = {}
+
+
+def dumps(folder: str | Path) -> dict[str, Path]:
+    """The dumps in a folder, by exchange: `<exchange>/Posts.xml` or `<exchange>.7z`.
+
+    The largest exchange is distributed a table an archive: `<exchange>-Posts.7z`; archives of its
+    other tables are passed over. Raises FileNotFoundError where there is none, and ValueError
+    where an exchange has two.
+    """
+    folder = Path(folder)
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
+        name, _, table = exchange_of(path).partition("-")
+        if table:
+            continue
+        if name in found:
+            raise ValueError(f"{folder}: {name} is there twice: {found[name].name}, {path.name}")
+        found[name] = path
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml and no <exchange>.7z")
+    return found
+
+
+def exchange_of(path: str | Path) -> str:
+    """Name of the exchange whose posts are in a file."""
+    path = Path(path).resolve()
+    return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
+
+
+def comments_of(path: Path) -> Path:
+    """The file that has the comments on the posts in a file: the same one, or one beside it."""
+    if path.suffix != ".7z":
+        return path.with_name("Comments.xml")
+    return path.with_name(path.name.replace("-Posts.7z", "-Comments.7z"))
 
 
 def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
-    """Questions and answers of a `Posts.xml`, in its order, in memory that does not grow.
+    """Questions and answers of a `Posts.xml` or of a `.7z` with one, in its order.
 
-    `losses` counts the rows that are skipped, by kind. Raises FileNotFoundError, and ValueError
-    naming file, line and byte where the XML breaks off, where it declares a document type (so
-    entities, internal or external, are never expanded), or where it is no list of posts.
+    Memory does not grow, and an archive is not unpacked to disk. `losses` counts the rows that
+    are skipped, by kind. Raises FileNotFoundError, and ValueError naming file, line and byte
+    where the XML breaks off, declares a document type or is no list of posts, or where an archive
+    is broken.
     """
     losses = Counter() if losses is None else losses
-    for attributes in _rows(existing(path, "a Stack Exchange Posts.xml")):
-        kind = attributes.get("PostTypeId")
-        if kind not in ("1", "2"):
-            losses["neither question nor answer"] += 1
+    for row in dump.rows(existing(path, "a Stack Exchange Posts.xml"), "posts", losses):
+        kind = row.get(b" PostTypeId=")
+        if kind != b"1" and kind != b"2":
+            losses["post neither question nor answer"] += 1
             continue
-        post = _post(attributes, is_answer=kind == "2")
-        if post is None:
-            losses["row with a missing or bad field"] += 1
-        else:
-            yield post
+        get = row.get
+        try:
+            accepted, owner = get(b" AcceptedAnswerId="), get(b" OwnerUserId=")
+            yield Post(
+                int(row[b" Id="]),
+                int(row[b" ParentId="]) if kind == b"2" else None,
+                int(row[b" Score="]),
+                b"" if kind == b"2" else row[b" Title="],
+                row[b" Body="],
+                int(accepted) if accepted else None,
+                get(b" Tags=", b""),
+                int(owner) if owner else None,
+            )
+        except (KeyError, ValueError):
+            losses["post with a missing or bad field"] += 1
+
+
+def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
+    """Comments of a `Comments.xml` or of a `.7z` with one, in its order.
+
+    Counts and raises as `read_posts` does.
+    """
+    losses = Counter() if losses is None else losses
+    for row in dump.rows(existing(path, "a Stack Exchange Comments.xml"), "comments", losses):
+        try:
+            user = row.get(b" UserId=")
+            yield Comment(
+                int(row[b" Id="]),
+                int(row[b" PostId="]),
+                int(row[b" Score="]),
+                int(user) if user else None,
+                unescaped(row[b" CreationDate="]),
+                unescaped(row[b" Text="]),
+            )
+        except (KeyError, ValueError):
+            losses["comment with a missing or bad field"] += 1
 
 
 def threads(
-    path: str | Path, exchange: str | None = None, losses: Counter[str] | None = None
+    path: str | Path,
+    exchange: str | None = None,
+    losses: Counter[str] | None = None,
+    comments: str | Path | None = None,
 ) -> Iterator[Thread]:
-    """Questions of a `Posts.xml` with their answers, in order of question id.
+    """Questions of a `Posts.xml` with their answers, and with the comments of another file.
 
-    `exchange` defaults to the name of the folder, as in the dump. Answers may come years after
-    their question, so all posts are held until the end of the file: memory is about that of the
-    text. `losses` counts skipped rows, and answers whose question is not in the file.
-    Raises as `read_posts` does.
+    `exchange` defaults to the name in the path. Answers may come years after their question, so
+    posts are spilled to the folder for temporary files, in partitions by question: memory does
+    not grow with the file, and threads come in no promised order. `losses` counts skipped rows,
+    ids that come twice under one question (the first one stays), and answers and comments whose
+    question is not in the file. Raises as `read_posts` does, and OSError where the disk is full.
     """
     losses = Counter() if losses is None else losses
-    exchange = Path(path).resolve().parent.name if exchange is None else exchange
-    questions: dict[int, Post] = {}
-    answers: dict[int, list[Post]] = {}
-    for post in read_posts(path, losses):
-        if post.parent is None:
-            questions[post.id] = post
+    exchange = exchange_of(path) if exchange is None else exchange
+    posts = existing(path, "a Stack Exchange Posts.xml")
+    with Partitions(dump.size(posts)) as by_question:
+        if comments is None:
+            for post in read_posts(posts, losses):
+                by_question.add((_question(post), *post), len(post.xml_body))
         else:
-            answers.setdefault(post.parent, []).append(post)
-    for id in sorted(questions):
-        ranked = sorted(answers.pop(id, []), key=lambda answer: (-answer.score, answer.id))
-        yield Thread(exchange, questions[id], tuple(ranked))
-    if orphans := sum(map(len, answers.values())):
-        losses["answer without its question"] += orphans
+            _add_with_comments(by_question, posts, Path(comments), losses)
+        for records in by_question.groups():
+            thread = _thread(exchange, records, losses)
+            if thread is not None:
+                yield thread
 
 
 def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
@@ -124,67 +226,52 @@ def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
     return table
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """Attributes of each `row` element.
-
-    Expat is used directly: it builds no tree, so nothing has to be cleared.
-    """
-    root: str | None = None
-    found: list[dict[str, str]] = []
-    parser = expat.ParserCreate()
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal root
-        if root is None:
-            root = name
-        if name == "row":
-            found.append(attributes)
-
-    def refuse(*_: object) -> None:
-        raise ValueError(f"{path}, line {parser.CurrentLineNumber}: refused: document type")
-
-    last_row_byte = fed = 0
-    parser.StartElementHandler = start
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                parser.Parse(chunk)
-                fed += len(chunk)
-                if found:
-                    last_row_byte = fed
-                elif fed - last_row_byte > _LARGEST_ROW:
-                    raise ValueError(f"{path}, byte {last_row_byte}: a row of over 16 MB; refused")
-                yield from found
-                found.clear()
-            parser.Parse(b"", True)
-            yield from found
-    except expat.ExpatError as error:
-        raise ValueError(
-            f"{path}, line {error.lineno}, byte {max(parser.ErrorByteIndex, 0)}: "
-            f"broken XML ({expat.ErrorString(error.code)}); is the file complete?"
-        ) from None
-    if root != "posts":
-        raise ValueError(f"{path}: root element is {root!r}, not 'posts'; is this a Posts.xml?")
+def _question(post: Post) -> int:
+    return post.id if post.parent is None else post.parent
 
 
-def _post(attributes: Mapping[str, str], is_answer: bool) -> Post | None:
-    """The post in a row's attributes, or None where a field it needs is missing or bad."""
-    try:
-        accepted = attributes.get("AcceptedAnswerId")
-        return Post(
-            id=int(attributes["Id"]),
-            parent=int(attributes["ParentId"]) if is_answer else None,
-            score=int(attributes["Score"]),
-            title="" if is_answer else attributes["Title"],
-            body=attributes["Body"],
-            accepted_answer=int(accepted) if accepted else None,
-            tags=_tags(attributes.get("Tags", "")),
-        )
-    except (KeyError, ValueError):
+def _thread(exchange: str, records: list[tuple], losses: Counter[str]) -> Thread | None:
+    """The thread of posts, and of lists of comments, that belong to one question."""
+    question: Post | None = None
+    answers: dict[int, Post] = {}
+    comments: dict[int, tuple[Comment, ...]] = {}
+    for _, *record in records:
+        if len(record) == 2:
+            post, found = record
+            comments[post] = tuple(map(Comment._make, found))
+        elif record[1] is None and question is None:
+            question = Post._make(record)
+        elif record[1] is None or record[0] in answers:
+            losses["post seen before"] += 1
+        else:
+            answers[record[0]] = Post._make(record)
+    if question is None:
+        if answers:
+            losses["post without its question"] += len(answers)
         return None
+    ranked = sorted(answers.values(), key=lambda answer: (-answer.score, answer.id))
+    return Thread(exchange, question, tuple(ranked), comments)
 
 
-def _tags(text: str) -> tuple[str, ...]:
-    """Tags of `<a><b>` (dumps before 2024) or `|a|b|` (since)."""
-    return tuple(text.replace("><", "|").strip("<>|").split("|")) if text else ()
+def _add_with_comments(
+    by_question: Partitions, posts: Path, comments: Path, losses: Counter[str]
+) -> None:
+    """Add posts, and the comments on each as one record: (post, its comments in order of time).
+
+    A comment knows its post alone, so it is joined with that first.
+    """
+    with Partitions(dump.size(comments)) as by_post:
+        for post in read_posts(posts, losses):
+            by_question.add((_question(post), *post), len(post.xml_body))
+            by_post.add((post.id, _question(post)), 0)
+        for comment in read_comments(comments, losses):
+            by_post.add((comment.post, *comment), len(comment.text))
+        for records in by_post.groups():
+            post_id = records[0][0]
+            questions = [record[1] for record in records if len(record) == 2]
+            found = sorted({r[1:] for r in records if len(r) > 2}, key=lambda c: (c[4], c[0]))
+            if found and not questions:
+                losses["comment without its post"] += len(found)
+            elif found:
+                size = sum(len(comment[5]) for comment in found)
+                by_question.add((questions[0], post_id, found), size)

@@ -18,6 +18,9 @@ CHAPTERS = (
     "07_multi_turn",
     "08_perplexity",
     "09_hypothesis",
+    "10_judge_by_hand",
+    "11_answers",
+    "12_real_systems",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"

@@ -1,0 +1,94 @@
+"""Dialogues from comment chains (section 6): candidates, to be edited by hand."""
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from limalib.curation.sampling import Curated
+from limalib.dialogue import Dialogue, Role, Turn
+from limalib.sources.markup import clean_html, without_addresses
+from limalib.sources.stackexchange import Comment, Post, Thread
+
+_ADDRESSED = re.compile(r"\A\s*@[\w.-]+[\s,:;]*")
+_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
+_FEWEST_TURNS = 4
+
+
+def comment_chains(threads: Iterable[Thread], n: int, source: str = "multi_turn") -> Curated:
+    """Up to `n` dialogues between an asker and an answerer, the best answers first.
+
+    The paper (section 6) takes 20 of its 30 dialogues from comment chains and edits them; how
+    they were found is ours. Under an answer: question, answer, then what the asker says and the
+    answerer replies. Under a question: question, what the later answerer asks and the asker
+    replies, then the answer. A last word of the asker's is left out. The losses count posts with
+    comments. Memory grows with `n` only.
+    """
+    losses: Counter[str] = Counter()
+    heap: list[tuple[int, str, Dialogue]] = []
+    for thread in threads:
+        for post in (thread.question, *thread.answers):
+            comments = thread.comments.get(post.id)
+            if not comments:
+                continue
+            found = _dialogue(thread, post, comments, source)
+            if isinstance(found, str):
+                losses[found] += 1
+                continue
+            heapq.heappush(heap, (found.meta["answer_score"], found.id, found))
+            if len(heap) > n:
+                heapq.heappop(heap)
+                losses["not among the best"] += 1
+    return Curated([dialogue for *_, dialogue in sorted(heap, reverse=True)], losses)
+
+
+def _dialogue(
+    thread: Thread, post: Post, comments: Sequence[Comment], source: str
+) -> Dialogue | str:
+    """The dialogue around a post's comments, or why there is none."""
+    users = {comment.user for comment in comments}
+    asker = thread.question.owner
+    if post.parent is None:
+        answers = (answer for answer in thread.answers if answer.owner in users - {asker, None})
+        answer = next(answers, None)
+    else:
+        answer = post
+    if asker is None or answer is None or answer.owner in (None, asker):
+        return "not by the asker and an answerer"
+    if users != {asker, answer.owner}:
+        return "not by the asker and an answerer alone"
+    said = list(_said(comments, asker))
+    opening = Turn("user", f"{thread.question.title.strip()}\n\n{clean_html(thread.question.body)}")
+    reply = Turn("assistant", clean_html(answer.body))
+    # Whoever wrote the post above is answered first.
+    if said[0].role == ("assistant" if post.parent is not None else "user"):
+        return "begins with its own author"
+    if said[-1].role == ("user" if post.parent is not None else "assistant"):
+        said.pop()
+    turns = (opening, *said, reply) if post.parent is None else (opening, reply, *said)
+    if len(turns) < _FEWEST_TURNS or not all(turn.text for turn in turns):
+        return "too short"
+    return Dialogue(
+        f"{thread.exchange}/{thread.question.id}/{answer.id}/{post.id}",
+        turns,
+        source,
+        {
+            "exchange": thread.exchange,
+            "comments_under": "question" if post.parent is None else "answer",
+            "question_score": thread.question.score,
+            "answer_score": answer.score,
+        },
+    )
+
+
+def _said(comments: Iterable[Comment], asker: int) -> Iterator[Turn]:
+    """Comments as turns; what one person says in a row is one turn."""
+    for user, group in groupby(comments, key=lambda comment: comment.user):
+        role: Role = "user" if user == asker else "assistant"
+        yield Turn(role, "\n\n".join(filter(None, (_plain(comment.text) for comment in group))))
+
+
+def _plain(text: str) -> str:
+    """A comment's Markdown without links and without the name that it is addressed to."""
+    return without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", text))).strip()

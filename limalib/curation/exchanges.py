@@ -1,0 +1,156 @@
+"""The candidates of each exchange, found once and kept in a file: the unit of parallel work.
+
+A file `<exchange>.jsonl` has a first line that says what it was made from and how many candidates
+there were, then a line for each filtered candidate, then for each unfiltered one, in order.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from limalib.atomic import replacing
+from limalib.curation.stackexchange import Candidates, Pair, Wanted, candidates
+from limalib.sources.stackexchange import threads
+
+_CODE = (
+    "sources/dump",
+    "sources/stackexchange",
+    "sources/markup",
+    "curation/stackexchange",
+    "curation/sampling",
+    "curation/text",
+)
+
+
+def code_digest() -> str:
+    """SHA-256 of the modules that decide what a file holds."""
+    package = Path(__file__).parents[1]
+    code = b"".join((package / f"{name}.py").read_bytes() for name in _CODE)
+    return hashlib.sha256(code).hexdigest()
+
+
+def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
+    """An exchange's candidates, from its dump, read once."""
+    skipped: Counter[str] = Counter()
+    return candidates(exchange, threads(dump, exchange, skipped), wanted, skipped)
+
+
+def find_all_candidates(
+    dumps: Mapping[str, Path], wanted: Wanted, folder: Path | None = None, workers: int = 1
+) -> list[Candidates]:
+    """The candidates of each exchange, by so many processes; the result is the same for any number.
+
+    With a folder they are kept there, and found again only where the dump, the code or what is
+    wanted has changed. Raises as `threads` does; the files of other exchanges stay.
+    """
+    if workers == 1 or len(dumps) < 2:
+        return [_found(name, dumps[name], wanted, folder) for name in sorted(dumps)]
+    largest_first = sorted(dumps, key=lambda name: (-dumps[name].stat().st_size, name))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        jobs = {
+            name: pool.submit(_found, name, dumps[name], wanted, folder) for name in largest_first
+        }
+        try:
+            return [jobs[name].result() for name in sorted(jobs)]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def keep_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Candidates:
+    """Find an exchange's candidates and write them to a file, which appears whole or not at all."""
+    made_from = _made_from(dump, wanted)
+    found = find_candidates(exchange, dump, wanted)
+    filtered, unfiltered = list(found.filtered), list(found.unfiltered)
+    first = {
+        "made_from": made_from,
+        **{name: getattr(found, name) for name in ("passing", "answered", "losses", "skipped")},
+        "filtered": len(filtered),
+        "unfiltered": len(unfiltered),
+    }
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in (first, *filtered, *unfiltered):
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return found
+
+
+def kept_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Candidates | None:
+    """The candidates in a file, read as they are taken; None where it was made from other things.
+
+    A file with more candidates than are wanted will do.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(next(file, ""))
+        if not _enough(first["made_from"], _made_from(dump, wanted)):
+            return None
+        end = 1 + first["filtered"]
+        return Candidates(
+            exchange,
+            first["passing"],
+            first["answered"],
+            _Lines(path, 1, end),
+            _Lines(path, end, end + first["unfiltered"]),
+            Counter(first["losses"]),
+            Counter(first["skipped"]),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Some lines of a file of candidates."""
+
+    path: Path
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[Any]:
+        with self.path.open(encoding="utf-8") as file:
+            for line in islice(file, self.start, self.stop):
+                record = json.loads(line)
+                yield None if record is None else Pair(*record)
+
+
+def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None) -> Candidates:
+    if folder is None:
+        return find_candidates(exchange, dump, wanted)
+    path = folder / f"{exchange}.jsonl"
+    found = kept_candidates(exchange, dump, wanted, path)
+    if found is None:
+        keep_candidates(exchange, dump, wanted, path)
+        found = kept_candidates(exchange, dump, wanted, path)
+    assert found is not None
+    return found
+
+
+def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a file has what is wanted: filters matter to filtered ones, the seed to the rest."""
+    numbers = {"filtered", "unfiltered"}
+    ignored = numbers | {
+        *(() if wanted["filtered"] else ("filters",)),
+        *(() if wanted["unfiltered"] else ("seed",)),
+    }
+    same = all(made_from[name] == wanted[name] for name in wanted.keys() - ignored)
+    return same and all(made_from[name] >= wanted[name] for name in numbers)
+
+
+def _made_from(dump: Path, wanted: Wanted) -> dict[str, Any]:
+    """What decides the content of a file. A dump is known by its size and its time."""
+    status = dump.stat()
+    return {
+        "dump": dump.name,
+        "bytes": status.st_size,
+        "modified": status.st_mtime_ns,
+        "code": code_digest(),
+        **wanted.model_dump(mode="json"),
+    }
