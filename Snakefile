@@ -32,6 +32,9 @@ CHAPTERS = {
     "07_multi_turn": ["lima", "lima_dialogues"],
     "08_perplexity": ["lima"],
     "09_hypothesis": ["lima"],
+    "10_judge_by_hand": ["lima", "alpaca"],
+    "11_answers": ["lima", "alpaca"],
+    "12_real_systems": [],
 }
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "held_out")]
 # What the oracle knows of the prompts, written with the raw sources.
@@ -83,6 +86,8 @@ def base_files():
 
 def chapter_data(wildcards):
     """Logs and answers of every run that a chapter compares, and the prompts."""
+    if wildcards.chapter == "12_real_systems":  # counts of what others judged, at every scale
+        return [str(scales.ROOT / "book/facts/real_systems.json")]
     runs = [
         path
         for name in CHAPTERS[wildcards.chapter]
