@@ -1,5 +1,9 @@
 """What the planner says: against counts, counted operations and measured tensors, and its words."""
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -8,12 +12,14 @@ from transformers import LlamaConfig, PretrainedConfig
 
 from limalib import models, planner, scales
 from limalib.__main__ import main
-from limalib.dialogue import Rendered
+from limalib.dialogue import Rendered, write_jsonl
 from limalib.packing import pack, packed_attention
 from limalib.planner import GIB, plan, require
 from limalib.settings import LoRA, TrainingSettings
 from limalib.training import Learner, summed_loss
-from tests.tiny import FAMILIES, family
+from tests.tiny import FAMILIES, dialogues, family
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def llama(hidden: int, inner: int, layers: int, heads: int) -> PretrainedConfig:
@@ -238,3 +244,23 @@ def test_the_paper_scale_fits_its_gpus() -> None:
 
 def test_precision_is_that_of_the_device() -> None:
     assert torch.bfloat16.itemsize * 6_738_415_616 == plan(LLAMA_7B, settings()).memory["weights"]
+
+
+@pytest.mark.slow
+def test_the_training_notebook_stops_before_it_loads_what_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "llama-65b"  # a config and a tokenizer: there are no weights to load
+    shutil.copytree(
+        ROOT / "models" / "miniature", base, ignore=shutil.ignore_patterns("*.safetensors")
+    )
+    LLAMA_65B.save_pretrained(base)
+    write_jsonl(tmp_path / "runs" / "smoke" / "data" / "lima.jsonl", dialogues(4))
+    given = {"scale": "smoke", "runs": str(tmp_path / "runs"), "base_model": str(base)}
+    notebook, out = ROOT / "notebooks" / "02_training.ipynb", tmp_path / "out.ipynb"
+    pairs = [text for name, value in given.items() for text in ("-p", name, value)]
+    status = main(["run", str(notebook), str(out), *pairs])
+    said = capsys.readouterr().err
+    assert status == 1
+    assert re.search(r"MemoryError: llama-65b: training needs \d+.* GiB .*processes: \d+", said)
+    assert not out.exists()
