@@ -1,11 +1,11 @@
-"""Answers to 300 prompts, 5 each: the library's sampler against transformers' `generate`.
+"""The library's sampler against transformers' `generate`, and batches against one prompt at a time.
 
-    python benchmarks/sampling.py [--model FOLDER] [--prompts 300] [--samples 5] [--threads 1]
+    python benchmarks/sampling.py [--prompts 300] [--samples 5] [--batch 32] [--threads 1]
 
-Both draw with temperature 0.7 and nucleus 0.9, without top-k, in batches of prompts of like
-length, from the same weights: by default random ones of the miniature's shape, with a head that
-ends an answer after some 50 tokens. What they draw differs, being random; the mean length is shown
-beside the processor seconds.
+All draw with temperature 0.7 and nucleus 0.9, without top-k, from the same random weights. The
+miniature's shape answers 300 prompts 5 times each, with a head that ends an answer after some 50
+tokens. A shape of 135 million parameters writes answers of equal length to one batch of prompts.
+What is drawn differs, being random; tokens a processor second compare.
 """
 
 import argparse
@@ -22,70 +22,91 @@ import transformers
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from limalib import models
 from limalib.sampling import generate
 from limalib.settings import SamplingSettings
 
 EOT = 1016
-SETTINGS = SamplingSettings(repetition_penalty=1.0, max_new_tokens=128)
+CONTEXT = 192
+Sampler = Callable[[PreTrainedModel, list[list[int]], SamplingSettings], list[int]]
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table."""
 
+    shape: str
     sampler: str
+    answers: int
     cpu_seconds: float
-    wall_seconds: float
     tokens: int
-    mean_length: float
+    tokens_per_second: float
     times: float
 
 
 class EndingHead(nn.Module):
-    """A head about as peaked as a tuned model's, that ends an answer with a chance of 1 in 50."""
+    """A head about as peaked as a tuned model's, that ends an answer with the given chance."""
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: nn.Module, chance: float) -> None:
         super().__init__()
-        self.head = head
+        self.head, self.chance = head, chance
 
     def forward(self, hidden: Tensor) -> Tensor:
         logits = 20 * self.head(hidden)
-        ends = torch.rand(hidden.shape[:-1]) < 1 / 50
+        ends = torch.rand(hidden.shape[:-1]) < self.chance
         logits[..., EOT] = torch.where(ends, 1e4, -1e4)
         return logits
 
 
-def build() -> LlamaForCausalLM:
-    """A model of the miniature's shape with random weights."""
+def build(chance: float, **shape: int) -> LlamaForCausalLM:
+    """A model with random weights whose answers end with a chance at each token."""
     torch.manual_seed(0)
     config = LlamaConfig(
+        **shape, max_position_embeddings=CONTEXT, tie_word_embeddings=True, eos_token_id=EOT
+    )
+    model = LlamaForCausalLM(config).eval()
+    model.lm_head = EndingHead(model.lm_head, chance)
+    return model
+
+
+def miniature() -> LlamaForCausalLM:
+    """The miniature's shape."""
+    return build(
+        1 / 50,
         vocab_size=1024,
         hidden_size=160,
         intermediate_size=432,
         num_hidden_layers=4,
         num_attention_heads=2,
-        max_position_embeddings=192,
-        tie_word_embeddings=True,
-        eos_token_id=EOT,
     )
-    model = LlamaForCausalLM(config).eval()
-    model.lm_head = EndingHead(model.lm_head)
-    return model
 
 
-def ours(model: PreTrainedModel, prompts: list[list[int]], eot_id: int) -> list[int]:
+def million_135() -> LlamaForCausalLM:
+    """A small open model's shape; its answers go on to the limit."""
+    return build(
+        0,
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+    )
+
+
+def ours(model: PreTrainedModel, prompts: list[list[int]], settings: SamplingSettings) -> list[int]:
     """Lengths of the answers that the library draws."""
-    return [len(answer.ids) for answer in generate(model, prompts, eot_id, SETTINGS)]
+    return [len(answer.ids) for answer in generate(model, prompts, EOT, settings)]
 
 
-def theirs(model: PreTrainedModel, prompts: list[list[int]], eot_id: int) -> list[int]:
+def theirs(
+    model: PreTrainedModel, prompts: list[list[int]], settings: SamplingSettings
+) -> list[int]:
     """Lengths of the answers that transformers' `generate` draws, in the same batches."""
     torch.manual_seed(0)
     ordered = sorted(prompts, key=len)
     lengths = []
-    for start in range(0, len(ordered), SETTINGS.batch_size):
-        batch = ordered[start : start + SETTINGS.batch_size]
+    for start in range(0, len(ordered), settings.batch_size):
+        batch = ordered[start : start + settings.batch_size]
         longest = max(map(len, batch))
         ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in batch])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch])
@@ -93,56 +114,78 @@ def theirs(model: PreTrainedModel, prompts: list[list[int]], eot_id: int) -> lis
             input_ids=ids,
             attention_mask=mask,
             do_sample=True,
-            temperature=SETTINGS.temperature,
-            top_p=SETTINGS.top_p,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
             top_k=0,
-            max_new_tokens=min(SETTINGS.max_new_tokens, 192 - longest),
-            eos_token_id=eot_id,
-            pad_token_id=eot_id,
+            max_new_tokens=min(settings.max_new_tokens, CONTEXT - longest),
+            eos_token_id=EOT,
+            pad_token_id=EOT,
         )
-        lengths += (output[:, longest:] != eot_id).sum(dim=1).tolist()
+        lengths += (output[:, longest:] != EOT).sum(dim=1).tolist()
     return lengths
 
 
-def measure(name: str, draw: Callable[[], list[int]], against: float | None = None) -> Row:
-    """Time one sampler once; `against` is the processor time of the one it is compared with."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    lengths = draw()
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    tokens = sum(lengths)
-    return Row(name, cpu, wall, tokens, tokens / len(lengths), (against or cpu) / cpu)
+def compared(
+    shape: str,
+    model: PreTrainedModel,
+    samplers: dict[str, tuple[Sampler, int, SamplingSettings]],
+    prompts: list[list[int]],
+) -> list[Row]:
+    """A row for each sampler, on so many of the prompts; `times` is against the first."""
+    rows: list[Row] = []
+    for name, (sampler, count, settings) in samplers.items():
+        sampler(model, prompts[:2], settings.model_copy(update={"max_new_tokens": 2}))  # warms up
+        started = time.process_time()
+        lengths = sampler(model, prompts[:count], settings)
+        seconds = time.process_time() - started
+        rate = sum(lengths) / seconds
+        against = rows[0].tokens_per_second if rows else rate
+        rows.append(Row(shape, name, count, seconds, sum(lengths), rate, rate / against))
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="a fine-tuned checkpoint instead of random weights")
     parser.add_argument("--prompts", type=int, default=300)
     parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model: PreTrainedModel = build()
-    eot_id = EOT
-    if arguments.model:
-        model, tokenizer = models.load(arguments.model)
-        eot_id = models.add_end_of_turn(model, tokenizer)
     draw = random.Random(0)
     prompts = [
-        [draw.randrange(2, 1000) for _ in range(draw.randint(12, 30))] + [eot_id]
+        [draw.randrange(2, 1000) for _ in range(draw.randint(12, 30))] + [EOT]
         for _ in range(arguments.prompts)
         for _ in range(arguments.samples)
     ]
-    generate(model, prompts[:8], eot_id, SETTINGS)  # warms up
-    slow = measure("transformers' generate", lambda: theirs(model, prompts, eot_id))
-    rows = [
-        slow,
-        measure("limalib.sampling", lambda: ours(model, prompts, eot_id), slow.cpu_seconds),
-    ]
-    print("| sampler | CPU s | wall s | times | tokens | mean length |\n|---|---|---|---|---|---|")
+    usual = SamplingSettings(repetition_penalty=1.0, max_new_tokens=128)
+    short = usual.model_copy(update={"max_new_tokens": 48, "batch_size": arguments.batch})
+    alone = short.model_copy(update={"batch_size": 1})
+    rows = compared(
+        "miniature",
+        miniature(),
+        {
+            "transformers' generate": (theirs, len(prompts), usual),
+            "limalib.sampling": (ours, len(prompts), usual),
+        },
+        prompts,
+    )
+    rows += compared(
+        "135m",
+        million_135(),
+        {
+            "limalib.sampling, one prompt at a time": (ours, 4, alone),
+            f"transformers' generate, batch of {arguments.batch}": (theirs, arguments.batch, short),
+            f"limalib.sampling, batch of {arguments.batch}": (ours, arguments.batch, short),
+        },
+        prompts,
+    )
+    print("| shape | sampler | answers | CPU s | tokens | tokens/s | times |")
+    print("|---|---|---|---|---|---|---|")
     for row in rows:
         print(
-            f"| {row.sampler} | {row.cpu_seconds:.1f} | {row.wall_seconds:.1f} | {row.times:.1f} "
-            f"| {row.tokens:,d} | {row.mean_length:.1f} |"
+            f"| {row.shape} | {row.sampler} | {row.answers:,} | {row.cpu_seconds:.1f} "
+            f"| {row.tokens:,} | {row.tokens_per_second:,.0f} | {row.times:.1f} |"
         )
     machine = {
         "architecture": platform.machine(),

@@ -116,23 +116,24 @@ class Job:
 def variants(device: str) -> dict[str, dict[str, Any]]:
     """What is compared; the first is TRL as it comes."""
     plain = {"gradient_checkpointing": False}
+    flat = {"padding_free": True, "max_length": None}  # the rows are cut already
     if device == "cpu":
         return {
             "TRL, default": {"trl": {}},
             "TRL, no checkpointing": {"trl": plain},
             "TRL, no checkpointing, fp32": {"trl": {**plain, "bf16": False}},
             "TRL, packed": {"trl": {**plain, "packing": True}},
-            "TRL, padding-free": {"trl": {**plain, "padding_free": True}},
+            "TRL, padding-free": {"trl": {**plain, **flat}},
             "limalib, fp32": {"ours": {"precision": "fp32"}},
             "limalib": {"ours": {}},
         }
     eight, check = {"optim": "adamw_bnb_8bit"}, {"activation_checkpointing": True}
     return {
         "TRL, default, 8-bit AdamW": {"trl": eight},
-        "TRL, padding-free, 8-bit AdamW": {"trl": {**eight, "padding_free": True}},
+        "TRL, padding-free, 8-bit AdamW": {"trl": {**eight, **flat}},
         "limalib, 8-bit AdamW": {"ours": {"optimizer": "adamw8bit", **check}},
         "TRL, default, QLoRA": {"trl": {}, "qlora": True},
-        "TRL, padding-free, QLoRA": {"trl": {"padding_free": True}, "qlora": True},
+        "TRL, padding-free, QLoRA": {"trl": flat, "qlora": True},
         "limalib, QLoRA": {"ours": check, "qlora": True},
     }
 
@@ -238,7 +239,7 @@ def _with_limalib(job: Job, device: str) -> tuple[list[float], list[float]]:
 
 def _with_trl(job: Job, device: str) -> tuple[list[float], list[float]]:
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     ends: list[float] = []
@@ -274,7 +275,6 @@ def _with_trl(job: Job, device: str) -> tuple[list[float], list[float]]:
             output_dir=folder,
             per_device_train_batch_size=len(job.examples),
             max_steps=job.steps,
-            max_length=SHAPES[job.shape].max_tokens,
             learning_rate=1e-5,
             lr_scheduler_type="constant",
             completion_only_loss=True,
@@ -283,7 +283,7 @@ def _with_trl(job: Job, device: str) -> tuple[list[float], list[float]]:
             report_to="none",
             disable_tqdm=True,
             use_cpu=device == "cpu",
-            **(job.trl or {}),
+            **{"max_length": SHAPES[job.shape].max_tokens, **(job.trl or {})},
         )
         trainer = SFTTrainer(
             model=build(job, device),
@@ -293,6 +293,7 @@ def _with_trl(job: Job, device: str) -> tuple[list[float], list[float]]:
             callbacks=[Clock()],
             peft_config=peft_config,
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return losses, ends
