@@ -3,32 +3,55 @@
 Nothing may be chosen by test prompts; so what chooses stands apart from what evaluates.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from limalib import judging
+from limalib import judging, model_judge, servers
 from limalib.dialogue import Dialogue, read_jsonl
-from limalib.judging import Judge
+from limalib.judging import Grade, Judge
+from limalib.responses import Response
 from limalib.sampling import sample
 from limalib.scales import Scale
 from limalib.training import Evaluate, perplexity
 
+Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]
+"""From prompts and answers to grades of the answers."""
 
-def judge(scale: Scale, runs: str | Path) -> Judge:
-    """The scale's judge. Raises ValueError where this library has none of that kind."""
-    if not has_judge(scale) or scale.world is None:
+AGAIN = "run this notebook again"
+
+
+def oracle(scale: Scale, runs: str | Path) -> Judge:
+    """The miniature's exact judge. Raises ValueError at a scale without an invented world."""
+    if scale.world is None:
         raise ValueError(
-            f"scale {scale.name!r} names the judge {scale.judge!r}, which is not built yet; grade "
-            "the answers under responses/ with a judge of your own, or use a scale with the oracle"
+            f"scale {scale.name!r} has no oracle, for its world is not invented: name a model or a "
+            "person as its judge"
         )
     return judging.oracle(scale.folder(runs) / "raw" / "answer_key.jsonl", scale.world.seed)
 
 
-def has_judge(scale: Scale) -> bool:
-    """Whether this library has a judge of the scale's kind."""
-    return scale.judge == "oracle" and scale.world is not None
+def grader(scale: Scale, runs: str | Path, name: str, labels: bool = True) -> Grader:
+    """How the first of the scale's judges grades single answers.
+
+    The replies of a model are kept under `name`; without `labels` it is asked for scores alone.
+    Raises ValueError when the first judge is a person, whose grades are read from files.
+    """
+    if scale.judge[0] == "person":
+        raise ValueError(f"scale {scale.name!r}: people are the first judge, and not at hand here")
+    if scale.judge[0] == "model" and scale.judge_model:
+        kept = scale.judgments(runs, "model", f"replies/grades/{name}")
+        return partial(
+            model_judge.grade_answers, scale.judge_model, kept, labels=labels, finish=AGAIN
+        )
+    return partial(judging.grade_all, oracle(scale, runs))
+
+
+def chooses(scale: Scale) -> bool:
+    """Whether the scale's first judge can choose checkpoints by itself."""
+    return scale.judge[0] == "model" or (scale.judge[0] == "oracle" and scale.world is not None)
 
 
 def prompts(scale: Scale, runs: str | Path, name: str = "test") -> list[Dialogue]:
@@ -42,18 +65,23 @@ def dev_curve(
     tokenizer: PreTrainedTokenizerBase,
     judged_epochs: Iterable[int],
     with_perplexity: bool = True,
+    name: str = "dev",
 ) -> Evaluate:
     """What training calls after each epoch: perplexity on held-out examples (if wanted) and, after
-    some epochs, the quality of answers to the dev prompts (mean score, share strictly correct,
-    share that stop by themselves).
+    some epochs, the quality of answers to the dev prompts (mean score, share strictly correct where
+    the judge says so, share that stop by themselves).
 
-    Where the scale has no judge or no dev prompts, or no held-out examples, that part is left out.
-    Test prompts are not read here: nothing may be chosen by them.
+    A model as judge is asked once for each answer, and its replies are kept under `name`: 50 dev
+    prompts and six candidate epochs are 300 requests. Where people judge, or there are no dev
+    prompts, or no held-out examples, that part is left out. Test prompts are not read here: nothing
+    may be chosen by them. Raises ValueError when the judge's key is not in the environment.
     """
     held_out = prompts(scale, runs, "held_out")
     dev = prompts(scale, runs, "dev")
-    grade = judge(scale, runs) if has_judge(scale) else None
-    judged = set(judged_epochs) if dev and grade else set()
+    judged = set(judged_epochs) if dev and chooses(scale) else set()
+    grade = grader(scale, runs, f"dev/{name}", labels=False) if judged else None
+    if judged and scale.judge[0] == "model" and scale.judge_model:
+        servers.key(scale.judge_model.server)  # better missed now than hours later
 
     def evaluate(model: PreTrainedModel, epoch: int) -> dict[str, float]:
         metrics = {}
@@ -63,9 +91,13 @@ def dev_curve(
             answers = sample(
                 model, tokenizer, dev, scale.sampling, "dev", seed=epoch, samples=scale.dev_samples
             )
-            graded = judging.grade_all(grade, dev, answers)
+            graded = grade(dev, answers)
+            if not graded:
+                raise ValueError(f"epoch {epoch}: the judge's replies give no answer a grade")
             metrics["quality"] = sum(g.score for g in graded) / len(graded)
-            metrics["correct"] = sum(g.correct for g in graded) / len(graded)
+            strict = [g.correct for g in graded if g.correct is not None]
+            if strict:
+                metrics["correct"] = sum(strict) / len(strict)
             metrics["stopped"] = sum(a.stopped for a in answers) / len(answers)
         return metrics
 

@@ -7,25 +7,40 @@ import html
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from limalib import judging, models
-from limalib.development import judge, prompts
+from limalib import judging, models, recorded, replies
+from limalib.development import AGAIN, grader, oracle, prompts
 from limalib.dialogue import Dialogue, Turn
 from limalib.figures import Graded
 from limalib.judging import Grade
 from limalib.provenance import write_json
-from limalib.sampling import Response, read_responses, sample, write_responses
-from limalib.scales import Scale
-from limalib.settings import SamplingSettings
+from limalib.recorded import Recorded, RecordedSystem
+from limalib.responses import Response, read_responses, write_responses
+from limalib.sampling import sample
+from limalib.scales import RecordedAnswers, Scale
+from limalib.servers import sample_from_server
+from limalib.settings import SamplingSettings, ServerSettings
 from limalib.statistics import Estimate, Grid, bootstrap_mean, bootstrap_share, grid, to_record
 
 
 def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
-    """A system's answers, all seeds. Raises FileNotFoundError naming the notebook to run."""
+    """A system's answers to the test prompts: all seeds of one trained here, or those of one of the
+    scale's `systems`, recorded or asked for now (what came before is kept).
+
+    Raises FileNotFoundError naming the notebook to run or the file that is not there, and what
+    `recorded.answers` and `servers.sample_from_server` raise.
+    """
+    given = scale.systems.get(system)
+    if isinstance(given, RecordedAnswers):
+        return list(recorded_answers(scale, runs, system, given).responses)
+    if given is not None:
+        store, asked = _replies(scale, runs, system), prompts(scale, runs)
+        return sample_from_server(given, scale.sampling, store, asked, system, finish=AGAIN)
     found: list[Response] = []
     for seed in scale.seeds:
         path = scale.responses(runs, system, seed)
@@ -38,14 +53,72 @@ def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
     return found
 
 
-def grades(scale: Scale, runs: str | Path, system: str, set_name: str = "test") -> list[Grade]:
-    """A system's graded answers, all seeds; the grades are written under `judgments/` too."""
-    asked = prompts(scale, runs, set_name)
-    graded = judging.grade_all(judge(scale, runs), asked, responses(scale, runs, system))
-    for seed in scale.seeds:
+def recorded_answers(
+    scale: Scale, runs: str | Path, system: str, given: RecordedAnswers
+) -> Recorded:
+    """Recorded answers matched to the test prompts; see `recorded.answers`."""
+    named = RecordedSystem(system, given.model, given.date, given.source)
+    return recorded.answers(scale.given(runs, given.path), prompts(scale, runs), named)
+
+
+def at_hand(scale: Scale, runs: str | Path, systems: Iterable[str]) -> dict[str, list[Response]]:
+    """Answers of those systems that have any; a line is printed for each that is left out."""
+    found = {}
+    for system in systems:
+        try:
+            found[system] = responses(scale, runs, system)
+        except FileNotFoundError as error:
+            print(f"{system} is left out: {error}")
+    return found
+
+
+def rivals(
+    scale: Scale, runs: str | Path, answers: Mapping[str, Sequence[Response]]
+) -> pd.DataFrame:
+    """A row for each of the scale's `systems` that answered: version, date, source, answers."""
+    rows = []
+    for name, given in scale.systems.items():
+        if name not in answers:
+            continue
+        if isinstance(given, ServerSettings):
+            said = replies.model_versions(_replies(scale, runs, name))
+            dates = ", ".join(dict.fromkeys(day for days in said.values() for day in days))
+            rows.append((name, ", ".join(said), dates, given.base_url, len(answers[name])))
+        else:
+            rows.append((name, given.model, given.date, given.source, len(answers[name])))
+    return pd.DataFrame(rows, columns=["system", "version", "asked", "source", "answers"])
+
+
+def grades(scale: Scale, runs: str | Path, system: str, labels: bool = True) -> list[Grade]:
+    """A system's graded answers to the test prompts, by the first of the scale's judges.
+
+    They are written under `judgments/` too, where those of people are read from. A language model
+    is asked for labels only with `labels`, for it charges for each. Raises FileNotFoundError naming
+    the file when people have not graded.
+    """
+    if scale.judge[0] == "person":
+        return _people_graded(scale, runs, system)
+    graded = grader(scale, runs, system, labels)(
+        prompts(scale, runs), responses(scale, runs, system)
+    )
+    for seed in sorted({grade.seed for grade in graded}):
         ours = [grade for grade in graded if grade.seed == seed]
-        judging.write_grades(scale.judgments(runs, system, seed), ours)
+        judging.write_grades(scale.judgments(runs, scale.judge[0], f"{system}/seed-{seed}"), ours)
     return graded
+
+
+def measures(graded: Iterable[Iterable[Grade]]) -> dict[str, Callable[[Grade], Any]]:
+    """What the judge of some grades measures, by name: strict correctness, the score from 1 to 6,
+    and content alone, as far as it gives them."""
+    found: dict[str, Callable[[Grade], Any]] = {
+        "correct": lambda grade: grade.correct,
+        "score": lambda grade: grade.score,
+        "content": lambda grade: grade.content,
+    }
+    known = [grade for grades in graded for grade in grades]
+    return {
+        name: value for name, value in found.items() if all(value(g) is not None for g in known)
+    }
 
 
 def grade_examples(scale: Scale, runs: str | Path, examples: Iterable[Dialogue]) -> list[Grade]:
@@ -53,7 +126,7 @@ def grade_examples(scale: Scale, runs: str | Path, examples: Iterable[Dialogue])
 
     Examples whose prompt says too little to be judged (a title such as "see below") are left out.
     """
-    grade = judge(scale, runs)
+    grade = oracle(scale, runs)
     found = []
     for example in examples:
         try:
@@ -72,27 +145,6 @@ def table(
     ids = [prompt.id for prompt in asked]
     wanted = set(ids)
     return grid(((g.seed, g.prompt_id, value(g)) for g in graded if g.prompt_id in wanted), ids)
-
-
-def verdicts(first: Iterable[Grade], second: Iterable[Grade], asked: Sequence[Dialogue]) -> Grid:
-    """Verdicts [seeds, prompts]: 1 where the first system's answer is better, -1, or 0 for a tie.
-
-    Answers are paired by the rank of their seed. Both systems must have answered every prompt.
-    """
-    ours, theirs = (_first_answers(graded) for graded in (first, second))
-    seeds = zip(sorted(ours), sorted(theirs), strict=True)
-    return grid(
-        (
-            (
-                our_seed,
-                prompt.id,
-                judging.compare(ours[our_seed][prompt.id], theirs[their_seed][prompt.id]),
-            )
-            for our_seed, their_seed in seeds
-            for prompt in asked
-        ),
-        [prompt.id for prompt in asked],
-    )
 
 
 def converse(
@@ -155,18 +207,17 @@ def side_by_side(
     for name, (answers, graded) in systems.items():
         texts = {(a.prompt_id): a for a in reversed(answers)}
         scores = {(g.prompt_id): g for g in reversed(graded)}
-        columns[name] = [
-            f"{texts[p.id].text}\n[{scores[p.id].score} of 6, {scores[p.id].label}]" for p in drawn
-        ]
+        columns[name] = [_with_grade(texts.get(p.id), scores.get(p.id)) for p in drawn]
     return pd.DataFrame(columns)
 
 
-def _first_answers(graded: Iterable[Grade]) -> dict[int, dict[str, Grade]]:
-    found: dict[int, dict[str, Grade]] = {}
-    for grade in graded:
-        if grade.sample == 0:
-            found.setdefault(grade.seed, {})[grade.prompt_id] = grade
-    return found
+def _with_grade(answer: Response | None, grade: Grade | None) -> str:
+    if answer is None:
+        return "(no answer)"
+    if grade is None:
+        return answer.text
+    label = f", {grade.label}" if grade.label else ""
+    return f"{answer.text}\n[{grade.score} of 6{label}]"
 
 
 def show(answers: pd.DataFrame) -> HTML:
@@ -184,18 +235,23 @@ def keep_responses(
 
 
 def by_kind(
-    graded: Mapping[str, Iterable[Grade]],
+    graded: Mapping[str, Sequence[Grade]],
     asked: Sequence[Dialogue],
     value: Callable[[Grade], float] = lambda grade: grade.score,
 ) -> dict[str, dict[str, Estimate | None]]:
-    """Mean value by kind of prompt and system: kind to system to estimate."""
+    """Mean value by kind of prompt and system: kind to system to estimate, None where the system
+    has no grade."""
     kinds: dict[str, list[Dialogue]] = {}
     for prompt in asked:
         kinds.setdefault(str(prompt.meta.get("kind", prompt.source)), []).append(prompt)
+
+    def mean(grades: Sequence[Grade], group: Sequence[Dialogue]) -> Estimate | None:
+        ids = {prompt.id for prompt in group}
+        own = [grade for grade in grades if grade.prompt_id in ids]
+        return bootstrap_mean(table(own, group, value)) if own else None
+
     return {
-        kind: {
-            system: bootstrap_mean(table(grades, group, value)) for system, grades in graded.items()
-        }
+        kind: {system: mean(grades, group) for system, grades in graded.items()}
         for kind, group in sorted(kinds.items())
     }
 
@@ -215,12 +271,12 @@ def penalty_check(
     """Mean grade on the dev prompts under each repetition penalty, of the first seed's model."""
     seed = scale.seeds[0]
     model, tokenizer = models.load(scale.model(runs, system, seed))
-    dev, grade = prompts(scale, runs, "dev"), judge(scale, runs)
+    dev, grade = prompts(scale, runs, "dev"), grader(scale, runs, f"dev/{system}-penalty", False)
     found = {}
     for penalty in penalties:
         settings = scale.sampling.model_copy(update={"repetition_penalty": penalty})
         answers = sample(model, tokenizer, dev, settings, system, seed, scale.dev_samples)
-        graded = judging.grade_all(grade, dev, answers)
+        graded = grade(dev, answers)
         found[penalty] = sum(g.score for g in graded) / len(graded)
     return found
 
@@ -238,3 +294,20 @@ def by_conversation(
         ((g.seed, g.prompt_id.rsplit("/", 1)[0], value(g)) for g in graded),
         [conversation.id for conversation in conversations],
     )
+
+
+def _replies(scale: Scale, runs: str | Path, system: str) -> Path:
+    """Where the replies of a server that is a system are kept."""
+    return scale.responses(runs, system, 0).with_name("replies.jsonl")
+
+
+def _people_graded(scale: Scale, runs: str | Path, system: str) -> list[Grade]:
+    """Grades by people, of every seed that anybody graded."""
+    folder = scale.judgments(runs, "person", system).with_suffix("")
+    paths = sorted(folder.glob("seed-*.jsonl"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one JSON "
+            "object a line (see book/how_to_rerun.md)"
+        )
+    return [grade for path in paths for grade in judging.read_grades(path)]

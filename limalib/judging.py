@@ -13,7 +13,7 @@ from limalib.atomic import replacing
 from limalib.dialogue import Dialogue
 from limalib.miniature import world
 from limalib.miniature.oracle import Oracle, read_key
-from limalib.sampling import Response
+from limalib.responses import Response
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Grade:
 
     `score` is on the paper's scale from 1 to 6; `content` the same without points for style (the
     oracle's runs from 1 to 4); `label` is fail, pass or excellent (Figure 3); `correct` is strict:
-    every required fact, nothing false, nothing else.
+    every required fact, nothing false, nothing else. What a judge was not asked is None. `judge` is
+    a model's version as its server reports it, and `instructions` the SHA-256 of its prompt files;
+    both are empty for the oracle.
     """
 
     prompt_id: str
@@ -30,10 +32,12 @@ class Grade:
     seed: int
     sample: int
     score: int
-    content: int
-    label: str
-    correct: bool
+    content: int | None
+    label: str | None
+    correct: bool | None
     reasons: tuple[str, ...] = ()
+    judge: str = ""
+    instructions: str = ""
 
 
 Judge = Callable[[Dialogue, str, bool], Grade]

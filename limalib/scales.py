@@ -5,17 +5,32 @@ lie, so that notebooks, the Snakefile and the book agree on names.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from limalib.miniature.raw import RawSettings
 from limalib.recipes import Counts, Paths, Rules
-from limalib.settings import SamplingSettings, TrainingSettings
+from limalib.settings import JudgeSettings, SamplingSettings, ServerSettings, TrainingSettings
+from limalib.sources.lima_release import ON_HUB
+from limalib.verdicts import Rule
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "scales"
+
+JudgeKind = Literal["oracle", "model", "person"]
+BASES = ("base_zero_shot", "base_few_shot")
+"""Names under which the base's own answers are kept."""
 
 
 class Settings(BaseModel):
@@ -37,16 +52,33 @@ class RawSources(Settings):
     A relative path is taken from the scale's `raw` folder, which is where the miniature writes.
     """
 
-    stackexchange: str | None = None  # folder of <exchange>/Posts.xml
-    wikihow: str | None = None  # CSV of title, headline, text
-    reddit: str | None = None  # folder of submissions.ndjson and comments.ndjson
-    superni: str | None = None  # folder of task JSON files
+    stackexchange: str | None = None  # folder of <exchange>/Posts.xml or <exchange>.7z
+    wikihow: str | None = None  # wikihowSep.csv or wikihowAll.csv, categories.csv beside it
+    reddit: str | None = None  # folder of Pushshift NDJSON, plain or .zst, or one such file
+    superni: str | None = None  # folder of task*.json
     authors: str | None = None  # JSONL of authored prompts and answers, groups A and B
     dialogues: str | None = None  # JSONL of multi-turn chains
     test_dialogues: str | None = None  # JSONL of the user's turns of test conversations
-    held_out: str | None = None  # folder of <exchange>/Posts.xml kept for perplexity
+    held_out: str | None = None  # the same, kept for perplexity
     alpaca: str | None = None  # JSON list of instruction, input, output
-    lima: str | None = None  # folder of the released train.jsonl and test.jsonl
+    lima: str | None = None  # folder of the released train.jsonl and test.jsonl, or hub:GAIR/lima
+
+
+class RecordedAnswers(Settings):
+    """A system whose answers to the test prompts lie in a file: see `recorded.answers`."""
+
+    path: str  # relative to the scale's `raw` folder, like a raw source
+    model: str  # the version as its maker names it, and as the file does
+    date: str = ""  # when it was asked
+    source: str = ""  # where the answers come from
+
+
+System = Annotated[
+    Annotated[RecordedAnswers, Tag("recorded")] | Annotated[ServerSettings, Tag("server")],
+    Discriminator(
+        lambda given: "recorded" if isinstance(given, dict) and "path" in given else "server"
+    ),
+]
 
 
 class Scale(Settings):
@@ -76,7 +108,31 @@ class Scale(Settings):
     samples: int = Field(1, gt=0)
     # Answers to each dev prompt when a checkpoint is judged.
     dev_samples: int = Field(1, gt=0)
-    judge: Literal["oracle", "model", "person"] = "oracle"
+    # Who judges. The first also grades single answers and, unless a person, chooses checkpoints.
+    judge: Annotated[
+        tuple[JudgeKind, ...],
+        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+    ] = ("oracle",)
+    judge_model: JudgeSettings | None = None
+    # How a model's two verdicts on a pair, one in each order, make one decision.
+    both_orders: Rule = "agree"
+    # Systems that are not trained here, by the names of their rows.
+    systems: dict[Annotated[str, Field(pattern=r"^\w[\w .+-]*$")], System] = {}
+
+    @model_validator(mode="after")
+    def _judges_are_known(self) -> "Scale":
+        if not self.judge or len(set(self.judge)) < len(self.judge):
+            raise ValueError(f"judge: one or several, each once, not {list(self.judge)}")
+        if "model" in self.judge and self.judge_model is None:
+            raise ValueError("judge: a model judges, but judge_model does not say which")
+        return self
+
+    @model_validator(mode="after")
+    def _systems_have_their_own_names(self) -> "Scale":
+        taken = sorted({*self.systems} & {*self.training_sets(), *BASES})
+        if taken:
+            raise ValueError(f"systems: {', '.join(taken)}: this name is that of a trained system")
+        return self
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> "Scale":
@@ -125,15 +181,20 @@ class Scale(Settings):
         )
 
     def with_sources(self, **folders: str) -> "Scale":
-        """The scale with raw sources at other places, each a path from the working directory.
+        """The scale with raw sources at other places, each a path from the working directory, or
+        `hub:<owner>/<name>` for one on the Hugging Face hub.
 
         Empty paths change nothing. Sources that are given take the place of all of the scale's.
-        Raises FileNotFoundError for a folder that is not there.
+        Raises FileNotFoundError for a path where nothing is.
         """
-        given = {name: str(Path(path).resolve()) for name, path in folders.items() if path}
+        given = {
+            name: path if path.startswith(ON_HUB) else str(Path(path).resolve())
+            for name, path in folders.items()
+            if path
+        }
         for name, path in given.items():
-            if not Path(path).exists():
-                raise FileNotFoundError(f"{name}: {path}: no such folder")
+            if not path.startswith(ON_HUB) and not Path(path).exists():
+                raise FileNotFoundError(f"{name}: {path}: no such folder or file")
         return (
             self.model_copy(update={"raw": RawSources(**given), "world": None}) if given else self
         )
@@ -163,7 +224,13 @@ class Scale(Settings):
     def raw_source(self, runs: str | Path, name: str) -> Path | None:
         """Path of a raw source, or None when this scale has none."""
         path = getattr(self.raw, name)
-        return None if path is None else self.folder(runs) / "raw" / Path(path).expanduser()
+        if path is None or path.startswith(ON_HUB):
+            return path and Path(path)
+        return self.given(runs, path)
+
+    def given(self, runs: str | Path, path: str) -> Path:
+        """A path that the scale's file gives: a relative one begins at the scale's `raw` folder."""
+        return self.folder(runs) / "raw" / Path(path).expanduser()
 
     def data(self, runs: str | Path, name: str) -> Path:
         """JSONL of a training or prompt set; its card lies beside it."""
@@ -185,9 +252,10 @@ class Scale(Settings):
         """JSONL of a system's answers."""
         return self.folder(runs) / "responses" / system / f"seed-{seed}.jsonl"
 
-    def judgments(self, runs: str | Path, system: str, seed: int) -> Path:
-        """JSONL of this scale's judge's grades of a system's answers."""
-        return self.folder(runs) / "judgments" / self.judge / system / f"seed-{seed}.jsonl"
+    def judgments(self, runs: str | Path, judge: JudgeKind, name: str) -> Path:
+        """JSONL of what a judge said: its grades are named `<system>/seed-<seed>`, a model's
+        replies `replies/...`, and people's verdicts on pairs `verdicts`."""
+        return self.folder(runs) / "judgments" / judge / f"{name}.jsonl"
 
     def metrics(self, runs: str | Path, notebook: str) -> Path:
         """JSON of a notebook's figures, which the book's prose quotes."""

@@ -226,7 +226,7 @@ def estimate(
     characters = sum(
         len(message["content"]) for r in new.values() for message in r.body["messages"]
     )
-    return _bill(server, len(new), characters // _CHARACTERS_A_TOKEN, len(new) * tokens_out)
+    return bill(server, len(new), characters // _CHARACTERS_A_TOKEN, len(new) * tokens_out)
 
 
 def ask(
@@ -252,14 +252,14 @@ def ask(
     new = {request.key: request for request in requests if request.key not in have}
     asking = _Asking(server, store, ask_again)
     if new:
-        key = _key(server)
+        api_key = key(server)
         replies.open_store(store)
         if progress:
             expected = estimate(server, requests, store, tokens_out)
             ready = len(requests) - len(new)
             print(f"{server.model}: {ready:,} kept; to ask, about: {expected}", flush=True)
         with tqdm(total=len(new), desc=server.model, disable=not progress, mininterval=1) as bar:
-            _run(asking.all(key, list(new.values()), bar))
+            _run(asking.all(api_key, list(new.values()), bar))
         # Read again, not remembered: of two runs at a time, both then go by the first reply.
         have = replies.kept(store)
     found = [have.get(r.key) or asking.unreadable.get(r.key) for r in requests]
@@ -295,7 +295,7 @@ class _Asking:
     stopped: str = ""
 
     def bill(self) -> Bill:
-        return _bill(self.server, self.received, self.tokens_in, self.tokens_out)
+        return bill(self.server, self.received, self.tokens_in, self.tokens_out)
 
     async def all(self, key: str, requests: Sequence[Request], bar: "tqdm[Any]") -> None:
         """Ask all, `concurrency` at once, each worker taking the next that is left."""
@@ -434,7 +434,8 @@ def _one_line(text: str) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-def _key(server: ServerSettings) -> str:
+def key(server: ServerSettings) -> str:
+    """The server's key from the environment. Raises ValueError when it is not there."""
     if server.key_variable is None:
         return "none"  # the client library wants one; a server without keys ignores it
     key = os.environ.get(server.key_variable, "")
@@ -446,7 +447,8 @@ def _key(server: ServerSettings) -> str:
     return key
 
 
-def _bill(server: ServerSettings, requests: int, tokens_in: int, tokens_out: int) -> Bill:
+def bill(server: ServerSettings, requests: int, tokens_in: int, tokens_out: int) -> Bill:
+    """What so many tokens cost at a server's prices."""
     cost = None
     if server.price_in is not None and server.price_out is not None:
         cost = (tokens_in * server.price_in + tokens_out * server.price_out) / 1e6

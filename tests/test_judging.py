@@ -7,7 +7,7 @@ import pytest
 from limalib import judging
 from limalib.dialogue import Dialogue, single_turn
 from limalib.judging import Grade
-from limalib.sampling import Response
+from limalib.responses import Response
 
 
 def length_judge(prompt: Dialogue, text: str, stopped: bool) -> Grade:

@@ -202,5 +202,5 @@ def test_the_committed_base_passes_the_gate() -> None:
 
 
 def test_a_scale_without_oracle_says_so() -> None:
-    with pytest.raises(ValueError, match="not built yet"):
-        evaluation.judge(scales.load("laptop"), "runs")
+    with pytest.raises(ValueError, match="has no oracle"):
+        evaluation.oracle(scales.load("laptop"), "runs")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from limalib import scales
+from limalib.settings import ServerSettings
 
 
 @pytest.fixture
@@ -81,7 +82,14 @@ def test_a_scale_cannot_be_changed(tiny: Path) -> None:
         ("seeds: [1, 1]", "seeds repeat"),
         ("seeds: []", "seeds: "),
         ("training: {learning_rate: -1}", "training.learning_rate: Input should be greater than 0"),
-        ("judge: a friend", "judge: Input should be"),
+        ("judge: a friend", "judge.0: Input should be"),
+        ("judge: [person, person]", "judge: one or several, each once"),
+        ("judge: [model, person]", "a model judges, but judge_model does not say which"),
+        ("systems: {lima: {path: x, model: y}}", "lima: this name is that of a trained system"),
+        ("systems: {GPT-4: {path: x}}", "systems.GPT-4.recorded.model: Field required"),
+        ("systems: {GPT-4: {model: x, key: y}}", "systems.GPT-4.server.key: unknown setting"),
+        ("systems: {GPT-4: gpt-4}", "systems.GPT-4.server: Input should be"),
+        ("systems: {../GPT-4: {model: x}}", "String should match pattern"),
         ("seeds: [1", "not YAML"),
     ],
 )
@@ -92,6 +100,27 @@ def test_wrong_settings_are_one_line(tmp_path: Path, text: str, message: str) ->
         scales.load(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_one_judge_or_several(tiny: Path) -> None:
+    assert scales.load(tiny).judge == ("oracle",)
+    server = {"server": {"model": "gpt-4o"}}
+    assert scales.load(tiny, judge="person").judge == ("person",)
+    both = scales.load(tiny, judge=["model", "person"], judge_model=server)
+    assert both.judge == ("model", "person")
+    assert both.judgments("/runs", "model", "x") == Path("/runs/tiny/judgments/model/x.jsonl")
+
+
+def test_a_system_is_recorded_or_behind_a_server(tiny: Path) -> None:
+    systems = {
+        "GPT-4": {"path": "gpt-4.jsonl", "model": "gpt-4-0314"},
+        "Claude": {"model": "claude", "base_url": "https://example.org/v1"},
+    }
+    found = scales.load(tiny, systems=systems)
+    recorded, server = found.systems.values()
+    assert isinstance(recorded, scales.RecordedAnswers)
+    assert found.given("/runs", recorded.path) == Path("/runs/tiny/raw/gpt-4.jsonl")
+    assert isinstance(server, ServerSettings)
 
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:

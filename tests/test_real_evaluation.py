@@ -1,0 +1,331 @@
+"""Real answers to LIMA's real test prompts, through the chapters, with a language model and people
+as judges: what the figures show is what can be counted directly."""
+
+import io
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from limalib import people, scales, training
+from limalib.__main__ import main
+from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
+from limalib.provenance import ROOT
+from limalib.recipes import test as released_prompts
+from limalib.recorded import RecordedSystem, answers
+from limalib.responses import Response, write_responses
+from limalib.verdicts import Verdict
+from tests.misbehaving import Behaviour, Misbehaving, reply, serving
+
+pytestmark = pytest.mark.slow
+
+SYSTEMS = {"GPT-4": "gpt-4-0314", "GPT-3.5": "gpt-3.5-turbo-0301", "Vicuna": "vicuna-7b-v1.5"}
+PART = re.compile(r"\n===== \w{16} (.+) =====\n")
+
+
+def longer(text: str, other: str) -> str:
+    """The fake judge's rule: the longer answer, but the one shown first when they are about as
+    long."""
+    near = min(len(text), len(other)) >= 0.9 * max(len(text), len(other))
+    return "A" if near or len(text) > len(other) else "B"
+
+
+def score(text: str) -> int:
+    return min(6, 1 + len(text) // 400)
+
+
+def label(text: str) -> str:
+    return "fail" if len(text) < 200 else "pass" if len(text) < 1500 else "excellent"
+
+
+def judge(body: dict[str, Any], before: int) -> Behaviour:
+    asked = body["messages"][0]["content"]
+    fields = body["response_format"]["json_schema"]["schema"]["properties"]
+    _, *parts = PART.split(asked)
+    shown = [
+        text
+        for name, text in zip(parts[::2], parts[1::2], strict=True)
+        if name.startswith("answer")
+    ]
+    rules: dict[str, Callable[..., str | int]] = {"verdict": longer, "score": score, "label": label}
+    (field,) = rules.keys() & fields.keys()
+    said = {field: rules[field](*shown)}
+    return reply(json.dumps({"explanation": "by length", **said}))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A scale in a folder of its own, its judge, and its prompts."""
+
+    path: Path
+    runs: Path
+    server: Misbehaving
+    prompts: list[Dialogue]
+    answers: dict[str, list[str]]
+
+    @property
+    def scale(self) -> scales.Scale:
+        return scales.load(self.path)
+
+    def run(self, chapter: str, **given: object) -> "Ran":
+        output = self.runs / "out" / f"{chapter}.ipynb"
+        values = {"scale": self.path, "runs": self.runs, **given}
+        pairs = [text for name, value in values.items() for text in ("-p", name, str(value))]
+        assert main(["run", str(ROOT / "notebooks" / f"{chapter}.ipynb"), str(output), *pairs]) == 0
+        return Ran(nbformat.read(output, 4))
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        return json.loads(self.scale.metrics(self.runs, name).read_text())
+
+
+@dataclass(frozen=True)
+class Ran:
+    notebook: Any
+
+    @property
+    def printed(self) -> str:
+        outputs = [o for cell in self.notebook.cells for o in cell.get("outputs", [])]
+        return "".join(o.text for o in outputs if o.get("name") == "stdout")
+
+    def table(self, *columns: str) -> pd.DataFrame:
+        outputs = [o for cell in self.notebook.cells for o in cell.get("outputs", [])]
+        shown = [o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})]
+        tables = [pd.read_html(io.StringIO(html), index_col=0)[0] for html in shown]
+        (found,) = [table for table in tables if {*columns} <= {*table.columns}]
+        return found
+
+
+@pytest.fixture(scope="module")
+def trial(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    folder = tmp_path_factory.mktemp("trial")
+    with serving(judge) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        recorded = {
+            name: {"path": f"{shared_data}/baselines_on_lima_test/{model}.jsonl", "model": model}
+            for name, model in SYSTEMS.items()
+        }
+        path = folder / "trial.yml"
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "description": "a trial",
+                    "base_model": "models/miniature",
+                    "seeds": [0],
+                    "counts": {"ablation": 8, "quantity": [4]},
+                    "training": {
+                        "batch_examples": 4, "epochs": 2, "stop_after_epoch": 2,
+                        "candidate_epochs": [1, 2], "max_tokens": 256, "learning_rate": 3e-4,
+                    },
+                    "sampling": {"max_new_tokens": 8},
+                    "judge": ["model", "person"],
+                    "judge_model": {
+                        "server": {
+                            "model": "fake", "base_url": server.url, "key_variable": None,
+                            "price_in": 1.0, "price_out": 10.0,
+                        }
+                    },
+                    "systems": recorded,
+                },
+                sort_keys=False,
+            )
+        )  # fmt: skip
+        prompts = released_prompts(
+            {"lima": shared_data / "lima"}, scales.load(path).counts, scales.load(path).rules
+        ).dialogues
+        scale, runs = scales.load(path), folder / "runs"
+        write_jsonl(scale.data(runs, "test"), prompts)
+        texts = {
+            name: [
+                r.text
+                for r in answers(
+                    given["path"], prompts, RecordedSystem(name, given["model"])
+                ).responses
+            ]
+            for name, given in recorded.items()
+        }
+        yield Trial(path, runs, server, prompts, texts)
+
+
+def decided(ours: list[str], theirs: list[str]) -> list[int]:
+    """What the judge's two verdicts on each pair come to: a win that the other order does not
+    contradict."""
+    found = []
+    for our, their in zip(ours, theirs, strict=True):
+        votes = [1 if longer(our, their) == "A" else -1, -1 if longer(their, our) == "A" else 1]
+        found.append((sum(votes) > 0) - (sum(votes) < 0))
+    return found
+
+
+@pytest.fixture(scope="module")
+def said(trial: Trial) -> list[Verdict]:
+    """People's verdicts on 50 pairs: Ann likes the first system, Bob ties every other time."""
+    found = []
+    for number, prompt in enumerate(trial.prompts[:50]):
+        for name, preferred in (("Ann", "first"), ("Bob", "tie" if number % 2 else "first")):
+            found.append(
+                Verdict(prompt.id, "GPT-4", "Vicuna", preferred, "first", name)  # type: ignore[arg-type]
+            )
+    people.append(trial.scale.judgments(trial.runs, "person", "verdicts"), found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def preferred(trial: Trial, said: list[Verdict]) -> Ran:
+    return trial.run("03_preference", against="GPT-4", injected=10)
+
+
+class TestPreference:
+    def test_systems_that_are_not_there_are_named_and_the_rest_is_shown(
+        self, preferred: Ran
+    ) -> None:
+        assert "lima is left out" in preferred.printed
+        assert "alpaca is left out" in preferred.printed
+        table = preferred.table("system", "version", "answers")
+        assert table[["system", "version", "answers"]].values.tolist() == [
+            ["GPT-4", "gpt-4-0314", 300],
+            ["GPT-3.5", "gpt-3.5-turbo-0301", 300],
+            ["Vicuna", "vicuna-7b-v1.5", 300],
+        ]
+
+    @pytest.mark.parametrize("rival", ["GPT-3.5", "Vicuna"])
+    def test_shares_are_those_counted_directly(
+        self, trial: Trial, preferred: Ran, rival: str
+    ) -> None:
+        wanted = decided(trial.answers["GPT-4"], trial.answers[rival])
+        metrics = trial.metrics("03_preference")
+        for outcome, vote in (("win", 1), ("tie", 0), ("lose", -1)):
+            found = metrics[f"GPT-4_against_{rival}_{outcome}"]
+            assert found["value"] == pytest.approx(wanted.count(vote) / 300)
+            assert found["low"] < found["value"] < found["high"]
+        assert metrics[f"GPT-4_against_{rival}_flipped"]["value"] == pytest.approx(
+            wanted.count(0) / 300
+        )
+        assert metrics[f"GPT-4_against_{rival}_longer_wins"]["value"] == 1
+        assert metrics[f"GPT-4_against_{rival}_unreadable"]["value"] == 0
+
+    def test_people_stand_beside_the_model(self, trial: Trial, preferred: Ran) -> None:
+        found = trial.metrics("03_preference")["person_GPT-4_against_Vicuna_win"]
+        assert found["value"] == pytest.approx(0.75)  # Ann's 50 and Bob's 25 of 100
+        table = preferred.table("judge", "other judge", "agreement", "reported")
+        pairs = table.set_index(["judge", "other judge"])
+        assert pairs.loc[("Ann", "Bob"), "pairs"] == 50
+        # A point where both say GPT-4, half a point where Bob says tie: 25 + 25/2 of 50.
+        assert pairs.loc[("Ann", "Bob"), "agreement"].startswith("75.0%")
+        model = decided(trial.answers["GPT-4"][:50], trial.answers["Vicuna"][:50])
+        points = statistics.mean({1: 1.0, 0: 0.5, -1: 0.0}[vote] for vote in model)
+        shown = pairs.loc[("Ann", "fake-2024-01-01"), "agreement"]
+        assert shown.startswith(f"{100 * points:.1f}%")
+        assert pairs.loc[("crowd", "author"), "reported"] == "81%"
+
+    def test_what_it_costs_is_said_before_and_after(self, trial: Trial, preferred: Ran) -> None:
+        # 2 rivals x 300 prompts x 2 orders, which are one where both gave the same answer.
+        ours = trial.answers["GPT-4"]
+        rivals = [trial.answers[name] for name in ("GPT-3.5", "Vicuna")]
+        same = sum(our == their for rival in rivals for our, their in zip(ours, rival, strict=True))
+        assert f"at most about: {1200 - same:,} requests" in preferred.printed
+        # With 20 about answers that speak to the judge, and a score for each of 900 answers; each
+        # reply is 100 tokens read and 10 written.
+        asked = 1200 - same + 20 + 900
+        bill = f"{asked:,} requests, {100 * asked:,} tokens read, {10 * asked:,} written, 0.42 USD"
+        assert bill in preferred.printed
+
+    def test_a_second_run_asks_nothing_again(self, trial: Trial, preferred: Ran) -> None:
+        before, asked = trial.metrics("03_preference"), len(trial.server.bodies)
+        trial.run("03_preference", against="GPT-4", injected=10)
+        assert len(trial.server.bodies) == asked
+        assert trial.metrics("03_preference") == before
+
+
+def test_labels_of_a_recorded_system(trial: Trial) -> None:
+    trial.run("04_absolute_quality", system="Vicuna")
+    metrics = trial.metrics("04_absolute_quality_Vicuna")
+    labels = [label(text) for text in trial.answers["Vicuna"]]
+    assert metrics["absolute_excellent"]["value"] == labels.count("excellent") / 300
+    assert metrics["absolute_pass"]["value"] == 1 - labels.count("fail") / 300
+    assert metrics["safety"]["value"] is None  # the release does not mark its sensitive prompts
+    assert metrics["correct"]["value"] is None
+
+
+# --- with systems trained here --------------------------------------------------------------------
+
+
+ARMS = ("lima", "lima_dialogues", "filtered", "unfiltered", "howto", "quantity_4")
+
+
+@pytest.fixture(scope="module")
+def trained(trial: Trial) -> Trial:
+    """Tiny runs of each arm: the first by the training notebook, its checkpoint chosen by the
+    model judge; answers to ten test prompts."""
+    scale, runs = trial.scale, trial.runs
+    pool = [single_turn(f"x{i}", f"What is {i}?", f"It is the number {i}.") for i in range(8)]
+    for arm in ARMS:
+        write_jsonl(scale.data(runs, arm), pool[: 4 if arm == "quantity_4" else 8])
+    turns = (Turn("user", "Who are you?"), Turn("user", "And what do you do?"))
+    conversations = [Dialogue(f"c{i}", turns, "multi_turn") for i in range(3)]
+    write_jsonl(scale.data(runs, "test_dialogues"), conversations)
+    write_jsonl(scale.data(runs, "dev"), [Dialogue("dev-0", (Turn("user", "What is 3?"),))])
+    write_jsonl(scale.data(runs, "held_out"), [])
+    trial.run("02_training", training_set="lima", max_prompts=10)
+    done, seed = scale.model(runs, "lima", 0), 0
+    answered = scale.responses(runs, "lima", 0).read_text()
+    for number, arm in enumerate(ARMS[1:], 1):  # the same weights, other answers
+        scale.model(runs, arm, 0).parent.mkdir()
+        scale.model(runs, arm, 0).symlink_to(done)
+        texts = {p.id: "word " * 90 * number for p in trial.prompts[:10]}
+        found = [Response(p, arm, seed, 0, text, True, 3) for p, text in texts.items()]
+        write_responses(scale.responses(runs, arm, 0), found)
+    assert answered
+    return trial
+
+
+class TestTrained:
+    def test_the_model_chooses_the_checkpoint(self, trained: Trial) -> None:
+        log = training.read_log(trained.scale.model(trained.runs, "lima", 0))
+        assert [epoch.metrics["quality"] for epoch in log.epochs] == [1, 1]  # short answers
+        assert "correct" not in log.epochs[0].metrics
+        kept = trained.scale.judgments(trained.runs, "model", "replies/grades/dev/lima-seed-0")
+        assert kept.is_file()
+
+    def test_limas_figures_have_the_rivals_rows(self, trained: Trial) -> None:
+        trained.run("03_preference", bases="false", grade="false")
+        metrics = trained.metrics("03_preference")
+        assert metrics["GPT-4_lose"]["value"] == 1  # a few tokens against a real answer
+        assert metrics["GPT-4_lose"]["n"] == 10
+        assert metrics["alpaca_win"]["value"] is None
+
+    def test_grades_of_the_arms(self, trained: Trial) -> None:
+        trained.run("05_diversity_and_quality")
+        metrics = trained.metrics("05_diversity_and_quality")
+        assert (metrics["filtered_score"]["value"], metrics["unfiltered_score"]["value"]) == (3, 4)
+        assert metrics["quality"]["value"] == -1
+        assert metrics["quality_content"]["value"] is None
+
+    def test_grades_by_size(self, trained: Trial) -> None:
+        trained.run("06_quantity")
+        metrics = trained.metrics("06_quantity")
+        assert (metrics["score_4"]["value"], metrics["score_8"]["value"]) == (6, 3)
+        assert metrics["correct_4"]["value"] is None
+
+    def test_conversations_are_judged_turn_by_turn_and_whole(self, trained: Trial) -> None:
+        asked = len(trained.server.bodies)
+        trained.run("07_multi_turn")
+        bodies = [b["messages"][0]["content"] for b in trained.server.bodies[asked:]]
+        later = [b for b in bodies if "(user) And what do you do?" in b and "answer B" not in b]
+        assert later
+        assert all("(user) Who are you?\n\n(assistant) " in body for body in later)
+        whole = [body for body in bodies if "answer B" in body]
+        assert all(body.count("(assistant) ") == 4 for body in whole)
+        metrics = trained.metrics("07_multi_turn")
+        assert metrics["lima_fail"]["value"] == 1
+        assert (
+            metrics["better"]["value"] + metrics["worse"]["value"] + metrics["tied"]["value"] == 1
+        )
