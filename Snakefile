@@ -16,6 +16,7 @@ sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have inst
 from limalib import recipes, scales
 from limalib.curation.exchanges import code_digest as candidates_digest
 from limalib.provenance import code_digest
+from limalib.sources.stackexchange import comments_of
 
 SCALE = str(config.get("scale", "miniature"))
 RUNS = str(config.get("runs", "runs"))
@@ -73,7 +74,7 @@ def settings(*fields):
 
 def training_settings(wildcards):
     """What a training run reads of the scale: its own arm's settings, and nobody else's."""
-    shared = settings("base_model", "world", "learning_rates", "tuning_steps", "sampling", "samples", "dev_samples", "judge")
+    shared = settings("base_model", "world", "learning_rates", "tuning_steps", "sampling", "samples", "dev_samples", "judge", "judge_model")
     own = scale.training_settings(wildcards.set).model_dump_json()
     return f"{shared} {own} {scale.judged_epochs(wildcards.set)}"
 
@@ -94,7 +95,9 @@ def chapter_data(wildcards):
         for seed in scale.seeds
         for path in (f"models/{name}/seed-{seed}/training.json", f"responses/{name}/seed-{seed}.jsonl")
     ]
-    return runs + PROMPTS + KEY + base_files()
+    given = [scale.given(RUNS, s.path) for s in scale.systems.values() if hasattr(s, "path")]
+    said = scale.judgments(RUNS, "person", "verdicts")
+    return runs + PROMPTS + KEY + base_files() + [str(p) for p in (*given, said) if p.is_file()]
 
 
 rule book:
@@ -125,10 +128,16 @@ rule base:
         RUN % "00_pretraining"
 
 
+def exchange_files(wildcards):
+    """An exchange's posts, and its comments where there are any."""
+    posts = EXCHANGES[wildcards.exchange]
+    return sorted({str(path) for path in (posts, comments_of(posts)) if path})
+
+
 # Goes through one Stack Exchange dump, so that a cluster can do so with all at the same time.
 rule exchange:
     input:
-        dump=lambda wildcards: str(EXCHANGES[wildcards.exchange]),
+        dump=exchange_files,
     output:
         candidates=update("data/exchanges/{exchange}.jsonl"),
     params:

@@ -34,7 +34,7 @@ DUMP = (
 )
 WANTED = Wanted(filtered=34_000, unfiltered=2_000)  # what the paper's sets ask for together
 LARGEST_GB = 100  # Posts.xml of the largest exchange
-EXCHANGES = 8  # side by side
+EXCHANGES, MEGABYTES = 4, 200  # side by side
 _REFERENCES = re.compile(rb' (Id|ParentId|AcceptedAnswerId)="(\d+)"')
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     stages = [row for size in options.megabytes for row in measured(options.dump, size)]
     print_table(stages)
     print("\ncores:\n")
-    cores = side_by_side(options.dump, min(options.megabytes))
+    cores = side_by_side(options.dump)
     print_table(cores)
     print("\nfull-size:\n")
     full = extrapolated(stages)
@@ -74,13 +74,13 @@ def measured(dump: Path, megabytes: int) -> list[dict[str, Any]]:
         return rows
 
 
-def side_by_side(dump: Path, megabytes: int) -> list[dict[str, Any]]:
+def side_by_side(dump: Path) -> list[dict[str, Any]]:
     """Seconds for several exchanges by one process and by more."""
     with tempfile.TemporaryDirectory() as folder:
         dumps = {f"exchange-{n}": Path(folder) / str(n) / "Posts.xml" for n in range(EXCHANGES)}
         for path in dumps.values():
             path.parent.mkdir()
-            repeat(dump, megabytes, path)
+            repeat(dump, MEGABYTES, path)
         size = sum(path.stat().st_size for path in dumps.values()) / 1e6
         rows: list[dict[str, Any]] = []
         for workers in (1, 2):

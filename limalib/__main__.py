@@ -145,7 +145,9 @@ def exchange(name: str, scale: str, runs: str, seed: int) -> str:
     found = recipes.exchange_dumps(settings.raw_sources(runs))
     if found is None or name not in found.dumps:
         raise ValueError(f"scale {scale!r} has no dump of an exchange {name!r} to draw from")
-    wanted = recipes.candidates_wanted(settings.counts, settings.rules, seed)
+    wanted = recipes.candidates_wanted(
+        settings.raw_sources(runs), settings.counts, settings.rules, seed
+    )
     path = settings.folder(runs) / "data" / "exchanges" / f"{name}.jsonl"
     kept = curation.keep_candidates(name, found.dumps[name], wanted, path)
     return f"finished {name}: {kept.passing:,} pairs pass, {kept.answered:,} questions have answers"

@@ -50,6 +50,8 @@ _READERS = {
     "reddit": pushshift,
     "superni": superni,
     "authors": authored,
+    "dialogues": authored,
+    "test_dialogues": authored,
     "held_out": stackexchange,
     "alpaca": alpaca,
     "lima": lima_release,
@@ -155,7 +157,7 @@ def exchange_dumps(
     )
 
 
-def candidates_wanted(counts: Counts, rules: Rules, seed: int) -> Wanted:
+def candidates_wanted(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Wanted:
     """The candidates of an exchange that all sets together can ask for."""
     return Wanted(
         filters=rules.stackexchange,
@@ -165,6 +167,7 @@ def candidates_wanted(counts: Counts, rules: Rules, seed: int) -> Wanted:
             max(counts.ablation, *counts.quantity) + counts.held_out,
         ),
         unfiltered=counts.ablation,
+        chains=0 if paths.get("lima") else counts.dialogues,
         seed=seed,
     )
 
@@ -178,7 +181,7 @@ def find_candidates(
     are not read again. Returns for each exchange the pairs that pass the filters and the
     questions with an answer.
     """
-    wanted = candidates_wanted(counts, rules, seed)
+    wanted = candidates_wanted(paths, counts, rules, seed)
     found = _exchanges(paths, ("stem", "other"), wanted, workers)
     exchanges = found.candidates if found else []
     return {one.exchange: (one.passing, one.answered) for one in exchanges}
@@ -207,19 +210,22 @@ def lima(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Made:
 
 
 def dialogues(paths: Paths, counts: Counts) -> Made:
-    """The multi-turn chains that section 6 adds."""
-    release, chains = paths.get("lima"), paths.get("dialogues")
+    """The multi-turn chains that section 6 adds: the authored ones, then, as far as they do not
+    suffice, some from the comments of Stack Exchange, which the paper edited by hand."""
+    release, written = paths.get("lima"), paths.get("dialogues")
     losses: Counter[str] = Counter()
     if release is not None:
         rows = list(lima_release.read_release(lima_release.release_file(release, "train"), losses))
         cut = Counter({lima_release.CUT: losses[lima_release.CUT]})
         return Made([row for row in rows if row.source == "multi_turn"], {"multi_turn": +cut})
-    if chains is None:
-        return _absent("multi_turn")
-    found = list(authored.read_dialogues(chains, losses))
-    whole = [dialogue for dialogue in found if _takes_turns(dialogue)]
-    losses["does not take turns and end on an answer"] = len(found) - len(whole)
-    return _first("multi_turn", whole, counts.dialogues, losses)
+    if written is None:
+        own = _absent("multi_turn")
+    else:
+        found = list(authored.read_dialogues(written, losses))
+        whole = [dialogue for dialogue in found if _takes_turns(dialogue)]
+        losses["does not take turns and end on an answer"] = len(found) - len(whole)
+        own = _first("multi_turn", whole, counts.dialogues, losses)
+    return _with_comment_chains(own, paths, counts.dialogues)
 
 
 def alpaca_recipe(paths: Paths, counts: Counts) -> Made:
@@ -533,6 +539,7 @@ def _raw_name(stage: str, paths: Paths) -> str | None:
         "stackexchange (other)": "stackexchange",
         "writingprompts": "reddit",
         "askreddit": "reddit",
+        "comment chains": "stackexchange",
         "nlp": "superni",
         "multi_turn": released or "dialogues",
         "released": "lima",
@@ -573,6 +580,17 @@ def _stackexchange(
         Dialogue(d.id, d.turns, d.source, {**d.meta, "split": split}) for d in found.dialogues
     ]
     return Made(marked, {name: exchanges.losses + found.losses})
+
+
+def _with_comment_chains(made: Made, paths: Paths, count: int) -> Made:
+    """The dialogues, filled up to `count` from comments where a dump has any."""
+    missing, dumps = count - len(made.dialogues), exchange_dumps(paths)
+    if missing <= 0 or not dumps or not any(map(stackexchange.comments_of, dumps.dumps.values())):
+        return made
+    exchanges = _exchanges(paths, ("stem", "other"), Wanted(chains=missing))
+    assert exchanges is not None
+    found = curation.comment_chains(exchanges.candidates, missing)
+    return joined(made, Made(found.dialogues, {"comment chains": found.losses}))
 
 
 def _wikihow(paths: Paths, count: int, rules: Rules, seed: int) -> Made:

@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,5 +29,24 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> Non
 
     with pytest.raises(RuntimeError):
         break_off()
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_room_for_a_file_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with (
+            pytest.raises(OSError, match=r"too large: '.*file\.txt'"),
+            replacing(path) as temporary,
+        ):
+            temporary.write_text("half" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]

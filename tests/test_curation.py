@@ -28,7 +28,6 @@ from limalib.curation import (
     refers_to_others,
     self_contained,
     stable_order,
-    strip_courtesies,
     superni_examples,
     temperature_sample,
     temperature_weights,
@@ -36,6 +35,7 @@ from limalib.curation import (
     wikihow_response,
     write_set,
 )
+from limalib.curation.text import _CROSS_REFERENCE, _without_code
 from limalib.dialogue import Turn, read_jsonl, single_turn
 from limalib.sources.pushshift import Comment, Submission
 from limalib.sources.superni import Instance, Task
@@ -170,6 +170,13 @@ def test_plain_prose_refers_to_nobody(text: str) -> None:
     assert not refers_to_others(text)
 
 
+@given(st.from_regex(_CROSS_REFERENCE), st.text(max_size=20))
+def test_a_quick_look_at_a_text_changes_nothing(text: str, more: str) -> None:
+    for each in (text, more, more + text, text.upper(), text.replace("o", "\N{KELVIN SIGN}")):
+        prose = _without_code(each).casefold()
+        assert refers_to_others(each) == bool(_CROSS_REFERENCE.search(prose))
+
+
 def test_length_bounds_are_inclusive() -> None:
     assert [length_ok("x" * n, 2, 3) for n in (1, 2, 3, 4)] == [False, True, True, False]
 
@@ -187,20 +194,6 @@ def test_length_bounds_are_inclusive() -> None:
 )
 def test_self_contained(title: str, expected: bool) -> None:
     assert self_contained(title) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Hi there! Boil it. Hope this helps!", "Boil it."),
-        ("Great question! Boil it.\n\nCheers, Joe", "Boil it."),
-        ("Boil it with many thanks to Joe.", "Boil it with many thanks to Joe."),
-        ("High heat does it.", "High heat does it."),
-        ("Good luck", ""),
-    ],
-)
-def test_courtesies_go(text: str, expected: str) -> None:
-    assert strip_courtesies(text) == expected
 
 
 # wikiHow

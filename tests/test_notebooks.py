@@ -281,6 +281,7 @@ class TestRealData:
         card = curated.card("filtered")
         assert card["examples"] == 10
         assert card["losses"]["stackexchange"] == {
+            "post neither question nor answer": 119,
             "no answer": 19,
             "top answer's score too low": 546,
             "title not self-contained": 3,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limalib import recipes, scales
-from limalib.curation import RedditRules
+from limalib import curation, recipes, scales
+from limalib.curation import RedditRules, StackExchangeFilters
 from limalib.dialogue import Dialogue, Turn, write_jsonl
+from tests.test_stackexchange import comment, dumped, row
 
 
 def _write_sources(folder: Path, shuffle: Callable[[list[Any]], list[Any]]) -> dict[str, Path]:
@@ -71,6 +72,58 @@ def test_no_set_depends_on_the_order_of_rows_or_files(
         )
     assert made[0] == made[1]
     assert [len(dialogues) for dialogues in made[0]] == [12, 4, 7]
+
+
+def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    counts = recipes.Counts(
+        **dict.fromkeys(("stackexchange_stem", "stackexchange_other", "wikihow"), 5),
+        **dict.fromkeys(("writingprompts", "superni", "test_askreddit", "dialogues"), 3),
+        ablation=9,
+        quantity=(6,),
+        held_out=4,
+    )
+    rules = recipes.Rules(
+        reddit=RedditRules(min_chars=1), stackexchange=StackExchangeFilters(min_chars=1)
+    )
+
+    def digests(
+        name: str, shuffle: Callable[[list[Any]], list[Any]], workers: int, seed: int
+    ) -> list[str]:
+        paths = _write_sources(tmp_path / name, shuffle)
+        exchanges = tmp_path / name / "exchanges"
+        for exchange in shuffle(["beer", "physics", "money"]):
+            rows = [row(i, score=i % 3, OwnerUserId="7") for i in range(1, 20)]
+            rows += [
+                row(90 + i, 1 + i % 9, i, f"<p>It is {exchange} {i}.</p>", OwnerUserId=f"{i}")
+                for i in range(8, 30)
+            ]
+            comments = [comment(i, 90 + i % 30, 7 if i < 50 else i % 30, "So?") for i in range(90)]
+            folder = exchanges / f"{exchange}.stackexchange.com"
+            dumped(folder / "Posts.xml", shuffle(rows))
+            dumped(folder / "Comments.xml", shuffle(comments), "comments")
+        paths |= {"stackexchange": exchanges, "candidates": tmp_path / name / "kept"}
+        recipes.find_candidates(paths, counts, rules, seed, workers)
+        test = recipes.test(paths, counts, rules)
+        drawn = [
+            recipes.lima(paths, counts, rules, seed),
+            recipes.dialogues(paths, counts),
+            recipes.filtered(paths, 6, rules, seed, held_out=4),
+            recipes.unfiltered(paths, 9, seed),
+            recipes.howto(paths, 9, rules, seed),
+        ]
+        sets = [
+            recipes.without_leaks(
+                recipes.without_repeats(made, rules, workers), {"test": test}, rules, workers
+            )
+            for made in drawn
+        ]
+        assert all(made.dialogues for made in sets)
+        return [curation.digest(made.dialogues) for made in (*sets, test)]
+
+    expected = digests("a", list, 1, 0)
+    assert digests("b", lambda rows: rows[::-1], 2, 0) == expected
+    assert digests("c", lambda rows: random.Random(1).sample(rows, len(rows)), 1, 0) == expected
+    assert all(map(str.__ne__, digests("d", list, 1, 1)[2:5], expected[2:5]))
 
 
 def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from limalib.curation.cards import (
     raw_digest,
     write_set,
 )
-from limalib.curation.chains import comment_chains
 from limalib.curation.duplicates import (
     NEAR_DUPLICATES,
     Leak,
@@ -49,7 +48,7 @@ from limalib.curation.stackexchange import (
     StackExchangeFilters,
     Wanted,
     candidates,
-    filter_threads,
+    comment_chains,
     stackexchange_pairs,
     unfiltered_pairs,
 )
@@ -62,7 +61,6 @@ from limalib.curation.text import (
     length_ok,
     refers_to_others,
     self_contained,
-    strip_courtesies,
 )
 from limalib.curation.wikihow import (
     WIKIHOW_RULES,
@@ -98,7 +96,6 @@ __all__ = [
     "digest",
     "drop_leaks",
     "drop_near_duplicates",
-    "filter_threads",
     "find_all_candidates",
     "find_candidates",
     "first_person",
@@ -116,7 +113,6 @@ __all__ = [
     "similarity",
     "stable_order",
     "stackexchange_pairs",
-    "strip_courtesies",
     "superni_examples",
     "temperature_draws",
     "temperature_order",

@@ -1,12 +1,9 @@
 """Dialogues from comment chains (section 6): candidates, to be edited by hand."""
 
-import heapq
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from limalib.curation.sampling import Curated
 from limalib.dialogue import Dialogue, Role, Turn
 from limalib.sources.markup import clean_html, without_addresses
 from limalib.sources.stackexchange import Comment, Post, Thread
@@ -16,31 +13,18 @@ _LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
 _FEWEST_TURNS = 4
 
 
-def comment_chains(threads: Iterable[Thread], n: int, source: str = "multi_turn") -> Curated:
-    """Up to `n` dialogues between an asker and an answerer, the best answers first.
+def chains(thread: Thread, source: str = "multi_turn") -> Iterator[Dialogue | str]:
+    """For each post of a thread with comments a dialogue between its asker and an answerer, or
+    why there is none.
 
     The paper (section 6) takes 20 of its 30 dialogues from comment chains and edits them; how
     they were found is ours. Under an answer: question, answer, then what the asker says and the
     answerer replies. Under a question: question, what the later answerer asks and the asker
-    replies, then the answer. A last word of the asker's is left out. The losses count posts with
-    comments. Memory grows with `n` only.
+    replies, then the answer. A last word of the asker's is left out.
     """
-    losses: Counter[str] = Counter()
-    heap: list[tuple[int, str, Dialogue]] = []
-    for thread in threads:
-        for post in (thread.question, *thread.answers):
-            comments = thread.comments.get(post.id)
-            if not comments:
-                continue
-            found = _dialogue(thread, post, comments, source)
-            if isinstance(found, str):
-                losses[found] += 1
-                continue
-            heapq.heappush(heap, (found.meta["answer_score"], found.id, found))
-            if len(heap) > n:
-                heapq.heappop(heap)
-                losses["not among the best"] += 1
-    return Curated([dialogue for *_, dialogue in sorted(heap, reverse=True)], losses)
+    for post in (thread.question, *thread.answers):
+        if comments := thread.comments.get(post.id):
+            yield _dialogue(thread, post, comments, source)
 
 
 def _dialogue(
@@ -78,6 +62,7 @@ def _dialogue(
             "comments_under": "question" if post.parent is None else "answer",
             "question_score": thread.question.score,
             "answer_score": answer.score,
+            "edited": False,
         },
     )
 

@@ -3,21 +3,21 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain, islice
-from multiprocessing import get_context
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from pydantic import BaseModel, ConfigDict, Field
 
+from limalib.curation.processes import processes
 from limalib.curation.sampling import Curated
 from limalib.dialogue import Dialogue, Turn
 
+if TYPE_CHECKING:  # It brings SciPy, which takes longer to load than all else here.
+    from datasketch import MinHash
+
 _PERMUTATIONS = 128
-_EMPTY = MinHash(num_perm=_PERMUTATIONS, seed=1)
 # Texts that a worker takes at once: enough to make up for the way to it and back.
 _CHUNK = 1000
 
@@ -170,22 +170,24 @@ class _Index:
     """Texts by id, found again by similarity."""
 
     def __init__(self, rules: NearDuplicateRules) -> None:
+        from datasketch import MinHashLSH
+
         self.threshold = rules.threshold
         weights = (1 - rules.missed_weight, rules.missed_weight)
         self.lsh = MinHashLSH(rules.threshold, num_perm=_PERMUTATIONS, weights=weights)
         self.entries: list[tuple[str, str]] = []
 
-    def add(self, id: str, text: str, sketch: MinHash) -> None:
+    def add(self, id: str, text: str, sketch: "MinHash") -> None:
         self.lsh.insert(len(self.entries), sketch)
         self.entries.append((id, text))
 
-    def similar(self, text: str, sketch: MinHash) -> list[tuple[str, float]]:
+    def similar(self, text: str, sketch: "MinHash") -> list[tuple[str, float]]:
         """Ids and similarities of the texts at or above the threshold, in the order they came."""
         candidates = (self.entries[number] for number in sorted(self.lsh.query(sketch)))
         scored = ((id, similarity(text, other)) for id, other in candidates)
         return [(id, value) for id, value in scored if value >= self.threshold]
 
-    def likest(self, text: str, sketch: MinHash) -> tuple[str, float] | None:
+    def likest(self, text: str, sketch: "MinHash") -> tuple[str, float] | None:
         """The first of the most similar texts."""
         return max(self.similar(text, sketch), key=lambda found: found[1], default=None)
 
@@ -217,23 +219,31 @@ def _hash_values(texts: Iterable[str], workers: int) -> Iterator[np.ndarray]:
         yield from chain.from_iterable(map(_chunk_values, chain([first], chunks)))
         return
     chunks = chain([first], chunks)
-    # Not forked: the parent may hold threads.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         # Some at a time: a pool takes all that it is given into memory.
         while some := list(islice(chunks, 8 * workers)):
             yield from chain.from_iterable(pool.map(_chunk_values, some))
 
 
 def _chunk_values(texts: Sequence[str]) -> list[np.ndarray]:
+    from datasketch import MinHash
+
     parts = ([part.encode() for part in shingles(text)] for text in texts)
     sketches = MinHash.generator(parts, num_perm=_PERMUTATIONS, seed=1)
     return [sketch.hashvalues for sketch in sketches]
 
 
-def _as_sketch(values: np.ndarray) -> MinHash:
-    sketch = _EMPTY.copy()
+def _as_sketch(values: np.ndarray) -> "MinHash":
+    sketch = _empty_sketch().copy()
     sketch.hashvalues = values
     return sketch
+
+
+@cache
+def _empty_sketch() -> "MinHash":
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_PERMUTATIONS, seed=1)
 
 
 @lru_cache(maxsize=4096)

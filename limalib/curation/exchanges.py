@@ -1,32 +1,36 @@
 """The candidates of each exchange, found once and kept in a file: the unit of parallel work.
 
 A file `<exchange>.jsonl` has a first line that says what it was made from and how many candidates
-there were, then a line for each filtered candidate, then for each unfiltered one, in order.
+there were, with the few from comment chains, then a line for each filtered candidate, then for each
+unfiltered one, in order.
 """
 
 import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from limalib.atomic import replacing
+from limalib.curation.processes import processes
 from limalib.curation.stackexchange import Candidates, Pair, Wanted, candidates
-from limalib.sources.stackexchange import threads
+from limalib.dialogue import from_record, to_record
+from limalib.sources.stackexchange import comments_of, threads
 
 _CODE = (
     "sources/dump",
     "sources/stackexchange",
     "sources/markup",
+    "curation/chains",
     "curation/stackexchange",
     "curation/sampling",
     "curation/text",
 )
+
+_NUMBERS = ("passing", "answered", "losses", "skipped", "chained", "chain_losses")
 
 
 def code_digest() -> str:
@@ -37,9 +41,13 @@ def code_digest() -> str:
 
 
 def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
-    """An exchange's candidates, from its dump, read once."""
+    """An exchange's candidates, from its dump, read once.
+
+    Comments are read where chains are wanted and the dump has any.
+    """
     skipped: Counter[str] = Counter()
-    return candidates(exchange, threads(dump, exchange, skipped), wanted, skipped)
+    comments = comments_of(dump) if wanted.chains else None
+    return candidates(exchange, threads(dump, exchange, skipped, comments), wanted, skipped)
 
 
 def find_all_candidates(
@@ -53,16 +61,11 @@ def find_all_candidates(
     if workers == 1 or len(dumps) < 2:
         return [_found(name, dumps[name], wanted, folder) for name in sorted(dumps)]
     largest_first = sorted(dumps, key=lambda name: (-dumps[name].stat().st_size, name))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with processes(workers) as pool:
         jobs = {
             name: pool.submit(_found, name, dumps[name], wanted, folder) for name in largest_first
         }
-        try:
-            return [jobs[name].result() for name in sorted(jobs)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        return [jobs[name].result() for name in sorted(jobs)]
 
 
 def keep_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Candidates:
@@ -72,7 +75,8 @@ def keep_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Ca
     filtered, unfiltered = list(found.filtered), list(found.unfiltered)
     first = {
         "made_from": made_from,
-        **{name: getattr(found, name) for name in ("passing", "answered", "losses", "skipped")},
+        **{name: getattr(found, name) for name in _NUMBERS},
+        "chains": [to_record(chain) for chain in found.chains],
         "filtered": len(filtered),
         "unfiltered": len(unfiltered),
     }
@@ -101,6 +105,9 @@ def kept_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Ca
             _Lines(path, end, end + first["unfiltered"]),
             Counter(first["losses"]),
             Counter(first["skipped"]),
+            first["chained"],
+            [from_record(record) for record in first["chains"]],
+            Counter(first["chain_losses"]),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -135,10 +142,11 @@ def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None) -> Ca
 
 def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a file has what is wanted: filters matter to filtered ones, the seed to the rest."""
-    numbers = {"filtered", "unfiltered"}
+    numbers = {"filtered", "unfiltered", "chains"}
     ignored = numbers | {
         *(() if wanted["filtered"] else ("filters",)),
         *(() if wanted["unfiltered"] else ("seed",)),
+        *(() if wanted["chains"] else ("comments",)),
     }
     same = all(made_from[name] == wanted[name] for name in wanted.keys() - ignored)
     return same and all(made_from[name] >= wanted[name] for name in numbers)
@@ -146,11 +154,15 @@ def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _made_from(dump: Path, wanted: Wanted) -> dict[str, Any]:
     """What decides the content of a file. A dump is known by its size and its time."""
-    status = dump.stat()
+    comments = comments_of(dump) if wanted.chains else None
     return {
-        "dump": dump.name,
-        "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
+        "posts": _identity(dump),
+        "comments": comments and _identity(comments),
         "code": code_digest(),
         **wanted.model_dump(mode="json"),
     }
+
+
+def _identity(path: Path) -> list[str | int]:
+    status = path.stat()
+    return [path.name, status.st_size, status.st_mtime_ns]

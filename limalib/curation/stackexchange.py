@@ -13,17 +13,20 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from limalib.curation.chains import chains
 from limalib.curation.sampling import Curated, stable_order, temperature_draws
 from limalib.curation.text import first_person, refers_to_others, self_contained
 from limalib.dialogue import Dialogue, single_turn
 from limalib.sources.markup import clean_html
-from limalib.sources.stackexchange import Thread
+from limalib.sources.stackexchange import Post, Thread
 
 T = TypeVar("T")
 
 # Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
 _GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
-_BEGINS_WITH_A_WORD = re.compile(r"<p>[^\W_]+ ")
+_BEGINS_WITH_A_WORD = re.compile(
+    rb"(?:&lt;(?:p|em|strong|b|i|h[1-3]|blockquote)&gt;|&#xA;)+(?!http|www)[A-Za-z0-9]"
+)
 
 
 class StackExchangeFilters(BaseModel):
@@ -89,6 +92,8 @@ class Wanted(BaseModel):
     """How many filtered candidates are kept at most: the largest number that is drawn."""
     unfiltered: int = Field(default=0, ge=0)
     """The same for unfiltered ones."""
+    chains: int = Field(default=0, ge=0)
+    """The same for dialogues from comment chains."""
     seed: int = 0
     """Of the order and the choice of answer among unfiltered ones."""
 
@@ -98,8 +103,9 @@ class Candidates(NamedTuple):
 
     Of the `passing` pairs that pass every filter, `filtered` has those with the highest question
     scores; of the `answered` questions, `unfiltered` has a random part, with None for a pair that
-    has no text. `losses` counts threads by the filter they fail, `skipped` rows and posts that
-    make no thread.
+    has no text. `losses` counts threads by the filter they fail, `skipped` rows, posts and
+    comments that make no thread. `chains` are the best of the `chained` dialogues from comments;
+    `chain_losses` counts the posts with comments that make none.
     """
 
     exchange: str
@@ -109,6 +115,9 @@ class Candidates(NamedTuple):
     unfiltered: Iterable[Pair | None]
     losses: Counter[str]
     skipped: Counter[str]
+    chained: int
+    chains: Iterable[Dialogue]
+    chain_losses: Counter[str]
 
 
 FILTERS = (
@@ -124,20 +133,6 @@ FILTERS = (
 """What a thread can fail, in the order in which it looks: the cheap ones first."""
 
 
-def filter_threads(
-    threads: Iterable[Thread], filters: StackExchangeFilters
-) -> tuple[list[Pair], Counter[str]]:
-    """Threads whose top answer passes every filter (section 2), and the losses by filter."""
-    kept: list[Pair] = []
-    losses: Counter[str] = Counter()
-    for thread in threads:
-        if loss := _loss(thread, filters):
-            losses[loss] += 1
-        else:
-            kept.append(_pair(thread, 0))
-    return kept, _in_order(losses, FILTERS)
-
-
 def candidates(
     exchange: str, threads: Iterable[Thread], wanted: Wanted, skipped: Counter[str] | None = None
 ) -> Candidates:
@@ -148,8 +143,10 @@ def candidates(
     """
     losses: Counter[str] = Counter()
     filtered: _Best[Pair] = _Best(wanted.filtered)
-    unfiltered: _Best[Pair] = _Best(wanted.unfiltered)
-    passing = answered = 0
+    unfiltered: _Best[tuple[Post, Post]] = _Best(wanted.unfiltered)
+    dialogues: _Best[Dialogue] = _Best(wanted.chains)
+    chain_losses: Counter[str] = Counter()
+    passing = answered = chained = 0
     for thread in threads:
         question = thread.question
         if not thread.answers:
@@ -161,22 +158,31 @@ def candidates(
             passing += 1
             rank = (question.score, -question.id)
             if filtered.admits(rank):
-                filtered.add(rank, _pair(thread, 0))
+                filtered.add(rank, _pair(exchange, question, thread.answers[0]))
         if wanted.unfiltered:
             answered += 1
             rank = (-int(stable_order(wanted.seed, f"{question.id}"), 16), 0)
             if unfiltered.admits(rank):
-                dice = random.Random(f"answer/{wanted.seed}/{exchange}/{question.id}")
-                pair = _pair(thread, dice.randrange(len(thread.answers)))
-                unfiltered.add(rank, pair if _has_text(pair) else None)
+                answer = _any_answer(thread, wanted.seed)
+                unfiltered.add(rank, (question, answer) if _have_text(question, answer) else None)
+        for chain in chains(thread) if wanted.chains else ():
+            if isinstance(chain, str):
+                chain_losses[chain] += 1
+                continue
+            chained += 1
+            if dialogues.admits(_chain_rank(chain)):
+                dialogues.add(_chain_rank(chain), chain)
     return Candidates(
         exchange,
         passing,
         answered,
         [pair for pair in filtered.ranked() if pair],
-        unfiltered.ranked(),
+        [found and _pair(exchange, *found) for found in unfiltered.ranked()],
         _in_order(losses, FILTERS),
         Counter(skipped),
+        chained,
+        [chain for chain in dialogues.ranked() if chain],
+        chain_losses,
     )
 
 
@@ -228,6 +234,20 @@ def unfiltered_pairs(
     return Curated(kept, +losses)
 
 
+def comment_chains(exchanges: Iterable[Candidates], n: int) -> Curated:
+    """Up to `n` dialogues from comment chains (section 6), those with the best answers first.
+
+    The losses count posts with comments, and comments that could not be read.
+    """
+    found = {one.exchange: one for one in exchanges}
+    every = [chain for one in found.values() for chain in one.chains]
+    kept = sorted(every, key=_chain_rank, reverse=True)[:n]
+    losses = _skipped(found, of_comments=True)
+    losses += sum((found[name].chain_losses for name in sorted(found)), Counter())
+    losses["not among the best"] = sum(one.chained for one in found.values()) - len(kept)
+    return Curated(kept, +losses)
+
+
 class _Best(Generic[T]):
     """The `n` items of the highest rank, and every None that outranks one of them."""
 
@@ -254,9 +274,7 @@ class _Best(Generic[T]):
 
 
 def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
-    """The first filter that a thread fails."""
-    if not thread.answers:
-        return "no answer"
+    """The first filter that a thread with an answer fails."""
     question, top = thread.question, thread.answers[0]
     if top.score < filters.min_score:
         return "top answer's score too low"
@@ -279,10 +297,16 @@ def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
     return None
 
 
-def _pair(thread: Thread, index: int) -> Pair:
-    question, answer = thread.question, thread.answers[index]
+def _any_answer(thread: Thread, seed: int) -> Post:
+    if len(thread.answers) == 1:  # To make dice takes longer than all else here.
+        return thread.answers[0]
+    dice = random.Random(f"answer/{seed}/{thread.exchange}/{thread.question.id}")
+    return thread.answers[dice.randrange(len(thread.answers))]
+
+
+def _pair(exchange: str, question: Post, answer: Post) -> Pair:
     return Pair(
-        exchange=thread.exchange,
+        exchange=exchange,
         question_id=question.id,
         answer_id=answer.id,
         question_score=question.score,
@@ -293,10 +317,11 @@ def _pair(thread: Thread, index: int) -> Pair:
     )
 
 
-def _has_text(pair: Pair) -> bool:
-    """Whether question and answer have any text."""
-    has_answer = _BEGINS_WITH_A_WORD.match(pair.answer_html) or pair.answer
-    return bool(has_answer and (pair.title or pair.body))
+def _have_text(question: Post, answer: Post) -> bool:
+    """Whether a question and its answer have any text; most begin with some, which is seen fast."""
+    return bool(_BEGINS_WITH_A_WORD.match(answer.xml_body) or clean_html(answer.body)) and bool(
+        question.title.strip() or clean_html(question.body)
+    )
 
 
 def _drawn(
@@ -316,8 +341,15 @@ def _drawn(
         yield item
 
 
-def _skipped(found: Mapping[str, Candidates]) -> Counter[str]:
-    return sum((found[name].skipped for name in sorted(found)), Counter())
+def _chain_rank(chain: Dialogue) -> tuple[int, str]:
+    return chain.meta["answer_score"], chain.id
+
+
+def _skipped(found: Mapping[str, Candidates], of_comments: bool = False) -> Counter[str]:
+    """What the readers of posts skipped, or of comments, in all exchanges."""
+    skipped: Counter[str] = sum((found[name].skipped for name in sorted(found)), Counter())
+    of_each = {what: n for what, n in skipped.items() if what.startswith("comment ") == of_comments}
+    return Counter(of_each)
 
 
 def _dialogue(pair: Pair, seed: int, source: str) -> Dialogue:

@@ -68,6 +68,18 @@ def size(path: Path) -> int:
     return path.stat().st_size * (5 if path.suffix == ".7z" else 1)
 
 
+def members(path: Path) -> set[str]:
+    """Names of the files in an archive, without folders; none where it is broken, which those who
+    read it are told."""
+    from py7zr import SevenZipFile
+
+    try:
+        with SevenZipFile(path) as archive:
+            return {PurePosixPath(name).name for name in archive.getnames()}
+    except Exception:  # py7zr and its decoders raise a dozen kinds on broken bytes
+        return set()
+
+
 def unescaped(value: bytes) -> str:
     """The text of a value."""
     text = value.decode()

@@ -50,25 +50,20 @@ def without_addresses(text: str) -> str:
 
 def _blocks(element: HtmlElement) -> Iterator[str]:
     """Blocks of text under an element, in order: paragraphs, fenced code, lists, rows."""
-    inline: list[str] = []
-
-    def paragraph() -> Iterator[str]:
-        words = _collapse("".join(inline))
-        inline.clear()
-        if words:
-            yield words
-
-    inline.append(_marked(element.text))
+    inline = [_marked(element.text)]
     for child in element:
         if not isinstance(child.tag, str) or child.tag in _DROPPED:
             pass
         elif child.tag in _BLOCKS or (len(child) and _holds_block(child)):
-            yield from paragraph()
+            if words := _collapse("".join(inline)):
+                yield words
+            inline.clear()
             yield from _block(child)
         else:
             inline.append(_inline(child))
         inline.append(_marked(child.tail))
-    yield from paragraph()
+    if words := _collapse("".join(inline)):
+        yield words
 
 
 def _block(element: HtmlElement) -> Iterator[str]:
@@ -139,7 +134,10 @@ def _holds_block(element: HtmlElement) -> bool:
 
 def _collapse(text: str) -> str:
     """Runs of white space as one space, line breaks as newlines."""
-    lines = (" ".join(line.split()) for line in _without_marks(text).split(_BREAK))
+    text = _without_marks(text)
+    if _BREAK not in text:
+        return " ".join(text.split())
+    lines = (" ".join(line.split()) for line in text.split(_BREAK))
     return "\n".join(line for line in lines if line)
 
 

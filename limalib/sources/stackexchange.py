@@ -110,11 +110,15 @@ def exchange_of(path: str | Path) -> str:
     return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
 
 
-def comments_of(path: Path) -> Path:
-    """The file that has the comments on the posts in a file: the same one, or one beside it."""
-    if path.suffix != ".7z":
-        return path.with_name("Comments.xml")
-    return path.with_name(path.name.replace("-Posts.7z", "-Comments.7z"))
+def comments_of(path: Path) -> Path | None:
+    """The file that has the comments on the posts in a file: one beside it, or the same archive.
+
+    None where there is none.
+    """
+    if path.suffix == ".7z" and not path.stem.endswith("-Posts"):
+        return path if "Comments.xml" in dump.members(path) else None
+    name = path.name.replace("Posts", "Comments")
+    return found if (found := path.with_name(name)).is_file() else None
 
 
 def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
