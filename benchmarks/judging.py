@@ -32,7 +32,7 @@ def main() -> None:
     started = time.process_time()
     grades = [judge(Dialogue(e.id, e.turns[:1]), e.turns[1].text, True) for e in examples]
     seconds = time.process_time() - started
-    correct = sum(grade.correct for grade in grades) / len(grades)
+    correct = sum(bool(grade.correct) for grade in grades) / len(grades)
     print("| answers | CPU seconds | answers a second | strictly correct |\n|---|---|---|---|")
     print(f"| {len(grades):,} | {seconds:.2f} | {len(grades) / seconds:,.0f} | {correct:.1%} |")
     record = {"benchmark": "judging", "answers": len(grades), "cpu_seconds": round(seconds, 2)}

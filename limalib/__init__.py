@@ -8,7 +8,7 @@
 - models: `models`, `packing`, `sharding` (one model over several processes), `training`,
   `distributed` (starts the processes), `planner` (memory and time), `sampling`, `baselines`
 - answers from elsewhere: `replies` (kept once), `servers`, `recorded`
-- judges: `judging` (grades), `model_judge`, `injection` (answers that speak to their judge), `people`
+- judges: `judging` (grades), `model_judge`, `injection` (answers that speak to a judge), `people`
 - choices on dev prompts: `development`, `tuning`
 - chapters: `evaluation`, `comparison`, `hypothesis`, `figures`, `browse`
 - runs: `atomic` (whole files or none), `provenance`, `parameters`, and `python -m limalib`

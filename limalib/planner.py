@@ -27,8 +27,7 @@ from limalib import models, paper
 from limalib.dialogue import Rendered
 from limalib.packing import hidden_states, pack, packed_attention
 from limalib.settings import LoRA, TrainingSettings
-from limalib.training import MOST_LOGITS
-from limalib.training import computes_in_bf16
+from limalib.training import MOST_LOGITS, computes_in_bf16
 
 GIB = 2**30
 

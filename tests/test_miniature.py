@@ -145,7 +145,8 @@ def test_noise_makes_answers_worse_and_filtering_makes_them_better(
         graded = []
         for d in dialogues:
             try:
-                graded.append(judge(Dialogue("", d.turns[:1]), d.turns[1].text, True).correct)
+                grade = judge(Dialogue("", d.turns[:1]), d.turns[1].text, True)
+                graded.append(bool(grade.correct))
             except KeyError:  # A title that says too little, such as "see below".
                 continue
         return sum(graded) / len(graded)

@@ -129,7 +129,7 @@ def test_a_model_that_rescales_its_logits_is_refused() -> None:
     model = family("llama")
     model.config.logits_scaling = 8.0
     with (
-        pytest.raises(ValueError, match="logits_scaling.*cannot be trained"),
+        pytest.raises(ValueError, match=r"logits_scaling.*cannot be trained"),
         packed_attention(model),
     ):
         pass
