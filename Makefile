@@ -28,10 +28,12 @@ base: $(INSTALLED)  ## pretrain the miniature's base model again (about ten minu
 		-p scale miniature -p runs $(RUNS) -p pretrain true
 
 bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into README.md
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock \
+		--no-build-isolation --editable '.[bench]'
 	@for script in $(filter-out benchmarks/readme.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; \
-		$(BIN)/python $$script | $(BIN)/python benchmarks/readme.py $$script || exit 1; \
-	done
+		$(BIN)/python $$script | $(BIN)/python benchmarks/readme.py $$script || failed="$$failed $$script"; \
+	done; test -z "$$failed" || { echo "not measured:$$failed"; exit 1; }
 
 lint: $(INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -41,10 +41,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from limalib import planner
 from limalib.dialogue import Rendered, render
 from limalib.models import EOT
 from limalib.packing import packed_attention
-from limalib.settings import TrainingSettings
+from limalib.planner import training_flops
+from limalib.settings import LoRA, TrainingSettings
 from limalib.sources.lima_release import read_release
 from limalib.training import Learner, computes_in_bf16
 
@@ -222,7 +224,6 @@ def _with_limalib(job: Job, device: str) -> tuple[list[float], list[float]]:
     settings: dict[str, Any] = {"max_tokens": SHAPES[job.shape].max_tokens, **(job.ours or {})}
     if job.qlora:
         from limalib.models import add_lora
-        from limalib.settings import LoRA
 
         add_lora(model, LoRA(), eot_id=2)
         settings |= {"quantization": "4bit", "lora": LoRA()}
@@ -264,11 +265,13 @@ def _with_trl(job: Job, device: str) -> tuple[list[float], list[float]]:
     if job.qlora:
         from peft import LoraConfig
 
-        from limalib.settings import LoRA
-
         lora = LoRA()
         peft_config = LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         )
     with tempfile.TemporaryDirectory() as folder:
         settings = SFTConfig(
@@ -348,8 +351,17 @@ def main() -> None:
             for variant, arguments in kinds.items():
                 job = Job(name, examples, options.steps, **arguments)
                 found.setdefault(variant, []).append(alone(measured, job))
-        with torch.device("meta"):
-            weights = LlamaForCausalLM(LlamaConfig(**SHAPES[name].config)).num_parameters()
+        lengths = [(len(e.ids) - sum(e.mask), sum(e.mask)) for e in examples]
+        config = LlamaConfig(**{"tie_word_embeddings": True, **SHAPES[name].config})
+        # What the result takes, without what checkpointing repeats: the same for every variant.
+        operations = {
+            lora: training_flops(
+                planner.Shape.of(config, LoRA() if lora else None),
+                TrainingSettings(lora=LoRA() if lora else None),
+                lengths,
+            )
+            for lora in (False, True)
+        }
         slowest = None
         for variant, results in found.items():
             seconds = statistics.median(result["seconds"] for result in results)
@@ -361,7 +373,7 @@ def main() -> None:
                 "times": slowest / seconds,
                 "peak_mb": max(result["peak_mb"] for result in results),
                 "loss": results[0]["loss"],
-                "share_of_peak": 6 * weights * tokens / seconds / peak if peak else None,
+                "share_of_peak": operations["QLoRA" in variant] / seconds / peak if peak else None,
             }
             rows.append(row)
             share = "not measured" if peak is None else f"{row['share_of_peak']:.0%}"

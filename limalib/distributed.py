@@ -182,11 +182,12 @@ def _cause(errors: list[dict[str, Any]], log: Path, status: int) -> str:
 def main(job_path: str) -> None:
     """One process of a job. What goes wrong is printed as one JSON object."""
     job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
-    device = training.device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
+        _check_processes(job.settings)
+        device = training.device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         model, tokenizer = _load_once(job.base)
         training.train(
             model,
@@ -201,11 +202,25 @@ def main(job_path: str) -> None:
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "")
         print(
-            json.dumps({"error": f"{type(error).__name__}: {reason}", "rank": dist.get_rank()}),
+            json.dumps(
+                {"error": f"{type(error).__name__}: {reason}", "rank": int(os.environ["RANK"])}
+            ),
             flush=True,
         )
         os._exit(1)  # the others may wait for this one: no tidying up with them
     dist.destroy_process_group()
+
+
+def _check_processes(settings: TrainingSettings) -> None:
+    """Raise ValueError where others were started than the settings, and so the plan, say."""
+    started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if started != settings.processes:
+        raise ValueError(f"processes {settings.processes}: the launcher started {started}")
+    if torch.cuda.is_available() and here > torch.cuda.device_count():
+        raise ValueError(
+            f"{here} processes for the {torch.cuda.device_count()} GPUs of this machine: give a "
+            "launcher for several machines, or fewer processes"
+        )
 
 
 def _load_once(base: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -42,18 +42,21 @@ def load(
     quantization: Literal["4bit", "8bit"] | None = None,
     device: str | torch.device = "cpu",
     trust_remote_code: bool = False,
+    spread: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and tokenizer of a folder or of a name on the Hugging Face hub, in eval mode.
 
     `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
     quantisation) or 8 bits; they then compute in `dtype`. `trust_remote_code` runs a checkpoint's
-    own Python, for architectures that transformers does not know.
+    own Python, for architectures that transformers does not know. `spread` lays the layers of what
+    is too large for one GPU over all of this machine's.
 
     Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it has no
     tokenizer, no safetensors weights or not all of them, ValueError when the tokenizer's ids do
     not fit the embedding table or the architecture is not known.
     """
     tokenizer = load_tokenizer(name, trust_remote_code)
+    spread = spread and torch.device(device).type == "cuda"
     # The library reports what does not fit as a table on the screen; here it becomes an error.
     with _quiet(), _one_line(name):
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -62,7 +65,7 @@ def load(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             quantization_config=_quantization_config(quantization, dtype),
-            device_map={"": device} if quantization else None,
+            device_map="auto" if spread else {"": device} if quantization else None,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -85,7 +88,7 @@ def load(
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
-    return (model if quantization else model.to(device)).eval(), tokenizer
+    return (model if quantization or spread else model.to(device)).eval(), tokenizer
 
 
 def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -121,7 +124,7 @@ def _one_line(name: str | Path) -> Iterator[None]:
     except ValueError as error:
         reason = _first_line(error)
         if "trust_remote_code" in str(error):
-            reason = "it runs code of its own; read that first, then set trust_remote_code"
+            reason = "it runs code of its own; read that, then load with trust_remote_code=True"
         raise ValueError(f"{name}: {reason}") from None
 
 

@@ -143,12 +143,17 @@ def require(planned: Plan, available: float) -> None:
 
     The message is one line and says which changes of the settings would fit.
     """
+    shared = planned.device == "cpu"  # its processes share one memory
+    if shared:
+        available /= planned.settings.processes
     if planned.needed <= available:
         return
     fitting: dict[str, float] = {}
     for settings in _alternatives(planned.settings):
         if any("processes" in label for label in fitting):
             break
+        if shared and settings.processes > planned.settings.processes:
+            continue
         needed = plan(planned.config, settings, planned.lengths, planned.device).needed
         if needed <= available:
             fitting[_changes(planned.settings, settings)] = needed / GIB
@@ -291,7 +296,9 @@ def _memory(
     gradient = 4 * shape.trained // devices
     # On its way: a weight's bfloat16 gradient before it is added in float32, or a layer's before it
     # is shared out.
-    transit = (element + 4) * shape.layer if devices > 1 else 2 * shape.largest if half else 0
+    transit = 2 * shape.largest if half else 0
+    if devices > 1:
+        transit = (element + 4) * max(shape.layer, shape.outside)
     activations = _activations(config, settings, batch, element, device)
     answers = sum(answer for _, answer in lengths) / max(1, sum(map(sum, lengths)))
     rows = sum(batch) * (1.0 if settings.train_on_prompts else answers)

@@ -307,7 +307,8 @@ class Learner:
             model.activation_checkpointing_enable()
         if settings.compile:
             for layer in models.decoder_layers(model):
-                layer.compile(dynamic=True)
+                for part in layer.children():  # what checkpointing repeats is not compiled whole
+                    part.compile(dynamic=True)
         self.optimizer = _optimizer([part for part in self.master if part.numel()], settings)
         keep_freed_memory()
 
@@ -326,7 +327,9 @@ class Learner:
             for master, weight in zip(self.master, self.weights, strict=True):
                 weight.register_post_accumulate_grad_hook(partial(_move_gradient, master))
         if self.bf16 and not quantised:
-            self.model.bfloat16()
+            # Not the buffers: a rotary embedding's rounded frequencies are radians off at 2,048.
+            for weight in self.model.parameters():
+                weight.data = weight.data.bfloat16()
 
     def step(self, examples: Sequence[Rendered], rate: float) -> tuple[float, float] | None:
         """One optimiser step on examples at learning rate `rate`.
@@ -491,9 +494,12 @@ class _Run:
         with progress_bar(progress) as bar, self._tensorboard() as board:
             written = board and partial(_write_step, board)
             watchers = [watcher for watcher in (bar, written, watch) if watcher]
-            while len(self.log.steps) < total:
-                self._to_end_of_epoch(watchers, total)
-                self._end_epoch(len(self.log.steps) // self.steps_per_epoch, evaluate)
+            while len(self.log.epochs) < last:
+                if len(self.log.steps) < (len(self.log.epochs) + 1) * self.steps_per_epoch:
+                    self._to_end_of_epoch(watchers, total)
+                    if evaluate:  # which may fail, and then costs no epoch
+                        self.save()
+                self._end_epoch(len(self.log.epochs) + 1, evaluate)
                 if board:
                     _write_scalars(board, self.log.epochs[-1].metrics, len(self.log.steps))
                 self.save()
@@ -772,14 +778,23 @@ def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
     first, last = log.settings.candidate_epochs
     waiting = [e for e in log.epochs if first <= e.epoch <= last and not e.metrics]
     for epoch in waiting:
-        dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
-        model, _ = models.load(_candidate(out_dir, epoch.epoch), dtype, device=device())
+        model, _ = load_result(_candidate(out_dir, epoch.epoch), log.settings)
         metrics = evaluate(model, epoch.epoch)
         log.epochs[epoch.epoch - 1] = epoch.model_copy(update={"metrics": metrics})
-    if waiting and log != read_log(out_dir):
-        write_json(out_dir / LOG, log.model_dump(mode="json"))
-        return choose_checkpoint(out_dir)
-    return log
+        if metrics:
+            write_json(out_dir / LOG, log.model_dump(mode="json"))
+    judged = any(log.epochs[epoch.epoch - 1].metrics for epoch in waiting)
+    return choose_checkpoint(out_dir) if judged else log
+
+
+def load_result(
+    folder: str | Path, settings: TrainingSettings
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained checkpoint, to be sampled from: in bfloat16 on a GPU that computes in it, and over
+    all GPUs of this machine where several trained it."""
+    half = device().type == "cuda" and computes_in_bf16(device())
+    dtype = torch.bfloat16 if half else torch.float32
+    return models.load(folder, dtype, device=device(), spread=settings.processes > 1)
 
 
 def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:

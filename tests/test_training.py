@@ -186,12 +186,43 @@ def test_activation_checkpointing_changes_no_bit(name: str, precision: str, tmp_
 @pytest.mark.slow
 def test_compiled_layers_compute_the_same() -> None:
     def step(compile: bool) -> tuple[float, float] | None:
-        learner = Learner(llama(layers=1), settings(compile=compile))
+        own = settings(compile=compile, activation_checkpointing=True)
+        learner = Learner(llama(layers=1), own)
         examples = [Rendered(list(range(n)), [True] * n) for n in (9, 17, 30)]
         with packed_attention(learner.model):
             return learner.step(examples, 1e-3)
 
-    assert step(compile=True) == pytest.approx(step(compile=False), rel=1e-5)
+    plain = step(compile=False)
+    torch._dynamo.utils.counters.clear()
+    assert step(compile=True) == pytest.approx(plain, rel=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_bf16_leaves_the_rotary_frequencies_as_they_are() -> None:
+    model = llama()
+    before = model.model.rotary_emb.inv_freq.clone()
+    Learner(model, settings(precision="bf16"))
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+    assert torch.equal(model.model.rotary_emb.inv_freq, before)
+
+
+def test_an_evaluation_that_fails_costs_no_epoch(tmp_path: Path) -> None:
+    seen = []
+
+    def evaluate(_: Any, epoch: int) -> dict[str, float]:
+        seen.append(epoch)
+        if len(seen) == 2:
+            raise ConnectionError("the judge is away")
+        return {"quality": 1.0}
+
+    with pytest.raises(ConnectionError):
+        run(tmp_path, evaluate=evaluate)
+    steps: list[int] = []
+    log = run(tmp_path, evaluate=evaluate, watch=lambda _, number, __: steps.append(number))
+    assert seen == [1, 2, 2, 3]
+    assert steps == [9, 10, 11, 12]
+    assert [epoch.epoch for epoch in log.epochs] == [1, 2, 3]
 
 
 def test_logits_in_parts_give_the_same_loss_and_gradient(
@@ -519,7 +550,7 @@ def test_a_run_killed_with_minus_9_ends_on_the_same_bits(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "training.json").exists()
-    assert (tmp_path / "killed" / ".state" / "step-9").is_dir()
+    assert (tmp_path / "killed" / ".state" / "step-12").is_dir()
 
     def evaluate(_: Any, epoch: int) -> dict[str, float]:
         return {"quality": float(epoch)}
@@ -556,7 +587,7 @@ def test_a_state_of_other_settings_is_refused_and_kept(tmp_path: Path) -> None:
         run(tmp_path, evaluate=interrupted(2))
     with pytest.raises(ValueError, match=r"\.state was made from other inputs \(seed 0 there"):
         run(tmp_path, seed=1)
-    assert (tmp_path / ".state" / "step-4").is_dir()
+    assert (tmp_path / ".state" / "step-8").is_dir()
     assert run(tmp_path, seed=1, replace=True).settings.seed == 1
 
 
