@@ -63,7 +63,7 @@ _WHOLE_SET = ("repeats", "leaks", "trained on", "training", "size")
 _REPEATS, _TRAINED_ON = "nearly repeats an earlier example", "nearly a training example"
 # Losses that do not count candidates: what a candidate is made of, and notes.
 _BESIDE = (
-    *(_ABSENT, "post ", "exchange ", "comment ", "instance "),
+    *(_ABSENT, "post ", "exchange ", "comment ", "instance ", "step "),
     *("last turn ", "categories ", "no categories"),
 )
 
@@ -198,7 +198,10 @@ def lima(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Made:
         rows = list(lima_release.read_release(lima_release.release_file(release, "train"), losses))
         # A turn that was cut off is part of a chain, which `dialogues` reports.
         del losses[lima_release.CUT]
-        return Made([row for row in rows if row.source != "multi_turn"], {"released": losses})
+        rows = [row for row in rows if row.source != "multi_turn"]
+        answered = [row for row in rows if not _is_prompt(row)]
+        losses["without an answer"] = len(rows) - len(answered)
+        return Made(answered, {"released": +losses})
     return joined(
         _stackexchange(paths, "stem", counts.stackexchange_stem, rules, seed),
         _stackexchange(paths, "other", counts.stackexchange_other, rules, seed),
@@ -433,6 +436,15 @@ def fulfilled(
     return pd.DataFrame(rows, columns=["set", "source", "asked", "got", "short by"])
 
 
+def raw_files(paths: Paths) -> list[Path]:
+    """Files that the sets are made from, dumps to train on apart: candidates stand for those."""
+    folder, articles = paths.get("stackexchange"), paths.get("wikihow")
+    sources = [path for name, path in paths.items() if path and name != "stackexchange"]
+    sources += [folder / "exchanges.csv"] if folder else []
+    sources += [articles.with_name("categories.csv")] if articles else []
+    return sorted({file for path in sources for file in curation.files_of(path)})
+
+
 def raw_records(paths: Iterable[Paths]) -> dict[Path, dict[str, Any]]:
     """Size and digest of every raw source at hand, each read once."""
     found = {path for each in paths for path in each.values() if path is not None}
@@ -646,11 +658,10 @@ def _authored(paths: Paths, group: str, count: int, prompts: bool) -> Made:
     if path is None:
         return _absent("authors")
     losses: Counter[str] = Counter()
-    found = [
-        dialogue
-        for dialogue in authored.read_authored(path, losses)
-        if dialogue.meta["group"] == group and _is_prompt(dialogue) == prompts
-    ]
+    written = [d for d in authored.read_authored(path, losses) if d.meta["group"] == group]
+    found = [dialogue for dialogue in written if _is_prompt(dialogue) == prompts]
+    if group == "B":  # Group A's others are in another set.
+        losses["ends on an answer"] = len(written) - len(found)
     return _first("authors", found, count, losses)
 
 

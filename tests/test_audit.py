@@ -103,3 +103,5 @@ def test_the_committed_facts_hold_what_is_known_of_the_release() -> None:
     assert metrics["leaked_test_rows"]["value"] == "83"
     assert metrics["first_person"]["value"] == 46
     assert metrics["refers_to_others"]["value"] == 33
+    assert metrics["dump_answers"]["n"] == metrics["usual_markup"]["n"] == 355
+    assert metrics["one_line_prompts_not_self_contained"]["n"] == 141

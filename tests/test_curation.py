@@ -499,6 +499,20 @@ def test_a_raw_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
     assert raw_digest(tmp_path)["sha256"] != folder["sha256"]
 
 
+def test_a_linked_folder_is_digested_as_its_files_are(tmp_path: Path) -> None:
+    for name in ("there", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "there" / "Posts.xml").write_bytes(b"abc")
+    (tmp_path / "there" / ".git").mkdir()
+    (tmp_path / "there" / ".git" / "config").write_bytes(b"noise")
+    (tmp_path / "here" / "x").symlink_to(tmp_path / "there")
+    linked = raw_digest(tmp_path / "here")
+    assert (linked["files"], linked["bytes"]) == (1, 3)
+    (tmp_path / "here" / "x").unlink()
+    (tmp_path / "there").rename(tmp_path / "here" / "x")
+    assert raw_digest(tmp_path / "here") == linked
+
+
 def test_of_a_huge_file_only_size_and_ends_are_digested(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "abc"]
     for path, size in zip(paths, (65 << 20, 65 << 20, (65 << 20) + 1), strict=True):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from limalib import curation, recipes, scales
 from limalib.curation import RedditRules, StackExchangeFilters
-from limalib.dialogue import Dialogue, Turn, write_jsonl
+from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
 from tests.test_stackexchange import comment, dumped, row
 
 
@@ -147,6 +147,64 @@ def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
     lima = recipes.lima({"reddit": file}, recipes.Counts(), rules, 0)
     assert lima.losses["writingprompts"] == {"source not at hand": 1}
     assert len(recipes.test({"reddit": file}, recipes.Counts(), rules).dialogues) == 5
+
+
+def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "authored.jsonl"
+    examples = [
+        single_turn("a", "p", "r", group="A"),
+        single_turn("a prompt", "p", group="A"),
+        single_turn("b", "p", "r", group="B"),
+        single_turn("b prompt", "p", group="B"),
+    ]
+    write_jsonl(path, examples)
+    paths, counts, rules = {"authors": path}, recipes.Counts(), recipes.Rules()
+    made = recipes.test(paths, counts, rules)
+    assert [d.id for d in made.dialogues] == ["b prompt"]
+    assert made.losses["authors"] == {"ends on an answer": 1}
+    assert recipes.dev(paths, counts).losses["authors"] == {}
+    assert recipes.lima(paths, counts, rules, 0).losses["authors"] == {}
+
+
+def test_a_released_row_without_an_answer_is_not_trained_on(tmp_path: Path) -> None:
+    rows = [{"conversations": texts, "source": "wikihow"} for texts in (["p", "r"], ["p"])]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = recipes.lima({"lima": tmp_path}, recipes.Counts(), recipes.Rules(), 0)
+    assert [d.id for d in made.dialogues] == ["train-0000"]
+    assert made.losses == {"released": {"without an answer": 1}}
+
+
+def test_held_out_examples_come_after_those_trained_on() -> None:
+    pool = recipes.Made([single_turn(f"{i}", "p", "r") for i in range(5)], {})
+    made = recipes.held_out({}, pool, 3, recipes.Counts(held_out=1), recipes.Rules())
+    assert [d.id for d in made.dialogues] == ["3"]
+    assert made.losses["training"] == {"in a training set": 3}
+    assert made.losses["size"] == {"beyond the first 1": 1}
+
+
+def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path) -> None:
+    paths = _write_sources(tmp_path / "raw", list)
+    for name in ("dumps", "held"):
+        dumped(tmp_path / name / "beer" / "Posts.xml", [])
+    for path in (tmp_path / "dumps" / "exchanges.csv", tmp_path / "raw" / "categories.csv"):
+        path.write_text("")
+    (tmp_path / "linked").symlink_to(tmp_path / "held")
+    given: dict[str, Path | None] = {
+        **{"wikihow": paths["wikihow"], "reddit": paths["reddit"], "superni": None},
+        **{"stackexchange": tmp_path / "dumps", "held_out": tmp_path / "linked"},
+        **{"lima": Path("hub:GAIR/lima"), "alpaca": tmp_path / "nowhere.json"},
+    }
+    found = [file.relative_to(tmp_path).as_posix() for file in recipes.raw_files(given)]
+    assert found == [
+        "dumps/exchanges.csv",
+        "linked/beer/Posts.xml",
+        "raw/categories.csv",
+        "raw/reddit/comments_0.ndjson",
+        "raw/reddit/comments_1.ndjson",
+        "raw/reddit/submissions_0.ndjson",
+        "raw/reddit/submissions_1.ndjson",
+        "raw/wikihow.csv",
+    ]
 
 
 def test_the_release_in_recipes(shared_data: Path) -> None:

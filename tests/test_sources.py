@@ -73,6 +73,24 @@ def test_articles_of_wikihow_sep_are_put_together_from_their_steps(tmp_path: Pat
     assert sleep.text == "## Steps\n\n1. Lie down. Rest."
 
 
+def test_a_step_of_wikihow_sep_may_be_its_headline_alone(tmp_path: Path) -> None:
+    text = (
+        "overview,headline,text,sectionLabel,title\n"
+        ",Cut it.,,Steps,How to Eat\n"
+        ",,Chew.,Steps,How to Eat\n"
+        ",,,Steps,How to Eat\n"
+        ",Lost.,Lost.,Steps,\n"
+        ",Lost.\n"
+    )
+    losses: Counter[str] = Counter()
+    (eat,) = read_articles(written(tmp_path / "sep.csv", text), losses)
+    assert eat.text == "## Steps\n\n1. Cut it.\n2. Chew."
+    assert losses == {
+        "step without title or text": 2,
+        "step with too few or too many fields": 1,
+    }
+
+
 def test_a_long_article_is_read_whole(tmp_path: Path) -> None:
     path = written(tmp_path / "wikihow.csv", "headline,title,text\nh,t," + "x" * 200_000 + "\n")
     (article,) = read_articles(path)

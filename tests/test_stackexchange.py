@@ -377,6 +377,8 @@ def test_dumps_of_a_folder(tmp_path: Path) -> None:
     found = dumps(tmp_path)
     assert sorted(found) == ["a.example", "b.example", "big.example"]
     assert found["big.example"].name == "big.example-Posts.7z"
+    dumped(tmp_path / "c-d.example" / "Posts.xml", [row(1)])
+    assert "c-d.example" in dumps(tmp_path)
     archived(tmp_path / "a.example.7z", Posts=table)
     with pytest.raises(ValueError, match=r"a\.example is there twice"):
         dumps(tmp_path)
@@ -582,6 +584,18 @@ def test_losses_add_up_over_exchanges() -> None:
     )
     assert [d.id for d in dialogues] == ["a/1/100"]
     assert losses == {"post seen before": 4, "no answer": 2}
+
+
+def test_exchanges_are_drawn_by_the_cube_root_of_their_size() -> None:
+    wanted = Wanted(filters=SHORT, filtered=600, unfiltered=600)
+    exchanges = [
+        candidates(name, (thread(i, (20, "Fine answer.")) for i in range(size)), wanted)
+        for name, size in (("large", 8_000), ("small", 1_000))
+    ]
+    for draw in (stackexchange_pairs, unfiltered_pairs):
+        drawn = Counter(d.meta["exchange"] for d in draw(exchanges, 600).dialogues)
+        assert drawn.total() == 600
+        assert drawn["large"] / 600 == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_unfiltered_pairs_ask_nothing_but_text() -> None:
@@ -844,6 +858,54 @@ def test_comment_chains_become_dialogues(tmp_path: Path) -> None:
     assert comment_chains(kept, 9) == comment_chains([dump], 9)
     archive = archived(tmp_path / "x.7z", Posts=posts, Comments=comments)
     assert comment_chains([find_candidates("x", archive, Wanted(chains=9))], 9).dialogues == found
+
+
+def chains_of(folder: Path, posts: list[str], comments: list[str]) -> Curated:
+    path = dumped(folder / "Posts.xml", posts)
+    dumped(folder / "Comments.xml", comments, "comments")
+    return comment_chains([find_candidates("x", path, Wanted(chains=9))], 9)
+
+
+ASKED_AND_ANSWERED = [
+    row(1, OwnerUserId="7"),
+    row(2, 1, 5, "<p>Too warm.</p>", OwnerUserId="8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("comments", "reason"),
+    [
+        ([comment(5, 2, 8, "Or old."), comment(6, 2, 7, "Thanks!")], "begins with its own author"),
+        ([comment(5, 1, 7, "It is flat."), comment(6, 1, 8, "Why?")], "begins with its own author"),
+        ([comment(5, 1, 8, "Is it?"), comment(6, 1, 7, "@joe")], "too short"),
+        ([comment(5, 2, 7, "@joe"), comment(6, 2, 8, "A day.")], "too short"),
+    ],
+)
+def test_comments_that_make_no_dialogue_are_counted(
+    tmp_path: Path, comments: list[str], reason: str
+) -> None:
+    assert chains_of(tmp_path, ASKED_AND_ANSWERED, comments) == ([], {reason: 1})
+
+
+def test_of_a_comment_that_comes_twice_the_first_stays(tmp_path: Path) -> None:
+    comments = [
+        comment(5, 2, 7, "How long?"),
+        comment(5, 2, 7, "How long?"),
+        comment(6, 2, 8, "A day."),
+        comment(6, 2, 8, "A week."),
+    ]
+    (found,), lost = chains_of(tmp_path, ASKED_AND_ANSWERED, comments)
+    assert [turn.text for turn in found.turns[2:]] == ["How long?", "A day."]
+    assert lost == {"comment seen before": 2}
+
+
+def test_comments_are_counted_where_question_or_answer_is_missing(tmp_path: Path) -> None:
+    posts = [row(1, OwnerUserId="7"), row(3, 2, OwnerUserId="8")]
+    comments = [comment(5, 1, 8, "Why?"), comment(6, 3, 7, "Why?"), comment(7, 3, 8, "So.")]
+    assert chains_of(tmp_path, posts, comments) == (
+        [],
+        {"comment without its question": 2, "no answer": 1},
+    )
 
 
 def test_comment_chains_come_after_the_authored_dialogues(tmp_path: Path) -> None:

@@ -1,22 +1,19 @@
 """How LIMA's training sets are chosen from raw sources (section 2): filters, samplers, checks."""
 
 from limalib.curation.cards import (
-    Tokenizer,
     card,
     digest,
+    files_of,
     raw_digest,
     write_set,
 )
 from limalib.curation.duplicates import (
     NEAR_DUPLICATES,
-    Leak,
-    Match,
     NearDuplicateRules,
     drop_leaks,
     drop_near_duplicates,
     leaks,
     near_duplicates,
-    normalised,
     overlaps,
     shingles,
     similarity,
@@ -27,7 +24,6 @@ from limalib.curation.exchanges import (
     keep_candidates,
 )
 from limalib.curation.reddit import (
-    REDDIT_RULES,
     RedditRules,
     askreddit_prompts,
     reddit_stories,
@@ -35,13 +31,10 @@ from limalib.curation.reddit import (
 from limalib.curation.sampling import (
     Curated,
     stable_order,
-    temperature_draws,
-    temperature_order,
     temperature_sample,
     temperature_weights,
 )
 from limalib.curation.stackexchange import (
-    FILTERS,
     PAPER_FILTERS,
     Candidates,
     Pair,
@@ -52,10 +45,7 @@ from limalib.curation.stackexchange import (
     stackexchange_pairs,
     unfiltered_pairs,
 )
-from limalib.curation.superni import (
-    GENERATION_CATEGORIES,
-    superni_examples,
-)
+from limalib.curation.superni import superni_examples
 from limalib.curation.text import (
     first_person,
     length_ok,
@@ -63,7 +53,6 @@ from limalib.curation.text import (
     self_contained,
 )
 from limalib.curation.wikihow import (
-    WIKIHOW_RULES,
     WikiHowRules,
     wikihow_pairs,
     wikihow_response,
@@ -71,21 +60,14 @@ from limalib.curation.wikihow import (
 from limalib.sources.markup import clean_html
 
 __all__ = [
-    "FILTERS",
-    "GENERATION_CATEGORIES",
     "NEAR_DUPLICATES",
     "PAPER_FILTERS",
-    "REDDIT_RULES",
-    "WIKIHOW_RULES",
     "Candidates",
     "Curated",
-    "Leak",
-    "Match",
     "NearDuplicateRules",
     "Pair",
     "RedditRules",
     "StackExchangeFilters",
-    "Tokenizer",
     "Wanted",
     "WikiHowRules",
     "askreddit_prompts",
@@ -96,6 +78,7 @@ __all__ = [
     "digest",
     "drop_leaks",
     "drop_near_duplicates",
+    "files_of",
     "find_all_candidates",
     "find_candidates",
     "first_person",
@@ -103,7 +86,6 @@ __all__ = [
     "leaks",
     "length_ok",
     "near_duplicates",
-    "normalised",
     "overlaps",
     "raw_digest",
     "reddit_stories",
@@ -114,8 +96,6 @@ __all__ = [
     "stable_order",
     "stackexchange_pairs",
     "superni_examples",
-    "temperature_draws",
-    "temperature_order",
     "temperature_sample",
     "temperature_weights",
     "unfiltered_pairs",

@@ -183,8 +183,9 @@ def facts(release: str | Path, posts: str | Path) -> dict[str, Any]:
         "one_line_prompts": len(titles),
         "one_line_prompts_not_self_contained": sum(not self_contained(text) for text in titles),
     }
+    of = {"dump_answers": len(ratios), "one_line_prompts_not_self_contained": len(titles)}
     metrics: dict[str, Any] = {
-        name: {"value": value, "n": len(answers), "unit": "count"}
+        name: {"value": value, "n": of.get(name, len(answers)), "unit": "count"}
         for name, value in counted.items()
     }
     metrics |= {

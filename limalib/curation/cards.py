@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
@@ -32,6 +33,20 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
     return content.hexdigest()
 
 
+def files_of(path: Path) -> list[Path]:
+    """A raw source's files, sorted: the path itself, or what lies under it, linked folders too.
+
+    Hidden files and folders do not count; of a path where nothing is the list is empty.
+    """
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(file for file in found if file.is_file())
+
+
 def raw_digest(path: str | Path) -> dict[str, Any]:
     """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON.
 
@@ -39,7 +54,7 @@ def raw_digest(path: str | Path) -> dict[str, Any]:
     of more than 64 MiB the digest is of its size, first and last MiB, and `of` says so.
     """
     path = Path(path)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("[!.]*") if p.is_file())
+    files = files_of(path)
     sizes = [file.stat().st_size for file in files]
     digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
     if not path.is_file():

@@ -13,7 +13,7 @@ _LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
 _FEWEST_TURNS = 4
 
 
-def chains(thread: Thread, source: str = "multi_turn") -> Iterator[Dialogue | str]:
+def chains(thread: Thread) -> Iterator[Dialogue | str]:
     """For each post of a thread with comments a dialogue between its asker and an answerer, or
     why there is none.
 
@@ -24,12 +24,10 @@ def chains(thread: Thread, source: str = "multi_turn") -> Iterator[Dialogue | st
     """
     for post in (thread.question, *thread.answers):
         if comments := thread.comments.get(post.id):
-            yield _dialogue(thread, post, comments, source)
+            yield _dialogue(thread, post, comments)
 
 
-def _dialogue(
-    thread: Thread, post: Post, comments: Sequence[Comment], source: str
-) -> Dialogue | str:
+def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
     """The dialogue around a post's comments, or why there is none."""
     users = {comment.user for comment in comments}
     asker = thread.question.owner
@@ -56,7 +54,7 @@ def _dialogue(
     return Dialogue(
         f"{thread.exchange}/{thread.question.id}/{answer.id}/{post.id}",
         turns,
-        source,
+        "multi_turn",
         {
             "exchange": thread.exchange,
             "comments_under": "question" if post.parent is None else "answer",

@@ -22,9 +22,11 @@ from limalib.sources.stackexchange import comments_of, threads
 
 _CODE = (
     "sources/dump",
+    "sources/partitions",
     "sources/stackexchange",
     "sources/markup",
     "curation/chains",
+    "curation/exchanges",
     "curation/stackexchange",
     "curation/sampling",
     "curation/text",

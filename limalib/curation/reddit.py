@@ -41,7 +41,6 @@ def reddit_stories(
     comments: Iterable[Comment],
     n: int,
     rules: RedditRules = REDDIT_RULES,
-    source: str = "writingprompts",
     comments_lost: Counter[str] | None = None,
 ) -> Curated:
     """The `n` most upvoted premises of r/WritingPrompts with their best story (section 2).
@@ -83,7 +82,7 @@ def reddit_stories(
                 f"writingprompts/{id}",
                 _premise(premises[id].title),
                 stories[id].text,
-                source,
+                "writingprompts",
                 score=premises[id].score,
                 story_score=stories[id].score,
             )
@@ -97,14 +96,13 @@ def askreddit_prompts(
     submissions: Iterable[Submission],
     n: int,
     rules: RedditRules = REDDIT_RULES,
-    source: str = "askreddit",
 ) -> Curated:
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2, Reddit); only so many are held in memory."""
     losses: Counter[str] = Counter()
     kept = _most_upvoted(_questions(submissions, rules, losses), n, losses)
     prompts = [
-        single_turn(f"askreddit/{post.id}", post.title, None, source, score=post.score)
+        single_turn(f"askreddit/{post.id}", post.title, None, "askreddit", score=post.score)
         for post in kept
     ]
     return Curated(prompts, +losses)

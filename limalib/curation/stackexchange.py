@@ -151,6 +151,8 @@ def candidates(
         question = thread.question
         if not thread.answers:
             losses["no answer"] += 1
+            if wanted.chains and thread.comments:
+                chain_losses["no answer"] += len(thread.comments)
             continue
         if wanted.filtered and (loss := _loss(thread, wanted.filters)):
             losses[loss] += 1
@@ -191,7 +193,6 @@ def stackexchange_pairs(
     n: int,
     seed: int = 0,
     tau: float = 3.0,
-    source: str = "stackexchange",
 ) -> Curated:
     """Up to `n` filtered examples from the exchanges of one set (section 2, Stack Exchange).
 
@@ -201,7 +202,7 @@ def stackexchange_pairs(
     found = {one.exchange: one for one in exchanges}
     sizes = {name: one.passing for name, one in found.items()}
     drawn = _drawn({name: one.filtered for name, one in found.items()}, sizes, n, tau, seed)
-    kept = [_dialogue(pair, seed, source) for pair in drawn if pair]
+    kept = [_dialogue(pair, seed) for pair in drawn if pair]
     lost = sum((one.losses for one in found.values()), Counter())
     lost["not drawn"] = sum(sizes.values()) - len(kept)
     return Curated(kept, _skipped(found) + _in_order(lost, (*FILTERS, "not drawn")))
@@ -212,7 +213,6 @@ def unfiltered_pairs(
     n: int,
     seed: int = 0,
     tau: float = 3.0,
-    source: str = "stackexchange",
 ) -> Curated:
     """Up to `n` examples of any question with any of its answers (section 5, "unfiltered").
 
@@ -227,7 +227,7 @@ def unfiltered_pairs(
     unfiltered = {name: one.unfiltered for name, one in found.items()}
     for pair in _drawn(unfiltered, sizes, n, tau, seed):
         if pair:
-            kept.append(_dialogue(pair, seed, source))
+            kept.append(_dialogue(pair, seed))
         else:
             losses["empty after cleaning"] += 1
     losses["not drawn"] = sum(sizes.values()) - losses["empty after cleaning"] - len(kept)
@@ -352,7 +352,7 @@ def _skipped(found: Mapping[str, Candidates], of_comments: bool = False) -> Coun
     return Counter(of_each)
 
 
-def _dialogue(pair: Pair, seed: int, source: str) -> Dialogue:
+def _dialogue(pair: Pair, seed: int) -> Dialogue:
     """The pair with its title or its body as the prompt, by a coin for this seed and question."""
     part = random.Random(f"prompt/{seed}/{pair.id}").choice(("title", "body"))
     part = part if getattr(pair, part) else ("body" if part == "title" else "title")
@@ -360,7 +360,7 @@ def _dialogue(pair: Pair, seed: int, source: str) -> Dialogue:
         pair.id,
         getattr(pair, part),
         pair.answer,
-        source,
+        "stackexchange",
         exchange=pair.exchange,
         prompt_from=part,
         question_score=pair.question_score,

@@ -38,7 +38,6 @@ def superni_examples(
     n: int,
     seed: int = 0,
     categories: frozenset[str] = GENERATION_CATEGORIES,
-    source: str = "nlp",
 ) -> Curated:
     """One random example of each of `n` random English tasks in the categories (section 2,
     Super-NI).
@@ -53,13 +52,13 @@ def superni_examples(
         elif task.languages != {"English"}:
             losses["not in English"] += 1
         else:
-            found.append((stable_order(seed, task.name), _example(task, seed, source)))
+            found.append((stable_order(seed, task.name), _example(task, seed)))
     found.sort(key=lambda ranked: ranked[0])
     losses["not drawn"] = len(found[n:])
     return Curated([example for _, example in found[:n]], +losses)
 
 
-def _example(task: Task, seed: int, source: str) -> Dialogue:
+def _example(task: Task, seed: int) -> Dialogue:
     dice = random.Random(f"superni/{seed}/{task.name}")
     index = dice.randrange(len(task.instances))
     instance = task.instances[index]
@@ -67,6 +66,6 @@ def _example(task: Task, seed: int, source: str) -> Dialogue:
         f"superni/{task.name}/{instance.id or index}",
         f"{task.definition}\n\n{instance.input}".strip(),
         dice.choice(instance.outputs),
-        source,
+        "nlp",
         categories=list(task.categories),
     )

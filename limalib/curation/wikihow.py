@@ -63,7 +63,6 @@ def wikihow_pairs(
     n: int,
     seed: int = 0,
     rules: WikiHowRules = WIKIHOW_RULES,
-    source: str = "wikihow",
 ) -> Curated:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
     others, then an article in it (section 2, wikiHow).
@@ -88,7 +87,7 @@ def wikihow_pairs(
             seen.add(article.title)
             sizes[article.category] += 1
             id = f"wikihow/{article.title}"
-            pair = single_turn(id, article.title, response, source, category=article.category)
+            pair = single_turn(id, article.title, response, "wikihow", category=article.category)
             _hold(groups[article.category], pair, n, seed)
     if len(groups) > 1 and "" in groups:
         del groups[""]

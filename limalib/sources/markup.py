@@ -5,8 +5,9 @@ Links, images and other markup go; code blocks and lists stay, in Markdown's not
 
 import re
 from collections.abc import Iterator
+from html import unescape
 
-from lxml import html
+from lxml import etree, html
 from lxml.html import HtmlElement
 
 _BLOCKS = frozenset(
@@ -17,6 +18,9 @@ _BLOCKS = frozenset(
 _DROPPED = frozenset(
     {"img", "picture", "svg", "script", "style", "iframe", "object", "video", "audio", "head"}
 )
+# The usual parser drops without a word what lies deeper than this.
+_PARSER, _DEEPEST = html.HTMLParser(huge_tree=True), 254
+_TAG = re.compile("<[^<>]*>")
 # These stand in for <br> and for a web address while a paragraph is put together.
 _BREAK, _GONE = "\0", "\1"
 _RESERVED = dict.fromkeys(map(ord, (_BREAK, _GONE)))
@@ -32,20 +36,32 @@ def clean_html(text: str) -> str:
     Paragraphs are parted by blank lines; `<pre>` becomes a fenced block with its text untouched,
     `<code>` a `code span`; list items start with "- " or "1. ", and inner lists are indented. Of
     a link, its words stay; images, bare web addresses and comments go; entities are decoded. Any
-    string is accepted, and broken markup is read as a browser would.
+    string is accepted, and broken markup is read as a browser would. Of markup nested deeper than
+    anybody means, the words alone stay.
     """
     if not text.strip():
         return ""
     if _BREAK in text or _GONE in text:
         text = text.translate(_RESERVED)
     # A leading "<?xml" would be taken for a header, so an element goes first.
-    root = html.document_fromstring("<div>" + text + "</div>")
+    root = html.document_fromstring("<div>" + text + "</div>", parser=_PARSER)
+    if text.count("<") > _DEEPEST and _depth(root) > _DEEPEST:
+        return _collapse(_marked(unescape(_TAG.sub(" ", text))))
     return "\n\n".join(_blocks(root)).strip("\n")
 
 
 def without_addresses(text: str) -> str:
     """The text with bare web addresses taken out, with the brackets around one."""
     return _without_marks(_marked(text))
+
+
+def _depth(root: HtmlElement) -> int:
+    """Levels of elements below the root."""
+    depth = deepest = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _blocks(element: HtmlElement) -> Iterator[str]:

@@ -93,8 +93,8 @@ def dumps(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
-        name, _, table = exchange_of(path).partition("-")
-        if table:
+        name = exchange_of(path)
+        if path.suffix == ".7z" and "-" in name:
             continue
         if name in found:
             raise ValueError(f"{folder}: {name} is there twice: {found[name].name}, {path.name}")
@@ -184,8 +184,9 @@ def threads(
     `exchange` defaults to the name in the path. Answers may come years after their question, so
     posts are spilled to the folder for temporary files, in partitions by question: memory does
     not grow with the file, and threads come in no promised order. `losses` counts skipped rows,
-    ids that come twice under one question (the first one stays), and answers and comments whose
-    question is not in the file. Raises as `read_posts` does, and OSError where the disk is full.
+    ids that come twice under one question or post (the first one stays), and answers and comments
+    whose question is not in the file. Raises as `read_posts` does, and OSError where the disk is
+    full.
     """
     losses = Counter() if losses is None else losses
     exchange = exchange_of(path) if exchange is None else exchange
@@ -252,6 +253,8 @@ def _thread(exchange: str, records: list[tuple], losses: Counter[str]) -> Thread
     if question is None:
         if answers:
             losses["post without its question"] += len(answers)
+        if comments:
+            losses["comment without its question"] += sum(map(len, comments.values()))
         return None
     ranked = sorted(answers.values(), key=lambda answer: (-answer.score, answer.id))
     return Thread(exchange, question, tuple(ranked), comments)
@@ -273,7 +276,11 @@ def _add_with_comments(
         for records in by_post.groups():
             post_id = records[0][0]
             questions = [record[1] for record in records if len(record) == 2]
-            found = sorted({r[1:] for r in records if len(r) > 2}, key=lambda c: (c[4], c[0]))
+            every = [record[1:] for record in records if len(record) > 2]
+            first = {comment[0]: comment for comment in reversed(every)}
+            found = sorted(first.values(), key=lambda c: (c[4], c[0]))
+            if len(found) < len(every):
+                losses["comment seen before"] += len(every) - len(found)
             if found and not questions:
                 losses["comment without its post"] += len(found)
             elif found:

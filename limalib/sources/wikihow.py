@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 from limalib.sources.files import existing, lines
 
@@ -41,17 +42,18 @@ class Article:
 def read_articles(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Article]:
     """Articles of a wikiHow CSV, in its order; only the table of categories is held in memory.
 
-    `losses` counts rows with fields missing or empty, and titles that `categories.csv` gives
-    twice (the first wins). Raises FileNotFoundError, and ValueError naming file and line for a
-    header without `title` and `text`, broken CSV, a text that is not UTF-8 or a line of over 16 MB.
+    `losses` counts rows with fields missing or empty, as steps where a row is one (a step needs a
+    title, and a headline or a text), and titles that `categories.csv` gives twice (the first
+    wins). Raises FileNotFoundError, and ValueError naming file and line for a header without
+    `title` and `text`, broken CSV, a text that is not UTF-8 or a line of over 16 MB.
     """
     losses = Counter() if losses is None else losses
     path = existing(path, "a wikiHow CSV")
     table = path.with_name("categories.csv")
     categories = _categories(table, losses) if table.is_file() and table != path else {}
     with _table(path, {"title", "text"}) as reader:
-        rows = _whole_rows(reader, losses)
         steps = "sectionLabel" in (reader.fieldnames or ())
+        rows = _whole_rows(reader, losses, "step" if steps else "row")
         for title, text, category in _from_steps(rows) if steps else map(_from_row, rows):
             yield Article(title, text, category or categories.get(title.casefold(), ""))
 
@@ -94,12 +96,16 @@ def _decoded(raw: Iterable[bytes], path: Path) -> Iterator[str]:
             raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
 
 
-def _whole_rows(reader: "csv.DictReader[str]", losses: Counter[str]) -> Iterator[Mapping[str, str]]:
+def _whole_rows(
+    reader: "csv.DictReader[str]", losses: Counter[str], what: Literal["row", "step"]
+) -> Iterator[Mapping[str, str]]:
     for row in reader:
         if None in row or None in row.values():
-            losses["row with too few or too many fields"] += 1
-        elif not row["title"].strip() or not row["text"].strip():
-            losses["empty title or text"] += 1
+            losses[f"{what} with too few or too many fields"] += 1
+            continue
+        text = row["text"] + (row.get("headline", "") if what == "step" else "")
+        if not row["title"].strip() or not text.strip():
+            losses["step without title or text" if what == "step" else "empty title or text"] += 1
         else:
             yield row
 
