@@ -75,8 +75,8 @@ def longer_wins(
     `outcomes` are positive where the first system won, negative where it lost; ties, and answers of
     equal length, are left out. `longer_by` is the length of the first system's answer minus that of
     the second's. `prompts` names the prompt of each comparison where several share one. Better
-    answers may well be longer: a share above one half is no proof of bias. Raises ValueError when
-    nothing is left.
+    answers may well be longer: a share above one half is no proof of bias (Dubois et al. 2024,
+    arXiv 2404.04475, section 1). Raises ValueError when nothing is left.
 
     >>> longer_wins([1, 1, -1, 0], [10, -10, -10, 5]).value  # longer, shorter, longer: 2/3
     0.6666666666666666

@@ -30,14 +30,18 @@ from limalib.statistics import Estimate, Grid, bootstrap_mean, bootstrap_share, 
 
 def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
     """A system's answers to the test prompts: all seeds of one trained here, or those of one of the
-    scale's `systems`, recorded or asked for now (what came before is kept).
+    scale's `systems`, recorded or asked for now (what came before is kept). Where recorded answers
+    and prompts do not match throughout, a line of counts is printed.
 
     Raises FileNotFoundError naming the notebook to run or the file that is not there, and what
     `recorded.answers` and `servers.sample_from_server` raise.
     """
     given = scale.systems.get(system)
     if isinstance(given, RecordedAnswers):
-        return list(recorded_answers(scale, runs, system, given).responses)
+        matched = recorded_answers(scale, runs, system, given)
+        if matched.missing or matched.unknown or matched.duplicates:
+            print(matched.summary())
+        return list(matched.responses)
     if given is not None:
         store, asked = _replies(scale, runs, system), prompts(scale, runs)
         return sample_from_server(given, scale.sampling, store, asked, system, finish=AGAIN)
@@ -105,6 +109,19 @@ def grades(scale: Scale, runs: str | Path, system: str, labels: bool = True) -> 
         ours = [grade for grade in graded if grade.seed == seed]
         judging.write_grades(scale.judgments(runs, scale.judge[0], f"{system}/seed-{seed}"), ours)
     return graded
+
+
+def grades_of_people(
+    scale: Scale, runs: str | Path, systems: Iterable[str]
+) -> dict[str, list[Grade]]:
+    """People's grades of those systems that have any; for each other a line says what to write."""
+    found = {}
+    for system in systems:
+        try:
+            found[system] = _people_graded(scale, runs, system)
+        except FileNotFoundError as error:
+            print(f"{system} has no grades: {error}")
+    return found
 
 
 def measures(graded: Iterable[Iterable[Grade]]) -> dict[str, Callable[[Grade], Any]]:

@@ -40,39 +40,37 @@ _VERDICT = TypeAdapter(Verdict)
 
 @dataclass(frozen=True)
 class Pair:
-    """Two systems' answers to one prompt."""
+    """Two systems' answers to one prompt; `seed` is the higher of theirs, as other judges name it
+    (a recorded system has seed 0)."""
 
     prompt: Dialogue
     first: Response
     second: Response
 
+    @property
+    def seed(self) -> int:
+        return max(self.first.seed, self.second.seed)
+
 
 def pairs(
     prompts: Iterable[Dialogue],
-    first: Iterable[Response],
-    second: Iterable[Response],
+    paired: Iterable[tuple[Response, Response]],
     count: int,
     seed: int = 0,
 ) -> list[Pair]:
     """At most `count` pairs of two systems' answers, in an order drawn by `seed`.
 
-    Answers of the same seed and sample to the same prompt make a pair. The order is the same for
-    everybody, so that two people who both stop early have judged the same pairs and can be
-    compared. Raises ValueError when there is no pair.
+    `paired` are all there are (see `comparison.pairs`). The order is the same for everybody, so
+    that two people who both stop early have judged the same pairs and can be compared. Raises
+    ValueError when no pair answers one of the prompts.
     """
     asked = {prompt.id: prompt for prompt in prompts}
-    theirs = {(r.prompt_id, r.seed, r.sample): r for r in second}
-    found = {
-        key: Pair(asked[response.prompt_id], response, theirs[key])
-        for response in first
-        if (key := (response.prompt_id, response.seed, response.sample)) in theirs
-        and response.prompt_id in asked
-    }
+    found = [Pair(asked[a.prompt_id], a, b) for a, b in paired if a.prompt_id in asked]
     if not found:
-        raise ValueError("no prompt that both systems answered with the same seed and sample")
-    keys = sorted(found)
-    random.Random(f"pairs-{seed}").shuffle(keys)
-    return [found[key] for key in keys[:count]]
+        raise ValueError("no pair of answers to any of the prompts")
+    found.sort(key=lambda p: (p.prompt.id, p.first.seed, p.second.seed, p.first.sample))
+    random.Random(f"pairs-{seed}").shuffle(found)
+    return found[:count]
 
 
 # --- where verdicts are kept ---------------------------------------------------------------------
@@ -126,9 +124,15 @@ class _alone:
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         fcntl.flock(self.file, fcntl.LOCK_EX)
         # Whoever wrote half a line held the lock, and is dead.
-        whole = self.path.read_bytes().rfind(b"\n") + 1
-        if whole < os.fstat(self.file).st_size:
-            os.ftruncate(self.file, whole)
+        said = self.path.read_bytes()
+        whole = said.rfind(b"\n") + 1
+        if whole < len(said):
+            try:
+                json.loads(said[whole:])
+            except ValueError:
+                os.ftruncate(self.file, whole)
+            else:  # all of a line but its end: an editor, or a kill at the last byte
+                os.write(self.file, b"\n")
         return self.file
 
     def __exit__(self, *_: object) -> None:
@@ -137,11 +141,12 @@ class _alone:
 
 def _matter(verdict: Verdict) -> tuple[Any, ...]:
     """What a verdict is about, and whose it is; either system may be called the first."""
-    return (*_question(verdict.prompt_id, verdict.first, verdict.second, verdict), verdict.judge)
+    v = verdict
+    return (*_question(v.prompt_id, v.first, v.second, v.seed, v.sample), v.judge)
 
 
-def _question(prompt_id: str, first: str, second: str, answer: Any) -> tuple[Any, ...]:
-    return (prompt_id, *sorted((first, second)), answer.seed, answer.sample)
+def _question(prompt_id: str, first: str, second: str, seed: int, sample: int) -> tuple[Any, ...]:
+    return (prompt_id, *sorted((first, second)), seed, sample)
 
 
 # --- import and export ---------------------------------------------------------------------------
@@ -185,12 +190,14 @@ def load(path: str | Path) -> list[Verdict]:
 def take_in(log: str | Path, path: str | Path) -> int:
     """Add a file's verdicts to a log. Returns how many were new.
 
-    Where a person's verdict on a pair stands in the log already, that one stays; so the same file
-    can be taken in twice. Raises what `load` raises, and the log is then as it was.
+    In the file too a person's last word on a pair counts. Where their verdict on it stands in the
+    log already, that one stays; so the same file can be taken in twice. Raises what `load` raises,
+    and the log is then as it was.
     """
     there = {_matter(verdict) for verdict in standing(log)}
-    new = {_matter(v): v for v in load(path) if v.preferred is not None and _matter(v) not in there}
-    append(log, new.values())
+    last = {_matter(verdict): verdict for verdict in load(path)}
+    new = [v for key, v in last.items() if v.preferred is not None and key not in there]
+    append(log, new)
     return len(new)
 
 
@@ -294,7 +301,7 @@ class Bench:
             preferred,
             "second" if swapped else "first",
             annotator,
-            pair.first.seed,
+            pair.seed,
             pair.first.sample,
         )
         append(self.log, [verdict])
@@ -319,7 +326,8 @@ class Bench:
 
 
 def _pair_question(pair: Pair) -> tuple[Any, ...]:
-    return _question(pair.prompt.id, pair.first.system, pair.second.system, pair.first)
+    systems = pair.first.system, pair.second.system
+    return _question(pair.prompt.id, *systems, pair.seed, pair.first.sample)
 
 
 def person(name: str) -> str:

@@ -132,11 +132,6 @@ def alpaca_eval_annotations(path: str | Path, prompts: Sequence[Dialogue]) -> li
     return found
 
 
-def alpaca_eval_verdicts(path: str | Path, prompts: Sequence[Dialogue]) -> list[Verdict]:
-    """The verdicts alone; see `alpaca_eval_annotations`."""
-    return [judged.verdict for judged in alpaca_eval_annotations(path, prompts)]
-
-
 def normalised(text: str) -> str:
     """Text in which only words count: Unicode in its composed form, one space between words.
 

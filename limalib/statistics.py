@@ -123,7 +123,8 @@ def bootstrap_difference(
     """Mean of `first` minus mean of `second`, scores [seeds, prompts] over the same prompts.
 
     Every resample draws one set of prompts for both arms (paired) and a set of seeds for each;
-    the arms may have different numbers of seeds. `n` counts the scores of both. Raises ValueError
+    the arms may have different numbers of seeds. What is drawn, and how often, is as in
+    `bootstrap_mean` (Owen 2007; Rao and Wu 1988). `n` counts the scores of both. Raises ValueError
     when the prompts differ in number.
 
     >>> bootstrap_difference([[2, 4]], [[1, 1], [2, 2]]).value  # 6/2 - 6/4
@@ -276,7 +277,8 @@ def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact p-value that wins and losses are equally likely; ties are left out.
+    """Two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and
+    Mood 1946).
 
     The verdicts must be independent, so give one a prompt.
 
@@ -325,16 +327,16 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     """P-values adjusted for being several, in the order given (Holm 1979).
 
     The smallest of m is multiplied by m, the next by m - 1, ...; none falls below a smaller one's.
+    Computed by `statsmodels`.
 
     >>> holm([0.04, 0.01, 0.03])  # 0.01*3, 0.03*2, and 0.04*1 lifted to 0.06
     [0.06, 0.03, 0.06]
     """
-    m = len(pvalues)
-    adjusted = [0.0] * m
-    reached = 0.0
-    for rank, index in enumerate(sorted(range(m), key=lambda i: pvalues[i])):
-        reached = max(reached, min(1.0, pvalues[index] * (m - rank)))
-        adjusted[index] = reached
+    if not pvalues:
+        return []
+    from statsmodels.stats.multitest import multipletests  # slow to import
+
+    adjusted: list[float] = multipletests(pvalues, method="holm")[1].tolist()
     return adjusted
 
 
@@ -342,6 +344,9 @@ def wilson(successes: int, n: int) -> Estimate:
     """A share of independent trials with Wilson's score interval (Wilson 1927).
 
     Raises ValueError when n is 0 or successes are not among 0..n.
+
+    >>> round(wilson(0, 30).high, 4)  # z^2/(n + z^2) with z = 1.96: 3.8415/33.8415
+    0.1135
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes in {n} trials: needs 0 <= successes <= n, n > 0")
@@ -368,9 +373,12 @@ def mean_interval_t(values: ArrayLike) -> Estimate:
 def spearman(
     first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """Rank correlation of pairs with a bootstrap over pairs.
+    """Rank correlation of pairs (Spearman 1904) with a bootstrap over pairs (Efron 1979).
 
     When one side is constant it is not defined: the value is NaN in [-1, 1].
+
+    >>> spearman([10, 20, 30], [1, 3, 2]).value  # 1 - 6 * (0 + 1 + 1)/(3 * (3^2 - 1))
+    0.5
     """
     x, y = _pairs(first, second)
     picks = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))

@@ -134,6 +134,18 @@ def test_recorded_answers_are_a_systems(tmp_path: Path) -> None:
     ]
 
 
+def test_recorded_answers_that_do_not_match_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = recorded_scale(tmp_path)
+    evaluation.responses(scale, tmp_path, "Claude")
+    assert capsys.readouterr().out == ""
+    raw = scale.given(tmp_path, "claude.jsonl")
+    raw.write_text(raw.read_text().splitlines()[0] + "\n")
+    evaluation.responses(scale, tmp_path, "Claude")
+    assert "1 answer; 1 prompt without one, 0 to unknown prompts" in capsys.readouterr().out
+
+
 def test_what_is_missing_is_named_and_the_rest_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,13 +170,17 @@ def test_a_server_is_asked_once_and_names_its_version(tmp_path: Path) -> None:
     assert row[:2] == ["GPT", "fake-2024-01-01"]
 
 
-def test_peoples_grades_are_read(tmp_path: Path) -> None:
+def test_peoples_grades_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scale = recorded_scale(tmp_path, judge="person")
     given = [Grade("a", "Claude", 0, 0, 5, None, "excellent", None, judge="Ann")]
     with pytest.raises(FileNotFoundError, match="people's grades are read from it"):
         evaluation.grades(scale, tmp_path, "Claude")
     judging.write_grades(scale.judgments(tmp_path, "person", "Claude/seed-0"), given)
     assert evaluation.grades(scale, tmp_path, "Claude") == given
+    assert evaluation.grades_of_people(scale, tmp_path, ["lima", "Claude"]) == {"Claude": given}
+    said = capsys.readouterr().out
+    assert said.startswith("lima has no grades: ")
+    assert "seed-<seed>.jsonl" in said
 
 
 def test_a_judge_without_its_key_stops_before_training(

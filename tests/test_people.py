@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect, sync_playwright
 
-from limalib import people
+from limalib import comparison, people
 from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
 from limalib.people import Bench
 from limalib.provenance import ROOT
@@ -35,8 +35,14 @@ def answers(system: str, prompts: list[Dialogue] = PROMPTS, seed: int = 0) -> li
     return [Response(p.id, system, seed, 0, f"{system}'s on {p.id}", True, 3) for p in prompts]
 
 
+def paired(
+    ours: list[Response] | None = None, theirs: list[Response] | None = None
+) -> list[tuple[Response, Response]]:
+    return comparison.pairs(ours or answers("ours"), theirs or answers("theirs"))
+
+
 def bench(folder: Path, seed: int = 0) -> Bench:
-    offered = people.pairs(PROMPTS, answers("ours"), answers("theirs"), 50, seed)
+    offered = people.pairs(PROMPTS, paired(), 50, seed)
     return Bench(offered, folder / "verdicts.jsonl", seed)
 
 
@@ -47,13 +53,14 @@ def verdict(prompt: str = "a", preferred: Any = "first", judge: str = "Ann") -> 
 # --- pairs ---------------------------------------------------------------------------------------
 
 
-def test_answers_of_the_same_seed_and_sample_make_a_pair() -> None:
-    ours = answers("ours") + answers("ours", PROMPTS[:1], seed=1)
-    theirs = answers("theirs", PROMPTS[:2]) + answers("theirs", PROMPTS, seed=2)
-    found = people.pairs(PROMPTS, ours, theirs, 50)
-    assert sorted((p.prompt.id, p.first.seed, p.second.text) for p in found) == [
-        ("a", 0, "theirs's on a"), ("b", 0, "theirs's on b"),
-    ]  # fmt: skip
+def test_a_recorded_answer_meets_every_seed_and_its_verdicts_are_told_apart(tmp_path: Path) -> None:
+    theirs = answers("theirs", PROMPTS[:1], 1) + answers("theirs", PROMPTS[:1], 2)
+    found = people.pairs(PROMPTS, paired(answers("ours"), theirs), 50)
+    table = Bench(found, tmp_path / "log.jsonl")
+    for _ in found:
+        table.judge("Ann", table.view("Ann")["token"], "left")
+    assert sorted(v.seed for v in people.standing(table.log)) == [1, 2]
+    assert {pair.first.seed for pair in found} == {0}
 
 
 def test_the_order_depends_on_the_seed_and_not_on_the_files() -> None:
@@ -61,16 +68,16 @@ def test_the_order_depends_on_the_seed_and_not_on_the_files() -> None:
     ours, theirs = answers("ours", prompts), answers("theirs", prompts)
 
     def order(first: list[Response], seed: int) -> list[str]:
-        return [pair.prompt.id for pair in people.pairs(prompts, first, theirs, 8, seed)]
+        return [pair.prompt.id for pair in people.pairs(prompts, paired(first, theirs), 8, seed)]
 
     assert order(ours, 0) == order(ours[::-1], 0)
     assert order(ours, 0) != order(ours, 1)
     assert len(order(ours, 0)) == 8
 
 
-def test_systems_without_a_prompt_in_common_are_refused() -> None:
-    with pytest.raises(ValueError, match="no prompt that both systems answered"):
-        people.pairs(PROMPTS, answers("ours", PROMPTS[:1]), answers("theirs", PROMPTS[1:]), 5)
+def test_answers_to_none_of_the_prompts_are_refused() -> None:
+    with pytest.raises(ValueError, match="no pair of answers to any of the prompts"):
+        people.pairs([single_turn("z", "?")], paired(), 5)
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -93,7 +100,9 @@ def test_a_choice_is_kept_for_the_system_that_stood_there(tmp_path: Path) -> Non
 
 def test_which_stands_left_is_drawn_for_each_pair_and_person() -> None:
     prompts = [single_turn(str(n), "?") for n in range(400)]
-    offered = people.pairs(prompts, answers("ours", prompts), answers("theirs", prompts), 400)
+    offered = people.pairs(
+        prompts, paired(answers("ours", prompts), answers("theirs", prompts)), 400
+    )
     table = Bench(offered, Path(os.devnull))
     ann, bob = ([table._swapped(pair, name) for pair in offered] for name in ("Ann", "Bob"))
     assert 160 < sum(ann) < 240
@@ -102,7 +111,7 @@ def test_which_stands_left_is_drawn_for_each_pair_and_person() -> None:
 
 def test_the_browser_is_told_no_system(tmp_path: Path) -> None:
     plain = [replace(r, text="words") for r in answers("ours")]
-    offered = people.pairs(PROMPTS, plain, [replace(r, system="theirs") for r in plain], 50)
+    offered = people.pairs(PROMPTS, paired(plain, [replace(r, system="theirs") for r in plain]), 50)
     told = json.dumps(Bench(offered, tmp_path / "log.jsonl").view("Ann"))
     assert "ours" not in told
     assert "theirs" not in told
@@ -150,13 +159,13 @@ def test_a_second_click_is_no_verdict_on_the_next_pair(tmp_path: Path) -> None:
 def test_systems_may_change_places_without_being_judged_again(tmp_path: Path) -> None:
     table = bench(tmp_path)
     table.judge("Ann", table.view("Ann")["token"], "left")
-    turned = people.pairs(PROMPTS, answers("theirs"), answers("ours"), 50)
+    turned = people.pairs(PROMPTS, paired(answers("theirs"), answers("ours")), 50)
     assert Bench(turned, table.log).view("Ann")["count"] == "1 of 3 judged"
 
 
 def test_a_conversation_is_shown_turn_by_turn(tmp_path: Path) -> None:
     talk = Dialogue("d", (Turn("user", "x"), Turn("assistant", "y"), Turn("user", "z")))
-    offered = people.pairs([talk], answers("ours", [talk]), answers("theirs", [talk]), 1)
+    offered = people.pairs([talk], paired(answers("ours", [talk]), answers("theirs", [talk])), 1)
     turns = Bench(offered, tmp_path / "log.jsonl").view("Ann")["turns"]
     assert [(turn["role"], turn["text"]) for turn in turns] == [
         ("user", "x"), ("assistant", "y"), ("user", "z"),
@@ -197,6 +206,15 @@ def test_half_a_line_left_by_a_kill_is_cut_off(tmp_path: Path) -> None:
     log.write_bytes(whole + b'{"prompt_id": "c", "fi')
     people.append(log, [verdict("d")])
     assert [v.prompt_id for v in people.standing(log)] == ["a", "b", "d"]
+
+
+def test_a_whole_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    people.append(log, [verdict("a"), verdict("b")])
+    log.write_bytes(log.read_bytes().removesuffix(b"\n"))
+    assert [v.prompt_id for v in people.standing(log)] == ["a", "b"]
+    people.append(log, [verdict("c")])
+    assert [v.prompt_id for v in people.standing(log)] == ["a", "b", "c"]
 
 
 def test_a_spoilt_line_is_named_and_stays(tmp_path: Path) -> None:
@@ -319,12 +337,21 @@ def test_taking_in_twice_counts_once_and_replaces_nothing(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
+def test_a_verdict_taken_back_in_the_file_is_not_taken_in(tmp_path: Path) -> None:
+    file = tmp_path / "other.jsonl"
+    people.export(file, [verdict("a"), verdict("b"), verdict("a", None), verdict("b", "tie")])
+    assert people.take_in(tmp_path / "log.jsonl", file) == 1
+    assert [(v.prompt_id, v.preferred) for v in people.standing(tmp_path / "log.jsonl")] == [
+        ("b", "tie")
+    ]
+
+
 # --- the picture for the book --------------------------------------------------------------------
 
 
 def test_where_nobody_can_answer_there_is_a_picture(tmp_path: Path) -> None:
     hostile = [replace(r, text=HOSTILE) for r in answers("ours")]
-    offered = people.pairs(PROMPTS, hostile, answers("theirs"), 50)
+    offered = people.pairs(PROMPTS, paired(hostile), 50)
     shown = str(people.page(offered, tmp_path / "log.jsonl").data)
     assert "&lt;img src=x" in shown
     assert "$left" in shown

@@ -18,10 +18,11 @@ import yaml
 from limalib import people, scales, training
 from limalib.__main__ import main
 from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
+from limalib.judging import Grade, write_grades
 from limalib.provenance import ROOT
 from limalib.recipes import test as released_prompts
 from limalib.recorded import RecordedSystem, answers
-from limalib.responses import Response, write_responses
+from limalib.responses import Response, read_responses, write_responses
 from limalib.verdicts import Verdict
 from tests.misbehaving import Behaviour, Misbehaving, reply, serving
 
@@ -201,7 +202,7 @@ class TestPreference:
         self, trial: Trial, preferred: Ran, rival: str
     ) -> None:
         wanted = decided(trial.answers["GPT-4"], trial.answers[rival])
-        metrics = trial.metrics("03_preference")
+        metrics = trial.metrics("03_preference_GPT-4")
         for outcome, vote in (("win", 1), ("tie", 0), ("lose", -1)):
             found = metrics[f"GPT-4_against_{rival}_{outcome}"]
             assert found["value"] == pytest.approx(wanted.count(vote) / 300)
@@ -213,7 +214,7 @@ class TestPreference:
         assert metrics[f"GPT-4_against_{rival}_unreadable"]["value"] == 0
 
     def test_people_stand_beside_the_model(self, trial: Trial, preferred: Ran) -> None:
-        found = trial.metrics("03_preference")["person_GPT-4_against_Vicuna_win"]
+        found = trial.metrics("03_preference_GPT-4")["person_GPT-4_against_Vicuna_win"]
         assert found["value"] == pytest.approx(0.75)  # Ann's 50 and Bob's 25 of 100
         table = preferred.table("judge", "other judge", "agreement", "reported")
         pairs = table.set_index(["judge", "other judge"])
@@ -231,18 +232,23 @@ class TestPreference:
         ours = trial.answers["GPT-4"]
         rivals = [trial.answers[name] for name in ("GPT-3.5", "Vicuna")]
         same = sum(our == their for rival in rivals for our, their in zip(ours, rival, strict=True))
-        assert f"at most about: {1200 - same:,} requests" in preferred.printed
+        assert f"to compare pairs, about: {1200 - same:,} requests" in preferred.printed
         # With 20 about answers that speak to the judge, and a score for each of 900 answers; each
         # reply is 100 tokens read and 10 written.
         asked = 1200 - same + 20 + 900
         bill = f"{asked:,} requests, {100 * asked:,} tokens read, {10 * asked:,} written, 0.42 USD"
         assert bill in preferred.printed
 
+    def test_what_the_sentence_changed_is_measured(self, trial: Trial, preferred: Ran) -> None:
+        found = trial.metrics("03_preference_GPT-4")["GPT-4_against_GPT-3.5_injection"]
+        assert found["unit"] == "points"
+        assert found["n"] == 10
+
     def test_a_second_run_asks_nothing_again(self, trial: Trial, preferred: Ran) -> None:
-        before, asked = trial.metrics("03_preference"), len(trial.server.bodies)
+        before, asked = trial.metrics("03_preference_GPT-4"), len(trial.server.bodies)
         trial.run("03_preference", against="GPT-4", injected=10)
         assert len(trial.server.bodies) == asked
-        assert trial.metrics("03_preference") == before
+        assert trial.metrics("03_preference_GPT-4") == before
 
 
 def test_labels_of_a_recorded_system(trial: Trial) -> None:
@@ -329,3 +335,35 @@ class TestTrained:
         assert (
             metrics["better"]["value"] + metrics["worse"]["value"] + metrics["tied"]["value"] == 1
         )
+
+    def test_people_first(self, trained: Trial) -> None:
+        """What people have not graded yet is named and waits; then it is measured."""
+        scale, runs = trained.scale, trained.runs
+        path = trained.path.parent / "people" / trained.path.name  # the same runs, another judge
+        path.parent.mkdir()
+        settings = yaml.safe_load(trained.path.read_text()) | {"judge": "person"}
+        path.write_text(yaml.safe_dump(settings))
+
+        def grade(system: str, prompt_ids: list[str], score: int) -> None:
+            label, place = "pass" if score > 3 else "fail", f"{system}/seed-0"
+            found = [Grade(p, system, 0, 0, score, None, label, None) for p in prompt_ids]
+            write_grades(scale.judgments(runs, "person", place), found)
+
+        ran = trained.run("07_multi_turn", scale=path)
+        assert "dialogues/lima has no grades" in ran.printed
+        assert trained.metrics("07_multi_turn")["better"]["value"] is None
+        for system, score in (("lima", 2), ("lima_dialogues", 4)):
+            answered = read_responses(scale.responses(runs, f"dialogues/{system}", 0))
+            grade(f"dialogues/{system}", [answer.prompt_id for answer in answered], score)
+        trained.run("07_multi_turn", scale=path)
+        metrics = trained.metrics("07_multi_turn")
+        assert (metrics["better"]["value"], metrics["lima_fail"]["value"]) == (1, 1)
+        assert metrics["better"]["low"] < 1
+
+        asked = [prompt.id for prompt in trained.prompts[:10]]
+        for system, score in (("filtered", 5), ("unfiltered", 3), ("howto", 4), ("quantity_4", 2)):
+            grade(system, asked, score)
+        trained.run("05_diversity_and_quality", scale=path)
+        assert trained.metrics("05_diversity_and_quality")["quality"]["value"] == 2
+        trained.run("06_quantity", scale=path)
+        assert trained.metrics("06_quantity")["score_4"]["value"] == 2

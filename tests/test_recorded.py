@@ -122,7 +122,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for read in (
         lambda path: answers(path, PROMPTS, SYSTEM),
         recorded.alpaca_eval_prompts,
-        lambda path: recorded.alpaca_eval_verdicts(path, PROMPTS),
+        lambda path: recorded.alpaca_eval_annotations(path, PROMPTS),
     ):
         with pytest.raises(FileNotFoundError, match=r"gone\.json: no such file"):
             read(tmp_path / "gone.json")
@@ -163,7 +163,6 @@ def test_preferences_become_verdicts_without_an_order(
     ((verdict, ours, theirs),) = recorded.alpaca_eval_annotations(path, PROMPTS)
     assert verdict == Verdict("1", "claude", "davinci", preferred, None, "gpt-4")
     assert (ours, theirs) == ("ours", "theirs, as judged")
-    assert recorded.alpaca_eval_verdicts(path, PROMPTS) == [verdict]
     assert combine([verdict]).unreadable == (preferred is None)
 
 
@@ -171,19 +170,19 @@ def test_preferences_become_verdicts_without_an_order(
 def test_other_preferences_are_refused(tmp_path: Path, preference: object) -> None:
     path = array(tmp_path / "annotations.json", [annotation(1), annotation(preference)])
     with pytest.raises(ValueError, match=r"row 1: preference .* is none of 2, 1, 1.5, 0 and null"):
-        recorded.alpaca_eval_verdicts(path, PROMPTS)
+        recorded.alpaca_eval_annotations(path, PROMPTS)
 
 
 def test_a_missing_preference_is_no_unreadable_one(tmp_path: Path) -> None:
     gone = {key: value for key, value in annotation(1).items() if key != "preference"}
     with pytest.raises(ValueError, match="row 0: preference ''"):
-        recorded.alpaca_eval_verdicts(array(tmp_path / "a.json", [gone]), PROMPTS)
+        recorded.alpaca_eval_annotations(array(tmp_path / "a.json", [gone]), PROMPTS)
 
 
 def test_an_instruction_must_be_known(tmp_path: Path) -> None:
     path = array(tmp_path / "a.json", [annotation(1, "What, " + "so " * 40)])
     with pytest.raises(ValueError, match=r"row 0: no prompt has its text, 'What, so .*\.\.\.'"):
-        recorded.alpaca_eval_verdicts(path, PROMPTS)
+        recorded.alpaca_eval_annotations(path, PROMPTS)
 
 
 # --- real files
@@ -211,11 +210,11 @@ def test_real_verdicts_are_counted_like_any_other(
 ) -> None:
     folder = shared_data / "alpaca_eval" / system
     prompts = recorded.alpaca_eval_prompts(folder / "model_outputs.json")
-    said = recorded.alpaca_eval_verdicts(folder / "annotations.json", prompts)
-    found = combine(said)
+    said = recorded.alpaca_eval_annotations(folder / "annotations.json", prompts)
+    found = combine(judged.verdict for judged in said)
     nets = [d.net for d in found.decisions]
     assert (nets.count(1), nets.count(0), nets.count(-1)) == (wins, draws, losses)
-    assert (found.one_order, found.both_orders, found.unreadable) == (805, 0, 0)
+    assert (len(found.decisions), found.unreadable) == (805, 0)
 
 
 # --- facts of the page on real systems
