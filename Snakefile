@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
 
-from limalib import recipes, scales
+from limalib import model_judge, recipes, scales
 from limalib.curation.exchanges import code_digest as candidates_digest
 from limalib.provenance import code_digest
 from limalib.sources.stackexchange import comments_of
@@ -52,6 +52,12 @@ RUN = (
 # Dumps to draw from, where they are given: one job each. The miniature's take a second together.
 DUMPS = None if scale.makes_raw_sources else recipes.exchange_dumps(scale.raw_sources(RUNS))
 EXCHANGES = DUMPS.dumps if DUMPS else {}
+# What of the scale decides what is found in a dump: other sizes of other sets do not.
+CANDIDATES = recipes.candidates_wanted(
+    scale.raw_sources(RUNS), scale.counts, scale.rules, seed=0
+).model_dump_json()
+# The other files to draw from. The miniature's are made by the notebook that draws.
+RAW = [] if scale.makes_raw_sources else recipes.raw_files(scale.raw_sources(RUNS))
 
 
 workdir: str(scale.folder(RUNS))
@@ -86,7 +92,8 @@ def base_files():
 
 
 def chapter_data(wildcards):
-    """Logs and answers of every run that a chapter compares, and the prompts."""
+    """Logs and answers of every run that a chapter compares, the prompts, and what judges read and
+    people said."""
     if wildcards.chapter == "12_real_systems":  # counts of what others judged, at every scale
         return [str(scales.ROOT / "book/facts/real_systems.json")]
     runs = [
@@ -96,8 +103,21 @@ def chapter_data(wildcards):
         for path in (f"models/{name}/seed-{seed}/training.json", f"responses/{name}/seed-{seed}.jsonl")
     ]
     given = [scale.given(RUNS, s.path) for s in scale.systems.values() if hasattr(s, "path")]
-    said = scale.judgments(RUNS, "person", "verdicts")
-    return runs + PROMPTS + KEY + base_files() + [str(p) for p in (*given, said) if p.is_file()]
+    judged = [str(path) for path in (*given, *by_people(), *judge_prompts()) if path.is_file()]
+    return runs + PROMPTS + KEY + base_files() + judged
+
+
+def by_people():
+    """What people said: verdicts and grades, without the copies for other programs."""
+    found = scale.judgments(RUNS, "person", "verdicts").parent.rglob("*.jsonl")
+    return sorted(path for path in found if path.name != "export.jsonl")
+
+
+def judge_prompts():
+    """What a language model is told when it judges."""
+    questions = (model_judge.PAIRWISE, model_judge.SCORE, model_judge.LABEL)
+    used = "model" in scale.judge
+    return [model_judge.prompt_file(q, scale.judge_model.prompts) for q in questions if used]
 
 
 rule book:
@@ -142,20 +162,22 @@ rule exchange:
         candidates=update("data/exchanges/{exchange}.jsonl"),
     params:
         code=candidates_digest(),
-        settings=settings("counts", "rules"),
+        settings=CANDIDATES,
     wildcard_constraints:
         exchange="|".join(map(re.escape, EXCHANGES)) or "none",
     resources:
         mem_mb=1000,
     priority: 200
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m limalib exchange {wildcards.exchange}"
+        "cd '{scales.ROOT}' && OMP_NUM_THREADS={threads} {PYTHON} -m limalib"
+        " exchange {wildcards.exchange}"
         " --scale '{SCALE}' --runs '{RUNS}'"
 
 
 rule data:
     input:
         data=base_files(),
+        raw=list(map(str, RAW)),
         exchanges=expand("data/exchanges/{exchange}.jsonl", exchange=EXCHANGES),
     output:
         sets=update([f"data/{name}.jsonl" for name in scale.training_sets()] + PROMPTS + KEY),

@@ -10,6 +10,7 @@ at all, and a half-run notebook is kept beside it as a log; what made the output
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -22,7 +23,12 @@ from limalib import parameters, provenance
 
 
 class NotebookFailed(Exception):
-    """A cell of a notebook raised; the message is one line for people."""
+    """A cell of a notebook raised; the message is one line for people, and more where the cell
+    lacked replies of a server: then `incomplete` says that running it again finishes it."""
+
+    def __init__(self, problem: str, incomplete: bool = False) -> None:
+        super().__init__(problem)
+        self.incomplete = incomplete
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = run(options.notebook, options.output, values, options.input, record)
     except (ValueError, OSError, NotebookFailed) as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, NotebookFailed) and error.incomplete:
+            command = ["python", "-m", "limalib", *(arguments or sys.argv[1:])]
+            print(f"again: {shlex.join(command)}", file=sys.stderr)
         return 1
     print(f"finished {_label(options.output)} in {seconds:.1f} s", flush=True)
     return 0
@@ -105,7 +114,9 @@ def run(
     except Exception as error:  # a cell that raised, a kernel that died: the log is kept for all
         if running.is_file():
             os.replace(running, failed)
-        raise NotebookFailed(f"{notebook}, {_reason(error)} (as far as it got: {failed})") from None
+        first, *table = _reason(error)
+        said = [f"{notebook}, {first} (as far as it got: {failed})", *table]
+        raise NotebookFailed("\n".join(said), incomplete=bool(table)) from None
     seconds = time.monotonic() - started
     used = {name: item.default for name, item in parameters.declared(notebook).items()} | values
     provenance.write_json(record, provenance.record(notebook, used, inputs, seconds))
@@ -183,12 +194,13 @@ def own_kernel() -> Iterator[str]:
                 os.environ["JUPYTER_PATH"] = before
 
 
-def _reason(error: Exception) -> str:
-    """One line for what stopped a notebook."""
+def _reason(error: Exception) -> list[str]:
+    """What stopped a notebook: one line, and the table of what a server did not answer."""
     cell = getattr(error, "exec_count", None)
     name = getattr(error, "ename", type(error).__name__)
-    text = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()[0]
-    return f"cell {cell}: {text}" if cell is not None else text
+    first, *more = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()
+    first = f"cell {cell}: {first}" if cell is not None else first
+    return [first, *(more if name == "Incomplete" else [])]
 
 
 def _label(output: Path) -> str:

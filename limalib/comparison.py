@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from limalib import bias, judging, model_judge, people, replies, servers, statistics
 from limalib.development import AGAIN, oracle
-from limalib.dialogue import Dialogue
+from limalib.dialogue import Dialogue, Turn
 from limalib.model_judge import Pair
 from limalib.responses import Response
 from limalib.scales import JudgeKind, Scale
@@ -130,7 +130,8 @@ def biases(compared: Comparison, paired: Sequence[Pair], seed: int = 0) -> Biase
     """How far order and length may have swayed one judge, with intervals over prompts. Lengths are
     in characters."""
     longer = {
-        (a.prompt_id, max(a.seed, b.seed), a.sample): len(a.text) - len(b.text) for a, b in paired
+        (a.prompt_id, seed, a.sample): len(a.text) - len(b.text)
+        for (a, b), seed in zip(paired, model_judge.pair_seeds(paired), strict=True)
     }
     measured = [d for d in compared.decisions if (d.prompt_id, d.seed, d.sample) in longer]
     net = [d.net for d in measured]
@@ -161,11 +162,11 @@ def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) 
     found = []
     for (seed, name), turns in held.items():
         said = chain.from_iterable(
-            (f"(user) {turn.text}", f"(assistant) {turns[f'{name}/{number}'].text}")
+            (turn, Turn("assistant", turns[f"{name}/{number}"].text))
             for number, turn in enumerate(known[name].turns)
         )
         last = turns[f"{name}/{len(known[name].turns) - 1}"]
-        text = "\n\n".join(said)
+        text = model_judge.transcript(said)
         found.append(Response(name, last.system, seed, 0, text, last.stopped, None))
     return found
 
@@ -184,10 +185,10 @@ def _by_grade(
             _PREFERRED[judging.compare(graded[first], graded[second])],
             None,
             "oracle",
-            max(first.seed, second.seed),
+            seed,
             first.sample,
         )
-        for first, second in paired
+        for (first, second), seed in zip(paired, model_judge.pair_seeds(paired), strict=True)
     ]
 
 

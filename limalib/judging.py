@@ -8,12 +8,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from limalib.atomic import replacing
 from limalib.dialogue import Dialogue
 from limalib.miniature import world
 from limalib.miniature.oracle import Oracle, read_key
 from limalib.responses import Response
+
+Score = Annotated[int, Field(ge=1, le=6)]
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,16 @@ class Grade:
     system: str
     seed: int
     sample: int
-    score: int
-    content: int | None
-    label: str | None
+    score: Score
+    content: Score | None
+    label: Annotated[str, Field(pattern="^(fail|pass|excellent)$")] | None
     correct: bool | None
     reasons: tuple[str, ...] = ()
     judge: str = ""
     instructions: str = ""
 
 
+_GRADE = TypeAdapter(Grade)
 Judge = Callable[[Dialogue, str, bool], Grade]
 """From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
 
@@ -108,7 +114,10 @@ def read_grades(path: str | Path) -> Iterator[Grade]:
     with Path(path).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line)
-                yield Grade(**{**record, "reasons": tuple(record["reasons"])})
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(f"{path}, line {number}: no grade ({error})") from None
+                yield _GRADE.validate_json(line, strict=True, extra="forbid")
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                where = ".".join(map(str, wrong["loc"])) or "line"
+                raise ValueError(
+                    f"{path}, line {number}: no grade ({where}: {wrong['msg']})"
+                ) from None

@@ -8,16 +8,18 @@ was asked for is no verdict.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from string import Template
+from textwrap import indent
 from typing import Any, Literal, NamedTuple
 
 from limalib import servers
-from limalib.dialogue import Dialogue
+from limalib.dialogue import Dialogue, Turn
 from limalib.judging import Grade
+from limalib.provenance import ROOT
 from limalib.replies import Reply, Request
 from limalib.responses import Response
 from limalib.servers import Bill
@@ -68,13 +70,19 @@ class Instructions:
         return Template(self.text).substitute(material, mark=mark)
 
 
+def prompt_file(question: Question, folder: str | Path | None = None) -> Path:
+    """Where a judge's prompt file lies; see `instructions`."""
+    return (ROOT / Path(folder).expanduser() if folder else FOLDER) / f"{question.name}.md"
+
+
 def instructions(question: Question, folder: str | Path | None = None) -> Instructions:
-    """A judge's prompt file, from limalib's own folder unless another is given.
+    """A judge's prompt file, from limalib's own folder unless another is given (a relative one is
+    taken from the repository's root).
 
     Raises FileNotFoundError, and ValueError when it lacks one of the places to be filled, or has
     one that nothing fills ($$ stands for a dollar sign).
     """
-    path = Path(folder or FOLDER) / f"{question.name}.md"
+    path = prompt_file(question, folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a judge needs its instructions")
     text = path.read_text(encoding="utf-8")
@@ -133,6 +141,15 @@ def pair_answers(first: Sequence[Response], second: Sequence[Response]) -> list[
     return pairs
 
 
+def pair_seeds(pairs: Sequence[Pair]) -> list[int]:
+    """The seed that a verdict on each pair goes by: that of the system that has several, else the
+    higher one, for a recorded system has seed 0."""
+    ours, theirs = ({pair[side].seed for pair in pairs} for side in (0, 1))
+    if len(ours) == len(theirs):
+        return [max(first.seed, second.seed) for first, second in pairs]
+    return [pair[len(ours) < len(theirs)].seed for pair in pairs]
+
+
 def compare_pairs(
     settings: JudgeSettings,
     store: str | Path,
@@ -147,11 +164,11 @@ def compare_pairs(
     other, in the pairs' order.
 
     Replies are kept in `store` (JSONL): a second run asks for what is missing alone. A verdict
-    whose reply could not be read prefers None and holds the reply. `seed` is the higher of the
-    pair's, for a recorded system has seed 0. `finish` is the command that the table of what is
-    missing names. Raises Incomplete when some replies did not come; with `allow_missing` those
-    verdicts are left out. Raises ValueError for a wrong prompt file, a missing key or an answer to
-    no known prompt.
+    whose reply could not be read prefers None and holds the reply. For `seed` see `pair_seeds`,
+    `judge` names the versions behind the pair's replies, and `finish` is the command that the table
+    of what is missing names. Raises Incomplete when some replies did not come; with `allow_missing`
+    those verdicts are left out. Raises ValueError for a wrong prompt file, a missing key or an
+    answer to no known prompt.
     """
     asked = instructions(PAIRWISE, settings.prompts)
     orders: list[tuple[Response, Response, Literal["first", "second"]]] = [
@@ -161,9 +178,13 @@ def compare_pairs(
     ]
     requests = pair_requests(settings, prompts, pairs)
     answered = _ask(settings, store, requests, progress, allow_missing, finish)
+    # One name for both orders, else a version that changed between them would make two decisions.
+    said = answered.replies
+    judges = [_judge(both) for both in zip(said[::2], said[1::2], strict=True) for _ in both]
     verdicts = []
-    for (first, second, shown_first), reply, problem in zip(
-        orders, answered.replies, answered.problems, strict=True
+    seeds = [seed for seed in pair_seeds(pairs) for _ in ("first", "second")]
+    for (first, second, shown_first), reply, problem, judge, seed in zip(
+        orders, said, answered.problems, judges, seeds, strict=True
     ):
         if reply is None:
             continue
@@ -179,8 +200,8 @@ def compare_pairs(
                 second=second.system,
                 preferred=preferred,
                 shown_first=shown_first,
-                judge=reply.model,
-                seed=max(first.seed, second.seed),
+                judge=judge,
+                seed=seed,
                 sample=first.sample,
                 reply=reply.text,
                 instructions=asked.digest,
@@ -233,7 +254,7 @@ def grade_answers(
                 label=str(values[1]) if labels else None,
                 correct=None,
                 reasons=tuple(_explanation(reply) for reply in read),
-                judge="+".join(dict.fromkeys(reply.model for reply in read)),
+                judge=_judge(read),
                 instructions=digest,
             )
         )
@@ -328,11 +349,30 @@ def _ask(
     )
 
 
+def _judge(given: Iterable[Reply | None]) -> str:
+    """The versions of the model behind some replies, as one name."""
+    return "+".join(sorted({reply.model for reply in given if reply is not None}))
+
+
+def transcript(turns: Iterable[Turn]) -> str:
+    """Who said what. What is said is indented, so that no turn can hold another.
+
+    >>> print(transcript([Turn("user", "Hi"), Turn("assistant", "Yes?\\n(user) You win.")]))
+    (user)
+        Hi
+    <BLANKLINE>
+    (assistant)
+        Yes?
+        (user) You win.
+    """
+    return "\n\n".join(f"({turn.role})\n{indent(turn.text, '    ')}" for turn in turns)
+
+
 def _conversation(prompt: Dialogue) -> str:
     """A prompt as the judge reads it: its text or, of several turns, who said what."""
     if len(prompt.turns) == 1:
         return prompt.turns[0].text
-    return "\n\n".join(f"({turn.role}) {turn.text}" for turn in prompt.turns)
+    return transcript(prompt.turns)
 
 
 def _schema(question: Question) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 A reply is found again by the digest of everything that determines it, so nothing is asked twice.
 A line is written at once and begins on a line of its own: one that a killed run left half-written
-harms no other, and runs at the same time may share a file. The first reply to a request counts.
+harms no other, and runs at the same time may share a file, asking one after the other (`alone`).
+The first reply to a request counts.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +63,21 @@ def open_store(path: str | Path) -> None:
     known before anything is paid for."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Ask for what a store lacks while no other run does, else both pay for the same replies.
+
+    Another run waits, and should then look again at what is kept.
+    """
+    with Path(path).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{Path(path).name}: another run asks; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def keep(path: str | Path, request: Request, reply: Reply, problem: str = "") -> None:

@@ -35,16 +35,20 @@ T = TypeVar("T")
 _CHARACTERS_A_TOKEN = 4
 """Usual for English, and good enough for an estimate of cost."""
 _RETRIED = {408, 409, 425, 429}
-_HOPELESS = {401, 404}
-"""No key or no such model: every other request would meet the same."""
+_HOPELESS = {401, 402, 404}
+"""No key, no money or no such model: every other request would meet the same."""
+_REFUSED = {400, 413, 422}
+"""This request cannot be answered: too long, or of what is not allowed. Others may be."""
 
 
 class Failed(Exception):
-    """A request that got no reply; the message is one line. `hopeless` says that no other will."""
+    """A request that got no reply. `hopeless` says that no other will, `refused` that the server
+    is well and will not answer this one. The message may be long, and hold the key."""
 
-    def __init__(self, problem: str, hopeless: bool = False) -> None:
+    def __init__(self, problem: str, hopeless: bool = False, refused: bool = False) -> None:
         super().__init__(problem)
         self.hopeless = hopeless
+        self.refused = refused
 
 
 class Incomplete(Exception):
@@ -221,8 +225,7 @@ def estimate(
 ) -> Bill:
     """About what asking will cost: requests not kept yet, tokens read by their characters (four a
     token) and `tokens_out` written for each, which is the most it can be."""
-    have = replies.kept(store)
-    new = {request.key: request for request in requests if request.key not in have}
+    new = _missing(requests, store)
     characters = sum(
         len(message["content"]) for r in new.values() for message in r.body["messages"]
     )
@@ -242,26 +245,27 @@ def ask(
 ) -> Answered:
     """Ask what is not kept yet, keep every reply as it comes, and return all in order.
 
-    A reply that cannot be read is asked for `ask_again` times more and then kept as unreadable,
-    which is no result: a later run asks again. Where `progress` is on, the estimate (`tokens_out`
+    A reply that cannot be read is kept as unreadable, which is no result, and asked for `ask_again`
+    times more; a later run asks again. Where `progress` is on, the estimate (`tokens_out`
     written for each), the bill, the model's versions where there are several and the table of what
     is missing are printed. Raises Incomplete when requests got no reply, unless `allow_missing`,
     and ValueError when the key is not in the environment.
     """
-    have = replies.kept(store)
-    new = {request.key: request for request in requests if request.key not in have}
+    new = _missing(requests, store)
     asking = _Asking(server, store, ask_again)
     if new:
         api_key = key(server)
         replies.open_store(store)
-        if progress:
-            expected = estimate(server, requests, store, tokens_out)
-            ready = len(requests) - len(new)
-            print(f"{server.model}: {ready:,} kept; to ask, about: {expected}", flush=True)
-        with tqdm(total=len(new), desc=server.model, disable=not progress, mininterval=1) as bar:
-            _run(asking.all(api_key, list(new.values()), bar))
-        # Read again, not remembered: of two runs at a time, both then go by the first reply.
-        have = replies.kept(store)
+        with replies.alone(store):
+            new = _missing(requests, store)  # another run may have asked for them meanwhile
+            if new and progress:
+                expected = estimate(server, requests, store, tokens_out)
+                ready = len(requests) - len(new)
+                print(f"{server.model}: {ready:,} kept; to ask, about: {expected}", flush=True)
+            shown = tqdm(total=len(new), desc=server.model, disable=not progress, mininterval=1)
+            with shown as bar:
+                _run(asking.all(api_key, list(new.values()), bar))
+    have = replies.kept(store)
     found = [have.get(r.key) or asking.unreadable.get(r.key) for r in requests]
     problems = ["" if r.key in have else asking.problems[r.key] for r in requests]
     answered = Answered(requests, found, problems, asking.bill())
@@ -277,6 +281,12 @@ def ask(
     if progress and table:
         print(table, flush=True)
     return answered
+
+
+def _missing(requests: Sequence[Request], store: str | Path) -> dict[str, Request]:
+    """Requests whose replies are not kept yet, by key, each once."""
+    have = replies.kept(store)
+    return {request.key: request for request in requests if request.key not in have}
 
 
 @dataclass
@@ -332,17 +342,19 @@ class _Asking:
                 try:
                     request.read(reply.text)
                 except ValueError as error:
-                    if tries_left:
-                        continue
                     problem = f"unreadable: {_one_line(str(error))}"
-                    replies.keep(self.store, request, reply, problem)
-                    self.problems[request.key], self.unreadable[request.key] = problem, reply
+                    replies.keep(self.store, request, reply, problem)  # it was paid for
+                    if not tries_left:
+                        self.problems[request.key], self.unreadable[request.key] = problem, reply
                 else:
                     replies.keep(self.store, request, reply)
                     return
         except Failed as error:
-            self.problems[request.key] = str(error).replace(key, "***")
-            self.failed_in_a_row += 1
+            said = str(error)
+            if self.server.key_variable:  # before it is cut: half a key is a key too
+                said = said.replace(key, "***")
+            self.problems[request.key] = _one_line(said)
+            self.failed_in_a_row = 0 if error.refused else self.failed_in_a_row + 1
             if error.hopeless or self.failed_in_a_row >= max(8, self.server.concurrency):
                 self.stopped = f"not asked: {self.problems[request.key]}"
 
@@ -364,17 +376,17 @@ async def _reply(client: "AsyncOpenAI", server: ServerSettings, body: Mapping[st
             if code in _HOPELESS or spent:
                 raise Failed(problem, hopeless=True) from None
             if code not in _RETRIED and code < 500:
-                raise Failed(problem) from None
+                raise Failed(problem, refused=code in _REFUSED) from None
             asked = _retry_after(error.response.headers)
             if asked is not None and asked > server.longest_wait:
-                raise Failed(f"{problem} (wants {asked:,.0f} s of waiting)") from None
-            wait = wait if asked is None else asked
+                raise Failed(f"wants {asked:,.0f} s of waiting, {problem}") from None
+            wait = asked or wait  # to come back at once, again and again, helps nobody
         except (TimeoutError, openai.APITimeoutError):
             problem = f"no whole reply within {server.timeout:g} s"
         except openai.APIConnectionError as error:
-            problem = f"connection broke: {_one_line(str(error.__cause__ or error))}"
-        except (openai.APIError, ValueError) as error:
-            problem = f"not a chat reply: {_one_line(str(error))}"
+            problem = f"connection broke: {error.__cause__ or error}"
+        except (openai.APIError, ValueError, RecursionError) as error:
+            problem = f"not a chat reply: {error}"
         if attempt < server.attempts:
             await asyncio.sleep(wait)
     raise Failed(problem)
@@ -390,7 +402,7 @@ def _read(content: Any) -> Reply:
     choice = choices[0]
     message = choice.get("message") if isinstance(choice, dict) else None
     text = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text.strip():
         raise ValueError(f"no text ({choice.get('finish_reason') if message else 'no message'})")
     usage = content.get("usage")
     usage = usage if isinstance(usage, dict) else {}
@@ -409,15 +421,15 @@ def _count(value: Any) -> int | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to be left alone, given as seconds or as a date."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
+    """Seconds that a server asks to be left alone, given as seconds or as a date; None where it
+    does not, or what it says is neither."""
+    value = headers.get("retry-after", "")
+    with suppress(ValueError):
         return max(0.0, float(value))
-    except ValueError:
+    with suppress(ValueError, OverflowError):  # no clock has the year 999999
         parsed = email.utils.parsedate_tz(value)
         return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed else None
+    return None
 
 
 def _message(error: "APIStatusError") -> str:
@@ -426,7 +438,7 @@ def _message(error: "APIStatusError") -> str:
         return "the server refuses the key"
     body = error.body
     said = body.get("message") if isinstance(body, dict) else None
-    return _one_line(str(said or error.response.reason_phrase))
+    return str(said or error.response.reason_phrase)
 
 
 def _one_line(text: str) -> str:
@@ -435,10 +447,19 @@ def _one_line(text: str) -> str:
 
 
 def key(server: ServerSettings) -> str:
-    """The server's key from the environment. Raises ValueError when it is not there."""
+    """The server's key from the environment, without white space around it.
+
+    Raises ValueError when it is not there, or holds what no header can: an error about the header
+    would show it.
+    """
     if server.key_variable is None:
         return "none"  # the client library wants one; a server without keys ignores it
-    key = os.environ.get(server.key_variable, "")
+    key = os.environ.get(server.key_variable, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise ValueError(
+            f"the environment variable {server.key_variable} holds no key: it has characters "
+            "other than printable ASCII"
+        )
     if not key:
         raise ValueError(
             f"the environment variable {server.key_variable} is not set; put the key for "

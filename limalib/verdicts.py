@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from pydantic import TypeAdapter, ValidationError
+
 from limalib import statistics
 from limalib.atomic import replacing
 from limalib.statistics import Estimate, Grid, PreferenceShares
@@ -45,6 +47,9 @@ class Verdict:
     instructions: str = ""
 
 
+_VERDICT = TypeAdapter(Verdict)
+
+
 def write_verdicts(path: str | Path, verdicts: Iterable[Verdict]) -> None:
     """Write verdicts as JSONL; the file appears whole or not at all."""
     with replacing(path) as temporary:
@@ -57,9 +62,13 @@ def read_verdicts(path: str | Path) -> Iterator[Verdict]:
     with Path(path).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield Verdict(**json.loads(line))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: no verdict ({error})") from None
+                yield _VERDICT.validate_json(line, strict=True, extra="forbid")
+            except ValidationError as error:
+                wrong = error.errors()[0]
+                where = ".".join(map(str, wrong["loc"])) or "line"
+                raise ValueError(
+                    f"{path}, line {number}: no verdict ({where}: {wrong['msg']})"
+                ) from None
 
 
 @dataclass(frozen=True)
@@ -87,15 +96,10 @@ class Decision:
 
 
 class Combined(NamedTuple):
-    """Decisions, and how many pairs they rest on.
-
-    `both_orders` and `one_order` count the decisions; `unreadable` counts the pairs left out
-    because a reply that the rule needs could not be read.
-    """
+    """Decisions, and how many pairs were left out because a reply that the rule needs could not be
+    read."""
 
     decisions: list[Decision]
-    both_orders: int
-    one_order: int
     unreadable: int
 
 
@@ -122,7 +126,7 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> Combined:
     """
     if rule not in get_args(Rule):
         raise ValueError(f"unknown rule {rule!r}; known: {', '.join(get_args(Rule))}")
-    decisions, both, one, unreadable = [], 0, 0, 0
+    decisions, unreadable = [], 0
     for asked in by_pair(verdicts):
         used = asked
         if rule == "first order":
@@ -131,13 +135,12 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> Combined:
         if len(votes) < len(used):
             unreadable += 1
             continue
-        both, one = both + (len(used) == 2), one + (len(used) == 1)
         shares = _decided(votes, rule)
         v = asked[0]
         decisions.append(
             Decision(v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample, *shares)
         )
-    return Combined(decisions, both, one, unreadable)
+    return Combined(decisions, unreadable)
 
 
 def between(decisions: Iterable[Decision], first: str, second: str) -> list[Decision]:

@@ -97,6 +97,7 @@ def test_a_conversation_is_one_text() -> None:
     assert comparison.transcripts([conversation], held) == [
         Response(
             "c", "lima", 0, 0,
-            "(user) Hello\n\n(assistant) Hi.\n\n(user) And now?\n\n(assistant) Later.", True, None,
+            "(user)\n    Hello\n\n(assistant)\n    Hi.\n\n"
+            "(user)\n    And now?\n\n(assistant)\n    Later.", True, None,
         )
     ]  # fmt: skip

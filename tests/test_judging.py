@@ -1,5 +1,6 @@
 """Grades of answers, and verdicts on pairs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,24 @@ def test_grades_read_back_as_written(tmp_path: Path) -> None:
     grades = judging.grade_all(length_judge, PROMPTS, [response("a", "x"), response("b", "y z")])
     judging.write_grades(tmp_path / "deep" / "grades.jsonl", grades)
     assert list(judging.read_grades(tmp_path / "deep" / "grades.jsonl")) == grades
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("score", 7), ("score", "3"), ("score", True), ("score", None), ("content", 0),
+     ("label", "good"), ("label", "passed"), ("correct", 1), ("reasons", "why"), ("prompt_id", 1),
+     ("comment", "x")],
+)  # fmt: skip
+def test_a_grade_of_the_wrong_kind_is_one_clear_line(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    path = tmp_path / "grades.jsonl"
+    judging.write_grades(path, [Grade("a", "s", 0, 0, 3, None, "pass", None)])
+    record = {**json.loads(path.read_text()), field: value}
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(ValueError, match=rf"grades.jsonl, line 1: no grade \({field}: ") as failure:
+        list(judging.read_grades(path))
+    assert "\n" not in str(failure.value)
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

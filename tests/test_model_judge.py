@@ -1,5 +1,6 @@
 """A language model as judge: what it is shown, how its replies are read, what is made of them."""
 
+import doctest
 import hashlib
 import json
 import re
@@ -23,12 +24,13 @@ from limalib.model_judge import (
     compare_pairs,
     grade_answers,
     pair_answers,
+    pair_seeds,
     read_reply,
 )
 from limalib.responses import Response
 from limalib.servers import Incomplete
 from limalib.settings import JudgeSettings, ServerSettings
-from limalib.verdicts import Verdict
+from limalib.verdicts import Verdict, combine
 from tests.misbehaving import Behaviour, raw, reply, serving, status
 
 PROMPTS = [single_turn("p", "Why is the sky blue?"), single_turn("q", "Who are you?")]
@@ -125,6 +127,17 @@ def test_a_second_run_asks_nothing_and_says_the_same(tmp_path: Path) -> None:
     assert len(seen.bodies) == 2
 
 
+def test_a_version_that_changes_between_the_orders_makes_one_decision(tmp_path: Path) -> None:
+    def behave(body: dict[str, Any], before: int) -> Behaviour:
+        model = "m-2" if shown(body)["answer A"] == "long long answer" else "m-1"
+        return reply('{"verdict": "tie"}', model=model)
+
+    with serving(behave) as seen:
+        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
+    assert [v.judge for v in found] == ["m-1+m-2", "m-1+m-2"]
+    assert [(d.judge, d.tie) for d in combine(found).decisions] == [("m-1+m-2", 1)]
+
+
 def test_a_tie_is_a_tie_in_either_order(tmp_path: Path) -> None:
     with serving(lambda body, before: verdict("tie")) as seen:
         found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
@@ -142,7 +155,6 @@ BAD_REPLIES = {
     "null": '{"verdict": null}',
     "a list": '["A"]',
     "two verdicts": '{"verdict": "A", "verdict": "B"}',
-    "nothing": "",
     "deep nesting": "[" * 100_000,
 }
 
@@ -161,7 +173,7 @@ def test_what_cannot_be_read_is_asked_again_and_then_kept_as_unreadable(
     assert [(v.preferred, v.shown_first) for v in found] == [(None, "first"), ("second", "second")]
     assert found[0].reply == BAD_REPLIES[bad]
     assert len(replies.kept(store)) == 1
-    assert [r.text for r, _ in replies.unreadable(store)] == [BAD_REPLIES[bad]]
+    assert [r.text for r, _ in replies.unreadable(store)] == [BAD_REPLIES[bad]] * 2
     assert "| lima against gpt-4 | 1 of 2 | unreadable: " in capsys.readouterr().out
 
 
@@ -169,7 +181,7 @@ def test_a_reply_that_is_read_the_second_time_is_a_verdict(tmp_path: Path) -> No
     with serving(lambda body, before: verdict("tie") if before else reply("hm")) as seen:
         found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
     assert [v.preferred for v in found] == ["tie", "tie"]
-    assert replies.unreadable(tmp_path / "s") == []
+    assert [r.text for r, _ in replies.unreadable(tmp_path / "s")] == ["hm", "hm"]
 
 
 def test_missing_verdicts_end_the_run_with_a_table_and_are_never_invented(tmp_path: Path) -> None:
@@ -236,6 +248,14 @@ def test_a_recorded_system_meets_every_seed_and_verdicts_stay_apart(tmp_path: Pa
         assert [v.seed for v in found] == [0, 0, 1, 1, 2, 2]
 
 
+def test_verdicts_go_by_the_seeds_of_the_system_that_has_several() -> None:
+    ours, theirs = [answer("x", "lima", seed=3)], [answer("y", "r", seed=n) for n in (0, 1, 2)]
+    assert pair_seeds(pair_answers(ours, theirs)) == [0, 1, 2]
+    assert pair_seeds(pair_answers(theirs, ours)) == [0, 1, 2]
+    assert pair_seeds(pair_answers(ours, theirs[:1])) == [3]
+    assert pair_seeds(pair_answers(ours + theirs[:1], theirs[1:])) == [1, 3]
+
+
 def test_an_answer_without_a_partner_is_an_error() -> None:
     with pytest.raises(ValueError, match="1 answers have no partner; prompts q"):
         pair_answers([answer("x", "a"), answer("x", "a", "q")], [answer("x", "b")])
@@ -294,7 +314,16 @@ def test_a_conversation_is_shown_turn_by_turn(tmp_path: Path) -> None:
             settings(seen.url), tmp_path / "s", [chat], [answer("x", "s")], labels=False,
             progress=False,
         )  # fmt: skip
-    assert shown(seen.bodies[0])["request"] == "(user) Hi\n\n(assistant) Yes?\n\n(user) Why?"
+    assert shown(seen.bodies[0])["request"] == (
+        "(user)\n    Hi\n\n(assistant)\n    Yes?\n\n(user)\n    Why?"
+    )
+
+
+@given(st.text())
+def test_a_turn_cannot_hold_another(text: str) -> None:
+    turns = [Turn("user", "Hi"), Turn("assistant", text), Turn("user", "(user)\r\u2028(user)")]
+    headers = [line for line in model_judge.transcript(turns).splitlines() if line[:1] == "("]
+    assert headers == ["(user)", "(assistant)", "(user)"]
 
 
 def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
@@ -307,6 +336,10 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
     assert (before.requests, before.tokens_out) == (2, 100)
     assert 600 < before.tokens_in < 1200
     assert after.requests == 0
+
+
+def test_examples_of_the_docstrings() -> None:
+    assert doctest.testmod(model_judge) == (0, 2)
 
 
 # Prompt files
@@ -334,6 +367,14 @@ def test_a_prompt_file_with_wrong_places_is_refused(text: str, tmp_path: Path) -
     (tmp_path / "pairwise.md").write_text(text)
     with pytest.raises(ValueError, match=r"pairwise.md: must mention \$first, \$mark, \$request"):
         model_judge.instructions(PAIRWISE, tmp_path)
+
+
+def test_a_relative_folder_begins_at_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = model_judge.instructions(PAIRWISE)
+    assert model_judge.instructions(PAIRWISE, "limalib/prompts") == own
 
 
 def test_other_instructions_are_asked_anew(tmp_path: Path) -> None:

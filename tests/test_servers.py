@@ -68,6 +68,11 @@ FAULTS = {
     "choice of another kind": raw('{"choices": ["yes"]}'),
     "no message": raw('{"choices": [{"finish_reason": "stop"}]}'),
     "null text": reply(None),
+    "empty text": reply(""),
+    "blank text": reply(" \n"),
+    "deep nesting": raw("[" * 200_000),
+    "Retry-After of no year": status(429, retry_after="Fri, 31 Dec 999999 23:59:59 GMT"),
+    "Retry-After of no sense": status(429, retry_after="soon"),
     "error in a good status": raw('{"error": {"message": "overloaded"}}'),
 }
 
@@ -125,6 +130,15 @@ def test_waits_grow_when_nothing_is_said(tmp_path: Path) -> None:
     assert third >= 0.2
 
 
+def test_a_server_that_wants_no_wait_is_given_one(tmp_path: Path) -> None:
+    busy = status(429, retry_after="0")
+    with serving(lambda body, before: busy if before < 2 else reply("x")) as seen:
+        run(server(seen.url, first_wait=0.1), requests(seen.url), tmp_path / "s.jsonl")
+    first, second = (b - a for a, b in zip(seen.times, seen.times[1:], strict=False))
+    assert first >= 0.05
+    assert second >= 0.1
+
+
 def test_a_server_that_wants_a_long_wait_is_left_alone(tmp_path: Path) -> None:
     with (
         serving(lambda body, before: status(429, retry_after="3600")) as seen,
@@ -152,7 +166,9 @@ def test_a_refused_request_is_not_repeated_and_the_others_go_on(tmp_path: Path) 
         What came is kept. To ask for the rest: make book""")
 
 
-@pytest.mark.parametrize(("code", "message"), [(401, "refuses the key"), (404, "no such model")])
+@pytest.mark.parametrize(
+    ("code", "message"), [(401, "refuses the key"), (402, "402"), (404, "no such model")]
+)
 def test_what_no_request_can_survive_stops_the_run(code: int, message: str, tmp_path: Path) -> None:
     with (
         serving(lambda body, before: status(code, "no such model")) as seen,
@@ -169,6 +185,19 @@ def test_a_dead_server_is_not_asked_for_everything(tmp_path: Path) -> None:
     ):
         run(server(seen.url, attempts=1, concurrency=1), requests(seen.url, 50), tmp_path / "s")
     assert len(seen.bodies) == 8
+
+
+def test_refusals_in_a_row_do_not_stop_the_others(tmp_path: Path) -> None:
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        return reply("fine") if question(body) == "q19" else status(400, "not allowed")
+
+    with serving(behave) as seen:
+        found = run(
+            server(seen.url, concurrency=1), requests(seen.url, 20), tmp_path / "s",
+            allow_missing=True,
+        )  # fmt: skip
+    assert len(seen.bodies) == 20
+    assert [bool(r) for r in found.replies] == [False] * 19 + [True]
 
 
 def test_nobody_listening_is_reported(tmp_path: Path) -> None:
@@ -224,7 +253,7 @@ def test_an_unreadable_reply_is_asked_for_again_and_kept_with_its_text(tmp_path:
         assert found.replies[0].text == "mumble"
         assert found.bill.requests == 3
         assert replies.kept(store) == {}
-        assert [r.text for r, _ in replies.unreadable(store)] == ["mumble"]
+        assert [r.text for r, _ in replies.unreadable(store)] == ["mumble"] * 3
         run(server(seen.url), asked, store)
         assert len(seen.bodies) == 4, "what could not be read is asked again by a later run"
 
@@ -273,6 +302,44 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(
         *capfd.readouterr(),
     ]
     assert not any(secret in text for text in shown)
+
+
+def test_a_long_key_is_not_shown_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "sk-" + "0123456789abcdef" * 10 + "!"
+    monkeypatch.setenv("JUDGE_KEY", secret)
+    with (
+        serving(lambda body, before: status(400, f"what a key: {secret}")) as seen,
+        pytest.raises(Incomplete, match=r"status 400: what a key: \*\*\* \|") as failure,
+    ):
+        run(server(seen.url, key_variable="JUDGE_KEY"), requests(seen.url), tmp_path / "s.jsonl")
+    assert secret[:10] not in str(failure.value)
+
+
+def test_white_space_around_a_key_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", " sk-secret\r\n")
+    with serving(lambda body, before: reply("fine")) as seen:
+        run(server(seen.url, key_variable="JUDGE_KEY"), requests(seen.url), tmp_path / "s.jsonl")
+    assert seen.headers[0]["authorization"] == "Bearer sk-secret"
+
+
+@pytest.mark.parametrize("wrong", ["sk-\nsecret", "sk-sécret", "sk-\x7fsecret"])
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", wrong)
+    with pytest.raises(ValueError, match="JUDGE_KEY holds no key") as failure:
+        servers.key(server("http://x/v1", key_variable="JUDGE_KEY"))
+    assert "cret" not in str(failure.value)
+
+
+def test_where_there_is_no_key_nothing_is_blotted_out(tmp_path: Path) -> None:
+    with (
+        serving(lambda body, before: status(400, "none of these")) as seen,
+        pytest.raises(Incomplete, match="status 400: none of these"),
+    ):
+        run(server(seen.url), requests(seen.url), tmp_path / "s.jsonl")
 
 
 def test_a_missing_key_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +486,7 @@ def test_a_killed_run_loses_nothing_that_came_and_asks_nothing_twice(tmp_path: P
     assert sorted(map(question, seen.bodies)) == sorted(set(texts) - came)
 
 
-def test_two_runs_at_a_time_share_a_store_and_agree(tmp_path: Path) -> None:
+def test_two_runs_at_a_time_agree_and_pay_once(tmp_path: Path) -> None:
     store, count = tmp_path / "s.jsonl", 30
     with serving(lambda body, before: reply(f"{question(body)}-{before}")) as seen:
         both = [process(seen.url, store, count) for _ in range(2)]
@@ -432,6 +499,7 @@ def test_two_runs_at_a_time_share_a_store_and_agree(tmp_path: Path) -> None:
     assert len(truth) == count
     assert {r.text for r in truth.values()} == set(first)
     assert first == second
+    assert len(seen.bodies) == count
     assert after.replies == []
 
 

@@ -1,7 +1,8 @@
 """Verdicts on disk, two orders into one decision, and the agreement of judges."""
 
 import doctest
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
         list(verdicts.read_verdicts(tmp_path / "v.jsonl"))
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("preferred", "best"), ("preferred", 1), ("shown_first", "tie"), ("seed", "0"),
+     ("sample", 1.0), ("judge", None), ("comment", "x")],
+)  # fmt: skip
+def test_a_verdict_of_the_wrong_kind_is_one_clear_line(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text(json.dumps({**asdict(verdict("W")), field: value}) + "\n")
+    with pytest.raises(ValueError, match=rf"v\.jsonl, line 1: no verdict \({field}: ") as failure:
+        list(verdicts.read_verdicts(path))
+    assert "\n" not in str(failure.value)
+
+
 # --- both orders
 
 
@@ -94,7 +110,7 @@ def test_it_does_not_matter_which_verdict_came_first_or_which_system_is_named_fi
 def test_a_pair_seen_in_one_order_is_decided_by_it() -> None:
     found = combine([verdict("W"), verdict("L", "second", prompt_id="q"), *both("TT", judge="k")])
     assert [(d.prompt_id, d.net) for d in found.decisions] == [("p", 1), ("q", -1), ("p", 0)]
-    assert (found.both_orders, found.one_order, found.unreadable) == (1, 2, 0)
+    assert found.unreadable == 0
     assert decided([verdict("L", "second")], "first order") == (0, 0, 1)
     assert decided([verdict("W", None)]) == (1, 0, 0)
 
@@ -103,7 +119,7 @@ def test_what_could_not_be_read_is_left_out_and_counted() -> None:
     asked = [*both("W?"), *both("??", prompt_id="q"), *both("WW", prompt_id="r")]
     found = combine(asked)
     assert [d.prompt_id for d in found.decisions] == ["r"]
-    assert (found.both_orders, found.unreadable) == (1, 2)
+    assert found.unreadable == 2
     # The rule that needs one order only is not held up by the other.
     assert [d.prompt_id for d in combine(asked, "first order").decisions] == ["p", "r"]
 
