@@ -133,25 +133,6 @@ class TestRun:
         assert "\n" not in line
         assert "n.ipynb, cell 2: ZeroDivisionError: division by zero" in line
 
-    def test_what_a_server_did_not_answer_is_shown_whole_with_the_command_that_finishes(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        cell = (
-            "from limalib.servers import Incomplete\n"
-            "raise Incomplete('some replies did not come\\n\\n| what |\\n|---|\\n| lima |')"
-        )
-        notebook, output = write(tmp_path / "n.ipynb", "seed: int = 0", cell), tmp_path / "o.ipynb"
-        assert main(["run", str(notebook), str(output), "-p", "seed", "2"]) == 1
-        assert capsys.readouterr().err.splitlines() == [
-            f"error: {notebook}, cell 3: Incomplete: some replies did not come "
-            f"(as far as it got: {tmp_path}/o.failed.ipynb)",
-            "",
-            "| what |",
-            "|---|",
-            "| lima |",
-            f"again: python -m limalib run {notebook} {output} -p seed 2",
-        ]
-
     def test_a_wrong_parameter_starts_nothing(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -14,10 +14,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from pydantic import ValidationError
 
 from limalib import replies, servers
+from limalib.__main__ import main
 from limalib.dialogue import Dialogue, Turn, single_turn
 from limalib.replies import Reply, Request
 from limalib.responses import Response
@@ -204,6 +206,31 @@ def test_nobody_listening_is_reported(tmp_path: Path) -> None:
     url = "http://127.0.0.1:9/v1"
     with pytest.raises(Incomplete, match="connection broke"):
         run(server(url, attempts=2), requests(url), tmp_path / "s.jsonl")
+
+
+def test_a_notebook_without_its_replies_shows_all_that_is_missing_and_how_to_finish(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = (
+        "from limalib.servers import Incomplete\n"
+        "raise Incomplete('some replies did not come\\n\\n| what |\\n|---|\\n| lima |')"
+    )
+    notebook, output = tmp_path / "n.ipynb", tmp_path / "o.ipynb"
+    cells = [
+        nbformat.v4.new_code_cell("seed: int = 0", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(cell),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    assert main(["run", str(notebook), str(output)]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {notebook}, cell 2: Incomplete: some replies did not come "
+        f"(as far as it got: {tmp_path}/o.failed.ipynb)",
+        "",
+        "| what |",
+        "|---|",
+        "| lima |",
+        f"again: python -m limalib run {notebook} {output}",
+    ]
 
 
 def test_a_second_run_asks_for_what_is_missing_alone(tmp_path: Path) -> None:
