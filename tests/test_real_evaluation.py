@@ -325,11 +325,13 @@ class TestTrained:
         asked = len(trained.server.bodies)
         trained.run("07_multi_turn")
         bodies = [b["messages"][0]["content"] for b in trained.server.bodies[asked:]]
-        later = [b for b in bodies if "(user) And what do you do?" in b and "answer B" not in b]
+        later = [
+            b for b in bodies if "(user)\n    And what do you do?" in b and "answer B" not in b
+        ]
         assert later
-        assert all("(user) Who are you?\n\n(assistant) " in body for body in later)
+        assert all("(user)\n    Who are you?\n\n(assistant)\n    " in body for body in later)
         whole = [body for body in bodies if "answer B" in body]
-        assert all(body.count("(assistant) ") == 4 for body in whole)
+        assert all(body.count("(assistant)\n") == 4 for body in whole)
         metrics = trained.metrics("07_multi_turn")
         assert metrics["lima_fail"]["value"] == 1
         assert (
