@@ -194,7 +194,7 @@ class JudgeSettings(BaseModel):
 
     server: ServerSettings
     prompts: str | None = None
-    """Folder of `pairwise.md`, `score.md`, `label.md`, from the repository's root; null for ours."""
+    """Folder of `pairwise.md`, `score.md` and `label.md`, from the repository; null for ours."""
     max_tokens: int = Field(1024, ge=1)
     """Longest reply."""
     ask_again: int = Field(2, ge=0)
