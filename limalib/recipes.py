@@ -164,7 +164,7 @@ def candidates_wanted(paths: Paths, counts: Counts, rules: Rules, seed: int) -> 
         filtered=max(
             counts.stackexchange_stem,
             counts.stackexchange_other,
-            max(counts.ablation, *counts.quantity) + counts.held_out,
+            max((counts.ablation, *counts.quantity)) + counts.held_out,
         ),
         unfiltered=counts.ablation,
         chains=0 if paths.get("lima") else counts.dialogues,

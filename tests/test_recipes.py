@@ -240,3 +240,9 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
         "does not take turns and end on an answer": 3,
         "beyond the first 1": 1,
     }
+
+
+def test_a_scale_without_an_ablation_on_quantity_asks_for_what_the_others_need() -> None:
+    counts = recipes.Counts(ablation=7, quantity=(), held_out=2, stackexchange_stem=4)
+    wanted = recipes.candidates_wanted({}, counts, recipes.Rules(), seed=0)
+    assert (wanted.filtered, wanted.unfiltered) == (200, 7)
