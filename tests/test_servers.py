@@ -400,7 +400,8 @@ def test_it_runs_where_a_notebook_has_the_event_loop(tmp_path: Path) -> None:
 
 def test_an_interrupt_in_a_notebook_stops_the_asking(tmp_path: Path) -> None:
     def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
-        if question(body) == "q5":
+        # Twice, if need be: Python drops an interrupt that lands in a finaliser.
+        if question(body) in ("q5", "q25"):
             signal.pthread_kill(main, signal.SIGINT)
         time.sleep(0.02)
         return reply("fine")
