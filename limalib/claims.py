@@ -1,7 +1,9 @@
-"""Each claim of the paper as a test that was fixed before any result was seen.
+"""Each claim of the paper as a test: a statistic, and a rule that reads its 95% interval.
 
-A claim names a statistic, and a rule that reads its 95% interval. The score is the mean grade on
-the paper's 1 to 6 scale; strict correctness is shown beside it, but no claim rests on it.
+No bound has changed since it was written, but none was written blind: a trial had shown the
+directions, and draft answers of this world had been read. The score is the mean grade on the
+paper's 1 to 6 scale; strict correctness is shown beside it, but no claim rests on it. A claim whose
+test in the miniature was found not to be fair says why, and gets no verdict on its estimate.
 Changing a bound after a run would make the verdicts worthless: add a claim instead.
 """
 
@@ -13,7 +15,9 @@ from limalib import paper
 from limalib.statistics import Estimate
 
 Unit = Literal["share", "share difference", "score", "score difference", "ratio"]
-Label = Literal["reproduced", "not reproduced", "inconclusive", "not measured"]
+Label = Literal[
+    "reproduced", "not reproduced", "inconclusive", "not measured", "could not be tested here"
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Claim:
     """A claim, what is estimated to try it, and the rule that decides.
 
     `section` is where the paper makes it; `reported` is the paper's value in the same unit, or
-    None where it publishes none. Shares and their differences are fractions of one.
+    None where it publishes none. Shares and their differences are fractions of one. `untestable`
+    is a sentence that says why what is measured is no fair test of the claim, or empty.
     """
 
     id: str
@@ -59,6 +64,7 @@ class Claim:
     unit: Unit
     reported: float | None
     rule: Rule
+    untestable: str = ""
 
 
 class Verdict(NamedTuple):
@@ -69,6 +75,14 @@ class Verdict(NamedTuple):
 
 
 _NO_DIFFERENCE = "zero is no difference"
+_FOLLOW_UPS_TRAINED_ON = (
+    "Of the 120 follow-ups of the miniature's test conversations, 114 stand word for word in "
+    "training."
+)
+_HELD_OUT_SHIFTED = (
+    "The miniature's held-out texts are worded as nothing else is, and the base's own perplexity "
+    "on them is not measured."
+)
 
 _ALL: tuple[Claim, ...] = (
     Claim(
@@ -79,6 +93,9 @@ _ALL: tuple[Claim, ...] = (
         "share difference",
         paper.preference("Alpaca 65B").human.net,
         Rule("above", 0.0, _NO_DIFFERENCE),
+        "In the miniature the rival's rate is tried for 48 steps and used for 1,622, in which its "
+        "training collapses; the oracle pays for further facts, which LIMA's sources give and the "
+        "rival's never do; and 45 of the 300 prompts are of kinds that only LIMA trains on.",
     ),
     Claim(
         "preference_base_few_shot",
@@ -151,6 +168,8 @@ _ALL: tuple[Claim, ...] = (
         "score difference",
         None,
         Rule("within", 0.25, "half of the paper's gain from filtering, 0.50: a plateau is flatter"),
+        "The miniature's sets differ in more than their number of examples: 32 are trained on for "
+        "10 steps and 512 for 160, and each set chooses its own rate.",
     ),
     Claim(
         "multi_turn_fail",
@@ -160,6 +179,7 @@ _ALL: tuple[Claim, ...] = (
         "share difference",
         round(paper.WITHOUT_DIALOGUES.fail - paper.WITH_DIALOGUES.fail, 3),
         Rule("above", 0.0, _NO_DIFFERENCE),
+        _FOLLOW_UPS_TRAINED_ON,
     ),
     Claim(
         "multi_turn_excellent",
@@ -169,6 +189,7 @@ _ALL: tuple[Claim, ...] = (
         "share difference",
         round(paper.WITH_DIALOGUES.excellent - paper.WITHOUT_DIALOGUES.excellent, 3),
         Rule("above", 0.0, _NO_DIFFERENCE),
+        _FOLLOW_UPS_TRAINED_ON,
     ),
     Claim(
         "perplexity_rises",
@@ -178,6 +199,7 @@ _ALL: tuple[Claim, ...] = (
         "ratio",
         None,
         Rule("above", 1.02, "the least of several epochs is below the last by chance alone"),
+        _HELD_OUT_SHIFTED,
     ),
     Claim(
         "perplexity_quality_holds",
@@ -187,6 +209,7 @@ _ALL: tuple[Claim, ...] = (
         "score difference",
         None,
         Rule("above", -0.10, "a fifth of the paper's gain from filtering: no loss that matters"),
+        _HELD_OUT_SHIFTED,
     ),
     Claim(
         "knowledge_unchanged",
@@ -196,6 +219,8 @@ _ALL: tuple[Claim, ...] = (
         "share difference",
         None,
         Rule("within", 0.03, "three facts in a hundred; the hypothesis says almost all"),
+        "The things that are probed never occur in the miniature's tuning data, so tuning cannot "
+        "add facts about them: the claim is true by construction.",
     ),
     Claim(
         "token_shift",
@@ -213,7 +238,12 @@ CLAIMS: dict[str, Claim] = {claim.id: claim for claim in _ALL}
 
 
 def judge(claim: Claim, estimate: Estimate | None) -> Verdict:
-    """The claim's verdict on what was measured; None means that nothing was."""
+    """The claim's verdict on what was measured; None means that nothing was.
+
+    A claim that could not be tested has the same verdict whatever was measured.
+    """
+    if claim.untestable:
+        return Verdict("could not be tested here", claim.untestable)
     if estimate is None or math.isnan(estimate.value):
         return Verdict("not measured", f"Not measured: {claim.statistic}.")
     label = claim.rule.label(estimate)

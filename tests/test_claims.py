@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_within(low: float, high: float, label: Label) -> None:
     assert Rule("within", 0.25, "why").label(interval(low, high)) == label
 
 
-def test_claims_and_their_bounds_are_as_fixed_before_any_run() -> None:
+def test_claims_and_their_bounds_are_as_first_written() -> None:
     """Literal on purpose: changing a bound must be seen here."""
     fixed = {
         id: (claim.rule.kind, claim.rule.bound, claim.reported) for id, claim in CLAIMS.items()
@@ -92,7 +93,30 @@ def test_the_paper_s_own_values_never_contradict_the_rules() -> None:
     for claim in CLAIMS.values():
         if claim.reported is not None:
             exact = Estimate(claim.reported, claim.reported, claim.reported, 1)
-            assert judge(claim, exact).label == "reproduced", claim.id
+            assert claim.rule.label(exact) == "reproduced", claim.id
+
+
+def test_what_is_no_fair_test_gets_no_verdict_on_its_estimate() -> None:
+    """Literal on purpose: a claim leaves this list when its test is a fair one."""
+    assert [id for id, claim in CLAIMS.items() if claim.untestable] == [
+        "preference_alpaca",
+        "quantity_plateau",
+        "multi_turn_fail",
+        "multi_turn_excellent",
+        "perplexity_rises",
+        "perplexity_quality_holds",
+        "knowledge_unchanged",
+    ]
+    claim = replace(CLAIMS["safety"], untestable="Nobody asked.")
+    for estimate in (None, interval(0.9, 1.0), interval(0.0, 0.1), interval(0.0, 1.0)):
+        assert judge(claim, estimate) == ("could not be tested here", "Nobody asked.")
+
+
+def test_why_a_claim_could_not_be_tested_is_a_sentence() -> None:
+    for claim in CLAIMS.values():
+        if claim.untestable:
+            assert claim.untestable[0].isupper()
+            assert claim.untestable.endswith(".")
 
 
 def test_what_was_not_measured_is_said_to_be() -> None:
@@ -109,7 +133,8 @@ def test_the_sentence_gives_value_interval_and_bound() -> None:
     assert verdict.label == "reproduced"
     assert "90.0% [85.1, 94.0]" in verdict.sentence
     assert "above 78%" in verdict.sentence
-    verdict = judge(CLAIMS["quantity_plateau"], Estimate(0.4, 0.3, 0.5, 900))
+    within = replace(CLAIMS["quantity_plateau"], untestable="")
+    verdict = judge(within, Estimate(0.4, 0.3, 0.5, 900))
     assert verdict.sentence.startswith(
         "Not reproduced: +0.40 [+0.30, +0.50], where the claim asks for an interval within ±0.25"
     )

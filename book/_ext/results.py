@@ -5,7 +5,8 @@
     {result}`04_absolute_quality:excellent|%`           50% [44, 56]
     {result}`04_absolute_quality:excellent|value`       the value alone
 
-    ```{claims}                     the table of claims: reported, measured, verdict, chapter
+    ```{claims}                     the table of claims: reported, measured, verdict, chapter,
+                                    and why a claim could not be tested
     ```{provenance}                 what made every page
     ```{provenance} 03_preference   what made one page
     ```{later_work}                 what later papers found
@@ -182,6 +183,8 @@ class Claims(SphinxDirective):
         )
         statement = nodes.inline("", claim.statement)
         statement += nodes.inline("", f" ({claim.section})", classes=["section"])
+        if claim.untestable:
+            statement += nodes.inline("", f" {verdict.sentence}", classes=["why"])
         chapter = page_link(f"/notebooks/{notebook}", notebook[:2]) if notebook else nodes.Text("—")
         return [statement, nodes.Text(reported), nodes.Text(measured), label, chapter]
 
