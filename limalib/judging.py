@@ -27,9 +27,9 @@ class Grade:
 
     `score` is on the paper's scale from 1 to 6; `content` the same without points for style (the
     oracle's runs from 1 to 4); `label` is fail, pass or excellent (Figure 3); `correct` is strict:
-    every required fact, nothing false, nothing else. What a judge was not asked is None. `judge` is
-    a model's version as its server reports it, and `instructions` the SHA-256 of its prompt files;
-    both are empty for the oracle.
+    every required fact, nothing false, no other thing. What a judge was not asked is None. `judge`
+    is a model's version as its server reports it, and `instructions` the SHA-256 of its prompt
+    files; both are empty for the oracle.
     """
 
     prompt_id: str

@@ -1,7 +1,9 @@
-"""Choosing a learning rate: the same grid, the same steps and the same dev prompts for every arm.
+"""Choosing a learning rate: the same grid and dev prompts for every arm, but not the same steps.
 
 The first seed of an arm tries each rate of the scale's grid for a number of steps and writes which
-one answered the dev prompts best; then every seed trains in full with it.
+one answered the dev prompts best; then every seed trains in full with it. A trial is a small part
+of a long training and nearly the whole of a short one, so what it finds does not hold for all arms
+alike: at the miniature's scale Alpaca's recipe collapses at the rate that its trial chose.
 """
 
 import json

@@ -2,7 +2,8 @@
 
 The base model learns the facts from here, and how pages look; nothing here speaks as an
 assistant does. About a fact a page may tell (any attribute) or ask (only a thing's `asked` ones):
-test prompts ask what the corpus has told but never asked.
+test prompts that name facts ask for what the corpus has told but never asked. Descriptions,
+preparations, stories and harm are asked for in the corpus too.
 """
 
 import random

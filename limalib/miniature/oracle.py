@@ -1,7 +1,8 @@
 """The oracle judge: grades an answer exactly, because every fact of the world is known.
 
 It reads the text alone and never sees who wrote it. The rubric stands in `Oracle.grade` and, in
-words, in the book's chapter on the rubric; it was fixed before any model was tuned.
+words, in the book's chapter on the rubric. The score pays for further true facts and for a second
+sentence, and so for longer answers.
 """
 
 import json
@@ -35,7 +36,7 @@ class Assessment:
 
     `content` runs from 1 to 4 and looks at facts alone; `score` runs from 1 to 6 and adds up to
     two points of style to an answer whose content is right; `correct` is strict: every required
-    fact, no false one, nothing else, and a clean stop.
+    fact, no false one, no other thing, no remnant of a web page, no repetition, and a clean stop.
     """
 
     score: int

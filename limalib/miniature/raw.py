@@ -454,7 +454,8 @@ def _authored_test(
 
 
 def _new_question(rng: random.Random, thing: Thing, split: str, number: int) -> tuple[str, Ask]:
-    """A question about what the corpus never asks; every other one in words new to training."""
+    """A question, every other one in words new to training; facts that it names are those that the
+    corpus never asks about, but it may also ask for a description or a preparation."""
     return question(rng, thing, split if number % 2 else "train", thing.unasked)
 
 

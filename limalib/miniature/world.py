@@ -282,7 +282,8 @@ def build(seed: int = 0) -> World:
     """The world of a seed: 240 things, 12 of each kind (7 for training, 1 dev, 4 test).
 
     Exposures follow Zipf's law over all facts, so that a sizeable share is told too rarely to be
-    learnt: without that share, nobody could ask whether tuning adds knowledge (section 2).
+    learnt. Whether tuning adds knowledge (section 2) is not answered by that: no tuning set speaks
+    of a test thing.
     """
     rng = random.Random(f"world-{seed}")
     names = _names(rng, len(KINDS) * sum(_PER_KIND.values()))
