@@ -13,10 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
 
-from limalib import model_judge, recipes, scales
-from limalib.curation.exchanges import code_digest as candidates_digest
-from limalib.provenance import code_digest
-from limalib.sources.stackexchange import comments_of
+from limalib import scales
+from limalib.data import recipes
+from limalib.judging import model_judge
+from limalib.data.exchanges import code_digest as candidates_digest
+from limalib.running.provenance import code_digest
+from limalib.data.readers.stackexchange import comments_of
 
 SCALE = str(config.get("scale", "miniature"))
 RUNS = str(config.get("runs", "runs"))

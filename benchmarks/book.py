@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from limalib.provenance import commit, machine, versions
+from limalib.running.provenance import commit, machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "04_absolute_quality"

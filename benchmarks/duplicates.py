@@ -23,10 +23,10 @@ from pathlib import Path
 
 import psutil
 
-from limalib.curation import NEAR_DUPLICATES, near_duplicates, similarity
-from limalib.dialogue import Dialogue, single_turn
-from limalib.sources.alpaca import read_alpaca
-from limalib.sources.lima_release import read_release
+from limalib.data import NEAR_DUPLICATES, near_duplicates, similarity
+from limalib.data.readers.alpaca import read_alpaca
+from limalib.data.readers.lima_release import read_release
+from limalib.records import Dialogue, single_turn
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORKERS = (1, 2)

@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from limalib.dialogue import Dialogue
-from limalib.judging import oracle
-from limalib.miniature import raw, world
-from limalib.provenance import machine, versions
-from limalib.sources.alpaca import read_alpaca
+from limalib.data.readers.alpaca import read_alpaca
+from limalib.judging.grades import oracle
+from limalib.records import Dialogue
+from limalib.running.provenance import machine, versions
+from miniature import raw, world
 
 
 def main() -> None:

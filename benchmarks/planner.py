@@ -26,12 +26,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 
-from limalib import models, planner, scales
-from limalib.dialogue import Rendered
-from limalib.packing import packed_attention
-from limalib.provenance import machine, versions
-from limalib.settings import LoRA, TrainingSettings
-from limalib.training import Learner, computes_in_bf16
+from limalib import scales
+from limalib.running.provenance import machine, versions
+from limalib.training import models, planner
+from limalib.training.loop import Learner, computes_in_bf16
+from limalib.training.packing import packed_attention
+from limalib.training.rendering import Rendered
+from limalib.training.settings import LoRA, TrainingSettings
 
 GIB = 2**30
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from limalib.atomic import replacing
+from limalib.records import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -22,8 +22,8 @@ import transformers
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from limalib.sampling import generate
-from limalib.settings import SamplingSettings
+from limalib.training.sampling import generate
+from limalib.training.settings import SamplingSettings
 
 EOT = 1016
 CONTEXT = 192

@@ -20,11 +20,10 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from limalib.dialogue import single_turn
-from limalib.model_judge import Pair, compare_pairs
-from limalib.provenance import machine, versions
-from limalib.responses import Response
-from limalib.settings import JudgeSettings, ServerSettings
+from limalib.judging.model_judge import Pair, compare_pairs
+from limalib.judging.settings import JudgeSettings, ServerSettings
+from limalib.records import Response, single_turn
+from limalib.running.provenance import machine, versions
 
 WORDS = ["a", "model", "answers", "every", "question", "with", "care", "and", "some", "detail"]
 

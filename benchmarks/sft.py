@@ -41,14 +41,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from limalib import planner
-from limalib.dialogue import Rendered, render
-from limalib.models import EOT
-from limalib.packing import packed_attention
-from limalib.planner import training_flops
-from limalib.settings import LoRA, TrainingSettings
-from limalib.sources.lima_release import read_release
-from limalib.training import Learner, computes_in_bf16
+from limalib.data.readers.lima_release import read_release
+from limalib.training import planner
+from limalib.training.loop import Learner, computes_in_bf16
+from limalib.training.models import EOT
+from limalib.training.packing import packed_attention
+from limalib.training.planner import training_flops
+from limalib.training.rendering import Rendered, render
+from limalib.training.settings import LoRA, TrainingSettings
 
 LIMA = Path(__file__).resolve().parents[2].joinpath("shared", "data", "lima")
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -223,7 +223,7 @@ def _with_limalib(job: Job, device: str) -> tuple[list[float], list[float]]:
     model = build(job, device)
     settings: dict[str, Any] = {"max_tokens": SHAPES[job.shape].max_tokens, **(job.ours or {})}
     if job.qlora:
-        from limalib.models import add_lora
+        from limalib.training.models import add_lora
 
         add_lora(model, LoRA(), eot_id=2)
         settings |= {"quantization": "4bit", "lora": LoRA()}

@@ -22,9 +22,9 @@ from typing import Any
 import psutil
 import py7zr
 
-from limalib.curation import Wanted, find_all_candidates, find_candidates
-from limalib.provenance import machine, versions
-from limalib.sources.stackexchange import read_posts, threads
+from limalib.data import Wanted, find_all_candidates, find_candidates
+from limalib.data.readers.stackexchange import read_posts, threads
+from limalib.running.provenance import machine, versions
 
 DUMP = (
     Path(__file__)

@@ -23,9 +23,9 @@ import transformers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from limalib.dialogue import Rendered
-from limalib.packing import packed_attention
-from limalib.training import Learner, TrainingSettings, computes_in_bf16
+from limalib.training.loop import Learner, TrainingSettings, computes_in_bf16
+from limalib.training.packing import packed_attention
+from limalib.training.rendering import Rendered
 
 Step = Callable[[], tuple[float, float]]
 

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from limalib import parameters, provenance
+from limalib import records
+from limalib.running import parameters, provenance
 
 
 class NotebookFailed(Exception):
@@ -119,7 +120,7 @@ def run(
         raise NotebookFailed("\n".join(said), incomplete=bool(table)) from None
     seconds = time.monotonic() - started
     used = {name: item.default for name, item in parameters.declared(notebook).items()} | values
-    provenance.write_json(record, provenance.record(notebook, used, inputs, seconds))
+    records.write_json(record, provenance.record(notebook, used, inputs, seconds))
     os.replace(running, output)
     failed.unlink(missing_ok=True)
     return seconds
@@ -130,7 +131,8 @@ def plan(options: argparse.Namespace) -> str:
 
     Raises ValueError for an unknown scale, training set or GPU, or a model without a config.
     """
-    from limalib import planner, scales  # with torch, which running a notebook does without here
+    from limalib import scales  # with torch, which running a notebook does without here
+    from limalib.training import planner
 
     if options.gpu not in {None, *planner.GPUS}:
         raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(planner.GPUS)}")
@@ -150,7 +152,9 @@ def exchange(name: str, scale: str, runs: str, seed: int) -> str:
 
     Raises ValueError for an exchange that the scale's sources or the table do not have.
     """
-    from limalib import curation, recipes, scales
+    from limalib import data as curation
+    from limalib import scales
+    from limalib.data import recipes
 
     settings = scales.load(scale)
     found = recipes.exchange_dumps(settings.raw_sources(runs))

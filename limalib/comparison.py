@@ -9,16 +9,17 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from limalib import bias, judging, model_judge, people, replies, servers, statistics
-from limalib.development import AGAIN, oracle
-from limalib.dialogue import Dialogue, Turn
-from limalib.model_judge import Pair
-from limalib.responses import Response
+from limalib import statistics
+from limalib.judging import bias, model_judge, people, replies, servers
+from limalib.judging import grades as judging
+from limalib.judging.model_judge import Pair
+from limalib.judging.servers import Bill
+from limalib.judging.settings import JudgeSettings
+from limalib.judging.verdicts import Decision, between, combine, table
+from limalib.records import Dialogue, Preferred, Response, Turn, Verdict
 from limalib.scales import JudgeKind, Scale
-from limalib.servers import Bill
-from limalib.settings import JudgeSettings
 from limalib.statistics import Estimate
-from limalib.verdicts import Decision, Preferred, Verdict, between, combine, table
+from limalib.training.development import AGAIN, oracle
 
 _PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
 

@@ -13,19 +13,25 @@ import pandas as pd
 from IPython.display import HTML
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from limalib import judging, models, recorded, replies
-from limalib.development import AGAIN, grader, oracle, prompts
-from limalib.dialogue import Dialogue, Turn
+from limalib import records
 from limalib.figures import Graded
-from limalib.judging import Grade
-from limalib.provenance import write_json
-from limalib.recorded import Recorded, RecordedSystem
-from limalib.responses import Response, read_responses, write_responses
-from limalib.sampling import sample
+from limalib.judging import recorded, replies
+from limalib.judging.recorded import Recorded, RecordedSystem
+from limalib.judging.servers import sample_from_server
+from limalib.judging.settings import ServerSettings
+from limalib.records import (
+    Dialogue,
+    Grade,
+    Response,
+    Turn,
+    write_json,
+)
 from limalib.scales import RecordedAnswers, Scale
-from limalib.servers import sample_from_server
-from limalib.settings import SamplingSettings, ServerSettings
 from limalib.statistics import Estimate, Grid, bootstrap_mean, bootstrap_share, grid, to_record
+from limalib.training import models
+from limalib.training.development import AGAIN, grader, oracle, prompts
+from limalib.training.sampling import sample
+from limalib.training.settings import SamplingSettings
 
 
 def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
@@ -53,7 +59,7 @@ def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
                 f"{path}: no such file; make it with notebooks/02_training.ipynb "
                 f"(training_set {system}, seed {seed}, scale {scale.name})"
             )
-        found += read_responses(path)
+        found += records.read(path, Response)
     return found
 
 
@@ -107,7 +113,7 @@ def grades(scale: Scale, runs: str | Path, system: str, labels: bool = True) -> 
     )
     for seed in sorted({grade.seed for grade in graded}):
         ours = [grade for grade in graded if grade.seed == seed]
-        judging.write_grades(scale.judgments(runs, scale.judge[0], f"{system}/seed-{seed}"), ours)
+        records.write(scale.judgments(runs, scale.judge[0], f"{system}/seed-{seed}"), ours)
     return graded
 
 
@@ -248,7 +254,7 @@ def keep_responses(
 ) -> None:
     """Write a system's answers, a file a seed."""
     for seed in scale.seeds:
-        write_responses(scale.responses(runs, system, seed), [a for a in answers if a.seed == seed])
+        records.write(scale.responses(runs, system, seed), [a for a in answers if a.seed == seed])
 
 
 def by_kind(
@@ -327,4 +333,4 @@ def _people_graded(scale: Scale, runs: str | Path, system: str) -> list[Grade]:
             f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one JSON "
             "object a line (see book/how_to_rerun.md)"
         )
-    return [grade for path in paths for grade in judging.read_grades(path)]
+    return [grade for path in paths for grade in records.read(path, Grade)]

@@ -25,8 +25,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from limalib import paper
-from limalib.atomic import replacing
 from limalib.claims import CLAIMS
+from limalib.records import replacing
 from limalib.statistics import Estimate, PreferenceShares
 
 NOT_AVAILABLE = "not available at this scale"

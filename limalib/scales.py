@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -19,11 +17,13 @@ from pydantic import (
     model_validator,
 )
 
-from limalib.miniature.raw import RawSettings
-from limalib.recipes import Counts, Paths, Rules
-from limalib.settings import JudgeSettings, SamplingSettings, ServerSettings, TrainingSettings
-from limalib.sources.lima_release import ON_HUB
-from limalib.verdicts import Rule
+from limalib.data.readers.lima_release import ON_HUB
+from limalib.data.recipes import Counts, Paths, Rules
+from limalib.judging.settings import JudgeSettings, ServerSettings
+from limalib.judging.verdicts import Rule
+from limalib.settings import Settings, one_line
+from limalib.training.settings import SamplingSettings, TrainingSettings
+from miniature.raw import RawSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "scales"
@@ -31,12 +31,6 @@ FOLDER = ROOT / "scales"
 JudgeKind = Literal["oracle", "model", "person"]
 BASES = ("base_zero_shot", "base_few_shot")
 """Names under which the base's own answers are kept."""
-
-
-class Settings(BaseModel):
-    """Settings that cannot be changed after loading and refuse what they do not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class WorldSettings(Settings):
@@ -100,7 +94,7 @@ class Scale(Settings):
     tuning_steps: int = Field(160, gt=0)
     training: TrainingSettings = TrainingSettings()
     # Settings of training that differ for one training set.
-    training_of: dict[str, dict[str, Any]] = {}
+    training_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
     # Training sets whose answers to the dev prompts are judged after every epoch (Figure 9).
     curves: tuple[str, ...] = ()
     sampling: SamplingSettings = SamplingSettings()
@@ -117,7 +111,9 @@ class Scale(Settings):
     # How a model's two verdicts on a pair, one in each order, make one decision.
     both_orders: Rule = "agree"
     # Systems that are not trained here, by the names of their rows.
-    systems: dict[Annotated[str, Field(pattern=r"^\w[\w .+-]*$")], System] = {}
+    systems: dict[Annotated[str, Field(pattern=r"^\w[\w .+-]*$")], System] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _judges_are_known(self) -> "Scale":
@@ -170,7 +166,7 @@ class Scale(Settings):
         try:
             return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
         except ValidationError as error:
-            raise ValueError(f"training on {training_set!r}: {_one_line(error)}") from None
+            raise ValueError(f"training on {training_set!r}: {one_line(error)}") from None
 
     def judged_epochs(self, training_set: str) -> range:
         """Epochs after which answers to the dev prompts are judged: the candidates, or all."""
@@ -295,13 +291,4 @@ def load(name: str | Path, **overrides: Any) -> Scale:
     try:
         return Scale.model_validate({**content, **overrides, "name": path.stem})
     except ValidationError as error:
-        raise ValueError(f"{shown}: {_one_line(error)}") from None
-
-
-def _one_line(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        place = ".".join(map(str, problem["loc"])) or "scale"
-        text = "unknown setting" if problem["type"] == "extra_forbidden" else problem["msg"]
-        problems.append(f"{place}: {text}")
-    return "; ".join(problems)
+        raise ValueError(f"{shown}: {one_line(error)}") from None

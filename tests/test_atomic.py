@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limalib.atomic import replacing
+from limalib.records import replacing
 
 
 def test_a_whole_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:

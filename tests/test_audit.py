@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from limalib.curation import audit
-from limalib.dialogue import Dialogue, single_turn
+from limalib.data import audit
+from limalib.records import Dialogue, single_turn
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = ROOT / "book" / "facts" / "released_filters.json"

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from limalib import bias
-from limalib.verdicts import Preferred, Verdict
+from limalib.judging import bias
+from limalib.records import Preferred, Verdict
 
 ORDERS: tuple[Literal["first", "second"], ...] = ("first", "second")
 WORDS: dict[str, Preferred] = {"W": "first", "T": "tie", "L": "second"}

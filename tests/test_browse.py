@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from limalib import browse
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.judging import Grade
-from limalib.responses import Response
+from limalib.judging import browse
+from limalib.records import Dialogue, Grade, Label, Response, Turn, single_turn
 
 HOSTILE = "<img src=x onerror=\"document.title='caught'\">\n</script><script>1</script>\n  & \\n"
 PROMPTS = [
@@ -27,7 +25,7 @@ def response(prompt: str, system: str, text: str = "", seed: int = 0, sample: in
 
 
 def grade(prompt: str, system: str, score: int) -> Grade:
-    label = "fail" if score < 3 else "excellent" if score > 4 else "pass"
+    label: Label = "fail" if score < 3 else "excellent" if score > 4 else "pass"
     return Grade(prompt, system, 0, 0, score, score, label, True)
 
 

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from limalib import comparison, people, scales
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.judging import Grade
-from limalib.responses import Response
-from limalib.verdicts import Verdict
+from limalib import comparison, scales
+from limalib.judging import people
+from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 
 ASKED = [single_turn("a", "A?"), single_turn("b", "B?")]
 SCALE = scales.load("smoke", judge=["oracle", "person"])

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib.curation import (
+from limalib import records
+from limalib.data import (
     RedditRules,
     StackExchangeFilters,
     WikiHowRules,
@@ -35,11 +36,11 @@ from limalib.curation import (
     wikihow_response,
     write_set,
 )
-from limalib.curation.text import _CROSS_REFERENCE, _without_code
-from limalib.dialogue import Turn, read_jsonl, single_turn
-from limalib.sources.pushshift import Comment, Submission
-from limalib.sources.superni import Instance, Task
-from limalib.sources.wikihow import Article
+from limalib.data.readers.pushshift import Comment, Submission
+from limalib.data.readers.superni import Instance, Task
+from limalib.data.readers.wikihow import Article
+from limalib.data.text import _CROSS_REFERENCE, _without_code
+from limalib.records import Dialogue, Turn, single_turn
 
 SHORT = StackExchangeFilters(min_chars=10, max_chars=60)
 """The paper's filters for answers that fit on a line."""
@@ -100,7 +101,7 @@ def test_groups_are_drawn_in_proportion_to_their_weights() -> None:
 
 def test_a_seed_gives_the_same_sample_in_another_process() -> None:
     program = (
-        "from limalib.curation import temperature_sample, stable_order\n"
+        "from limalib.data import temperature_sample, stable_order\n"
         "groups = {'ale': list(range(9)), 'rye': list(range(9, 12)), 'gin': [12]}\n"
         "print(temperature_sample(groups, 8, seed=5, key=lambda i: stable_order(5, str(i))))"
     )
@@ -458,7 +459,7 @@ def test_a_set_is_written_with_its_card(tmp_path: Path) -> None:
     path = tmp_path / "data" / "lima.jsonl"
     made = card(SET, {})
     assert write_set(path, SET, made) == tmp_path / "data" / "lima.card.json"
-    assert list(read_jsonl(path)) == SET
+    assert list(records.read(path, Dialogue)) == SET
     assert json.loads(path.with_suffix(".card.json").read_text()) == made
     assert {file.name for file in path.parent.iterdir()} == {
         "lima.jsonl",

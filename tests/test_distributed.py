@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from limalib import distributed, models
-from limalib.settings import LoRA, TrainingSettings
-from limalib.training import TrainingLog, choose_checkpoint, read_log
+from limalib.training import distributed, models
+from limalib.training.loop import TrainingLog, choose_checkpoint, read_log
+from limalib.training.settings import LoRA, TrainingSettings
 from tests.test_training import given_up, run, settings
 from tests.tiny import byte_tokenizer, dialogues, family, llama
 

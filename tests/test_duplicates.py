@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limalib import recipes
-from limalib.curation import (
+from limalib.data import (
     NearDuplicateRules,
     drop_leaks,
     drop_near_duplicates,
@@ -16,12 +15,13 @@ from limalib.curation import (
     leaks,
     near_duplicates,
     overlaps,
+    recipes,
     shingles,
     similarity,
 )
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.sources.alpaca import read_alpaca
-from limalib.sources.lima_release import read_release
+from limalib.data.readers.alpaca import read_alpaca
+from limalib.data.readers.lima_release import read_release
+from limalib.records import Dialogue, Turn, single_turn
 
 ALE = "Ale yeast works at the top of the vessel, at ten to twenty-five degrees, and likes it warm"
 RULES = recipes.Rules()

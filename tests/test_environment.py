@@ -72,9 +72,13 @@ def test_the_lock_names_versions_only() -> None:
 
 def test_every_import_of_the_package_is_required() -> None:
     names = {"bs4": "beautifulsoup4", "yaml": "pyyaml"}
-    files = [*(ROOT / "limalib").rglob("*.py"), *(ROOT / "book").rglob("*.py")]
+    files = [
+        *(ROOT / "limalib").rglob("*.py"),
+        *(ROOT / "miniature").rglob("*.py"),
+        *(ROOT / "book").rglob("*.py"),
+    ]
     imported = {name for path in files for name in imports(ast.parse(path.read_text()))}
-    foreign = imported - set(sys.stdlib_module_names) - {"limalib"}
+    foreign = imported - set(sys.stdlib_module_names) - {"limalib", "miniature"}
     required = set(project())
     missing = {name for name in foreign if normal(names.get(name, name)) not in required}
     assert not missing

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limalib import development, evaluation, judging, scales
-from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
-from limalib.judging import Grade
-from limalib.responses import Response
-from limalib.settings import SamplingSettings, ServerSettings
+from limalib import evaluation, records, scales
+from limalib.judging.settings import ServerSettings
+from limalib.records import Dialogue, Grade, Label, Response, Turn, single_turn
 from limalib.statistics import Estimate
+from limalib.training import development
+from limalib.training.settings import SamplingSettings
 from tests.misbehaving import reply, serving
 from tests.tiny import byte_tokenizer, llama
 
@@ -19,7 +19,7 @@ ASKED = [single_turn("a", "A?", kind="fact"), single_turn("b", "B?", kind="story
 
 
 def grade(prompt: str, score: int, seed: int = 0, sample: int = 0, system: str = "s") -> Grade:
-    label = "fail" if score < 3 else "excellent" if score > 4 else "pass"
+    label: Label = "fail" if score < 3 else "excellent" if score > 4 else "pass"
     return Grade(prompt, system, seed, sample, score, min(score, 4), label, score > 2)
 
 
@@ -117,7 +117,7 @@ def recorded_scale(folder: Path, **more: object) -> scales.Scale:
     content = {"description": "x", "base_model": "x", "systems": {"Claude": system}, **more}
     path.write_text(json.dumps(content))
     scale = scales.load(path)
-    write_jsonl(scale.data(folder, "test"), ASKED)
+    records.write(scale.data(folder, "test"), ASKED)
     raw = scale.given(folder, "claude.jsonl")
     raw.parent.mkdir(parents=True)
     lines = [{"prompt": p.prompt, "response": f"to {p.id}", "model": "claude-1"} for p in ASKED]
@@ -175,7 +175,7 @@ def test_peoples_grades_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[s
     given = [Grade("a", "Claude", 0, 0, 5, None, "excellent", None, judge="Ann")]
     with pytest.raises(FileNotFoundError, match="people's grades are read from it"):
         evaluation.grades(scale, tmp_path, "Claude")
-    judging.write_grades(scale.judgments(tmp_path, "person", "Claude/seed-0"), given)
+    records.write(scale.judgments(tmp_path, "person", "Claude/seed-0"), given)
     assert evaluation.grades(scale, tmp_path, "Claude") == given
     assert evaluation.grades_of_people(scale, tmp_path, ["lima", "Claude"]) == {"Claude": given}
     said = capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_a_judge_without_its_key_stops_before_training(
     server = {"model": "x", "key_variable": "SOME_KEY"}
     scale = recorded_scale(tmp_path, judge="model", judge_model={"server": server})
     for name in ("dev", "held_out"):
-        write_jsonl(scale.data(tmp_path, name), ASKED[:1] if name == "dev" else [])
+        records.write(scale.data(tmp_path, name), ASKED[:1] if name == "dev" else [])
     with pytest.raises(ValueError, match="SOME_KEY is not set"):
         development.dev_curve(scale, tmp_path, byte_tokenizer(), [1])
     assert development.dev_curve(scale, tmp_path, byte_tokenizer(), [])(llama(), 1) == {}
@@ -201,5 +201,5 @@ def test_people_choose_no_checkpoint_by_themselves(tmp_path: Path) -> None:
         tmp_path, judge=["person", "model"], judge_model={"server": {"model": "x"}}
     )
     for name in ("dev", "held_out"):
-        write_jsonl(scale.data(tmp_path, name), ASKED[:1] if name == "dev" else [])
+        records.write(scale.data(tmp_path, name), ASKED[:1] if name == "dev" else [])
     assert development.dev_curve(scale, tmp_path, byte_tokenizer(), [1])(llama(), 1) == {}

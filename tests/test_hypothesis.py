@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from limalib import hypothesis, models
-from limalib.dialogue import single_turn
-from limalib.hypothesis import Asking, Position
-from limalib.settings import SamplingSettings
+from limalib.records import single_turn
+from limalib.training import hypothesis, models
+from limalib.training.hypothesis import Asking, Position
+from limalib.training.settings import SamplingSettings
 from tests.tiny import byte_tokenizer, llama
 
 ASKINGS = [

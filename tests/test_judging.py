@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from limalib import judging
-from limalib.dialogue import Dialogue, single_turn
-from limalib.judging import Grade
-from limalib.responses import Response
+from limalib import records
+from limalib.judging import grades as judging
+from limalib.records import Dialogue, Grade, Response, single_turn
 
 
 def length_judge(prompt: Dialogue, text: str, stopped: bool) -> Grade:
@@ -60,8 +59,8 @@ def test_answers_to_different_prompts_are_not_compared() -> None:
 
 def test_grades_read_back_as_written(tmp_path: Path) -> None:
     grades = judging.grade_all(length_judge, PROMPTS, [response("a", "x"), response("b", "y z")])
-    judging.write_grades(tmp_path / "deep" / "grades.jsonl", grades)
-    assert list(judging.read_grades(tmp_path / "deep" / "grades.jsonl")) == grades
+    records.write(tmp_path / "deep" / "grades.jsonl", grades)
+    assert list(records.read(tmp_path / "deep" / "grades.jsonl", Grade)) == grades
 
 
 @pytest.mark.parametrize(
@@ -74,16 +73,16 @@ def test_a_grade_of_the_wrong_kind_is_one_clear_line(
     tmp_path: Path, field: str, value: object
 ) -> None:
     path = tmp_path / "grades.jsonl"
-    judging.write_grades(path, [Grade("a", "s", 0, 0, 3, None, "pass", None)])
+    records.write(path, [Grade("a", "s", 0, 0, 3, None, "pass", None)])
     record = {**json.loads(path.read_text()), field: value}
     path.write_text(json.dumps(record) + "\n")
-    with pytest.raises(ValueError, match=rf"grades.jsonl, line 1: no grade \({field}: ") as failure:
-        list(judging.read_grades(path))
+    with pytest.raises(ValueError, match=rf"s.jsonl, line 1: not a grade \({field}: ") as failure:
+        list(records.read(path, Grade))
     assert "\n" not in str(failure.value)
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "grades.jsonl"
     path.write_text('{"prompt_id": "a"}\n')
-    with pytest.raises(ValueError, match=r"grades.jsonl, line 1: no grade"):
-        list(judging.read_grades(path))
+    with pytest.raises(ValueError, match=r"grades.jsonl, line 1: not a grade"):
+        list(records.read(path, Grade))

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from limalib import evaluation, models, recipes, scales
-from limalib.curation import RedditRules, StackExchangeFilters
-from limalib.dialogue import Dialogue
-from limalib.judging import oracle
-from limalib.miniature import corpus, knowledge, pretraining, raw, wording, world
-from limalib.miniature.world import ATTRIBUTES, VALUES
+from limalib import evaluation, scales
+from limalib.data import RedditRules, StackExchangeFilters, recipes
+from limalib.judging.grades import oracle
+from limalib.records import Dialogue
+from limalib.training import models
+from miniature import corpus, knowledge, pretraining, raw, wording, world
+from miniature.world import ATTRIBUTES, VALUES
 
 WORLD = world.build(0)
 SMALL = raw.RawSettings(

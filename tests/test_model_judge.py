@@ -12,11 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib import model_judge, replies
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.injection import SENTENCE, injected, injection_effect, injection_table
-from limalib.judging import Grade
-from limalib.model_judge import (
+from limalib.judging import model_judge, replies
+from limalib.judging.injection import SENTENCE, injected, injection_effect, injection_table
+from limalib.judging.model_judge import (
     LABEL,
     PAIRWISE,
     SCORE,
@@ -27,10 +25,10 @@ from limalib.model_judge import (
     pair_seeds,
     read_reply,
 )
-from limalib.responses import Response
-from limalib.servers import Incomplete
-from limalib.settings import JudgeSettings, ServerSettings
-from limalib.verdicts import Verdict, combine
+from limalib.judging.servers import Incomplete
+from limalib.judging.settings import JudgeSettings, ServerSettings
+from limalib.judging.verdicts import combine
+from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 from tests.misbehaving import Behaviour, raw, reply, serving, status
 
 PROMPTS = [single_turn("p", "Why is the sky blue?"), single_turn("q", "Who are you?")]
@@ -374,7 +372,7 @@ def test_a_relative_folder_begins_at_the_repository(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own = model_judge.instructions(PAIRWISE)
-    assert model_judge.instructions(PAIRWISE, "limalib/prompts") == own
+    assert model_judge.instructions(PAIRWISE, "limalib/judging/prompts") == own
 
 
 def test_other_instructions_are_asked_anew(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Gemma2Config, PreTrainedModel
 
-from limalib import models
-from limalib.dialogue import Dialogue, Turn, render, single_turn
-from limalib.packing import hidden_states, pack, packed_attention
-from limalib.sampling import sample
-from limalib.settings import LoRA, SamplingSettings, TrainingSettings
-from limalib.training import summed_loss, train
+from limalib.records import Dialogue, Turn, single_turn
+from limalib.training import models
+from limalib.training.loop import summed_loss, train
+from limalib.training.packing import hidden_states, pack, packed_attention
+from limalib.training.rendering import render
+from limalib.training.sampling import sample
+from limalib.training.settings import LoRA, SamplingSettings, TrainingSettings
 from tests.tiny import FAMILIES, byte_tokenizer, dialogues, family, llama
 
 every_family = pytest.mark.parametrize("name", FAMILIES)

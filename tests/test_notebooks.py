@@ -17,19 +17,19 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from limalib import figures, parameters
+from limalib import figures, records
 from limalib.__main__ import main
-from limalib.dialogue import Dialogue, read_jsonl
-from limalib.models import load_tokenizer
-from limalib.provenance import ROOT
-from limalib.responses import read_responses
-from limalib.training import read_log
+from limalib.records import Dialogue, Response
+from limalib.running import parameters
+from limalib.running.provenance import ROOT
+from limalib.training.loop import read_log
+from limalib.training.models import load_tokenizer
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DATA, TRAINING = (ROOT / "notebooks" / f"{name}.ipynb" for name in ("01_data", "02_training"))
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 # Real data at real lengths, and a base model that is on disk.
-REAL = {"scale": "laptop", "base_model": "models/miniature"}
+REAL = {"scale": "laptop", "base_model": "miniature/base"}
 DRAWS = {
     name
     for name, value in vars(figures).items()
@@ -212,7 +212,7 @@ class Ran:
         return found
 
     def data(self, name: str) -> list[Dialogue]:
-        return list(read_jsonl(self.folder / "data" / f"{name}.jsonl"))
+        return list(records.read(self.folder / "data" / f"{name}.jsonl", Dialogue))
 
     def card(self, name: str) -> dict[str, Any]:
         return json.loads((self.folder / "data" / f"{name}.card.json").read_text())
@@ -316,7 +316,9 @@ class TestRealData:
         assert (trained.folder / "models" / "lima" / "seed-0" / "model.safetensors").is_file()
 
     def test_and_answers_real_prompts(self, trained: Ran) -> None:
-        answers = list(read_responses(trained.folder / "responses" / "lima" / "seed-0.jsonl"))
+        answers = list(
+            records.read(trained.folder / "responses" / "lima" / "seed-0.jsonl", Response)
+        )
         assert [answer.prompt_id for answer in answers] == ["test-0000", "test-0001", "test-0002"]
         assert all(answer.text and answer.tokens for answer in answers)
         assert answers[1].text in trained.printed

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.miniature.oracle import Ask, Assessment, Oracle, key_of, read_key, write_key
-from limalib.miniature.world import ATTRIBUTES, Thing, World
+from limalib.records import Dialogue, Turn, single_turn
+from miniature.oracle import Ask, Assessment, Oracle, key_of, read_key, write_key
+from miniature.world import ATTRIBUTES, Thing, World
 
 VELMORA = Thing(
     name="Velmora",

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from limalib import packing
-from limalib.dialogue import Rendered
-from limalib.packing import hidden_states, pack, packed_attention, share, split
+from limalib.training import packing
+from limalib.training.packing import hidden_states, pack, packed_attention, share, split
+from limalib.training.rendering import Rendered
 from tests.tiny import llama
 
 

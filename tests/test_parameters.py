@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from limalib import parameters
+from limalib.running import parameters
 
 CELL = """\
 scale: str = "miniature"  # which scale

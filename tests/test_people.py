@@ -20,12 +20,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect, sync_playwright
 
-from limalib import comparison, people
-from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
-from limalib.people import Bench
-from limalib.provenance import ROOT
-from limalib.responses import Response, write_responses
-from limalib.verdicts import Verdict, read_verdicts
+from limalib import comparison, records
+from limalib.judging import people
+from limalib.judging.people import Bench
+from limalib.records import (
+    Dialogue,
+    Response,
+    Turn,
+    Verdict,
+    single_turn,
+)
+from limalib.running.provenance import ROOT
 
 PROMPTS = [single_turn(letter, f"Prompt {letter}?") for letter in "abc"]
 HOSTILE = "<img src=x onerror=\"document.title='caught'\"><script>1</script>\n  $left"
@@ -145,7 +150,7 @@ def test_undo_brings_the_pair_back_and_goes_back_further_than_a_restart(tmp_path
         assert bench(tmp_path).view("Ann")["turns"] == turns
     bench(tmp_path).undo("Ann")  # nothing is left to take back
     assert people.standing(tmp_path / "verdicts.jsonl") == []
-    assert len(list(read_verdicts(tmp_path / "verdicts.jsonl"))) == 4  # the log only grows
+    assert len(list(records.read(tmp_path / "verdicts.jsonl", Verdict))) == 4  # the log only grows
 
 
 def test_a_second_click_is_no_verdict_on_the_next_pair(tmp_path: Path) -> None:
@@ -246,7 +251,7 @@ def test_a_verdict_that_cannot_be_written_leaves_the_log_as_it_was(
 
 def test_writers_at_once_and_a_kill_lose_nothing_that_was_kept(tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom limalib import people\nfrom limalib.verdicts import Verdict\n"
+        "import sys\nfrom limalib.judging import people\nfrom limalib.records import Verdict\n"
         "log, name = sys.argv[1:]\n"
         "for n in range(100000 if name == 'killed' else 60):\n"
         "    v = Verdict(str(n), 'ours', 'theirs', 'tie', 'first', name, reply='long ' * 2000)\n"
@@ -371,11 +376,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """JupyterLab with the notebook and answers to three prompts. Yields its address and folder."""
     folder = tmp_path_factory.mktemp("lab")
     data = folder / "runs" / "smoke"
-    write_jsonl(data / "data" / "test.jsonl", PROMPTS)
+    records.write(data / "data" / "test.jsonl", PROMPTS)
     for system in ("lima", "alpaca"):
         for seed in (0, 1):
             texts = [replace(r, text=f"{r.text}\n{HOSTILE}") for r in answers(system, seed=seed)]
-            write_responses(data / "responses" / system / f"seed-{seed}.jsonl", texts)
+            records.write(data / "responses" / system / f"seed-{seed}.jsonl", texts)
     notebook = nbformat.read(ROOT / "notebooks" / "10_judge_by_hand.ipynb", 4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
     cell.source = re.sub('"miniature"', '"smoke"', cell.source)
@@ -439,7 +444,7 @@ def test_three_pairs_are_judged_in_jupyterlab(lab: tuple[str, Path]) -> None:
                 page.screenshot(path=Path(pictures, f"{name}.png"))
 
         def said() -> list[tuple[str, str | None]]:
-            return [(v.prompt_id, v.preferred) for v in read_verdicts(log)]
+            return [(v.prompt_id, v.preferred) for v in records.read(log, Verdict)]
 
         page.goto(address)
         run_all(page)

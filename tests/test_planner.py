@@ -10,13 +10,14 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, PretrainedConfig
 
-from limalib import models, planner, scales
+from limalib import records, scales
 from limalib.__main__ import main
-from limalib.dialogue import Rendered, write_jsonl
-from limalib.packing import pack, packed_attention
-from limalib.planner import GIB, plan, require
-from limalib.settings import LoRA, TrainingSettings
-from limalib.training import Learner, summed_loss
+from limalib.training import models, planner
+from limalib.training.loop import Learner, summed_loss
+from limalib.training.packing import pack, packed_attention
+from limalib.training.planner import GIB, plan, require
+from limalib.training.rendering import Rendered
+from limalib.training.settings import LoRA, TrainingSettings
 from tests.tiny import FAMILIES, dialogues, family
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,7 +227,7 @@ def test_planning_allocates_no_weights() -> None:
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--scale", "miniature", "--gpu", "L4", "--price", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "| miniature | |" in printed
+    assert "| base | |" in printed
     assert "memory on each device" in printed
     assert "cost" in printed
 
@@ -252,10 +253,10 @@ def test_the_training_notebook_stops_before_it_loads_what_does_not_fit(
 ) -> None:
     base = tmp_path / "llama-65b"  # a config and a tokenizer: there are no weights to load
     shutil.copytree(
-        ROOT / "models" / "miniature", base, ignore=shutil.ignore_patterns("*.safetensors")
+        ROOT / "miniature" / "base", base, ignore=shutil.ignore_patterns("*.safetensors")
     )
     LLAMA_65B.save_pretrained(base)
-    write_jsonl(tmp_path / "runs" / "smoke" / "data" / "lima.jsonl", dialogues(4))
+    records.write(tmp_path / "runs" / "smoke" / "data" / "lima.jsonl", dialogues(4))
     given = {"scale": "smoke", "runs": str(tmp_path / "runs"), "base_model": str(base)}
     notebook, out = ROOT / "notebooks" / "02_training.ipynb", tmp_path / "out.ipynb"
     pairs = [text for name, value in given.items() for text in ("-p", name, value)]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies
 
-from limalib import paper, power
+from limalib import paper
+from limalib.judging import power
 from limalib.statistics import sign_test
 
 

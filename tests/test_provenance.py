@@ -8,8 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from limalib import provenance
+from limalib import records
 from limalib.__main__ import main
+from limalib.running import provenance
 
 
 def write(path: Path, *cells: str) -> Path:
@@ -40,33 +41,33 @@ def package(tmp_path: Path) -> Path:
 
 def test_prose_comments_and_docstrings_do_not_count(tmp_path: Path, package: Path) -> None:
     path = tmp_path / "n.ipynb"
-    before = provenance.code_digest(write(path, "from lib import a", "x = 1"), package)
+    before = provenance.code_digest(write(path, "from lib import a", "x = 1"), [package])
     notebook = nbformat.read(path, 4)
     notebook.cells[0].source = "# Another title"
     notebook.cells[2].source = "x = 1  # why"
     nbformat.write(notebook, path)
     (package / "sub" / "b.py").write_text('def f():\n    """Other."""\n\n    return 1\n')
-    assert provenance.code_digest(path, package) == before
+    assert provenance.code_digest(path, [package]) == before
 
 
 def test_code_counts_in_cells_and_in_modules_however_far(tmp_path: Path, package: Path) -> None:
     path = tmp_path / "n.ipynb"
-    digests = {provenance.code_digest(write(path, "from lib import a", "x = 1"), package)}
-    digests.add(provenance.code_digest(write(path, "from lib import a", "x = 2"), package))
+    digests = {provenance.code_digest(write(path, "from lib import a", "x = 1"), [package])}
+    digests.add(provenance.code_digest(write(path, "from lib import a", "x = 2"), [package]))
     (package / "sub" / "b.py").write_text("def f():\n    return 2\n")
-    digests.add(provenance.code_digest(path, package))
+    digests.add(provenance.code_digest(path, [package]))
     (package / "sub" / "__init__.py").write_text("y = 1\n")
-    digests.add(provenance.code_digest(path, package))
+    digests.add(provenance.code_digest(path, [package]))
     (package / "a.css").write_text("p { color: red }\n")
-    digests.add(provenance.code_digest(path, package))
+    digests.add(provenance.code_digest(path, [package]))
     assert len(digests) == 5
     (package / "c.py").write_text("x = 2\n")
-    assert provenance.code_digest(path, package) in digests
+    assert provenance.code_digest(path, [package]) in digests
 
 
 def test_a_cell_with_a_magic_is_taken_as_text(tmp_path: Path, package: Path) -> None:
-    first = provenance.code_digest(write(tmp_path / "n.ipynb", "%time f()"), package)
-    assert first != provenance.code_digest(write(tmp_path / "n.ipynb", "%time g()"), package)
+    first = provenance.code_digest(write(tmp_path / "n.ipynb", "%time f()"), [package])
+    assert first != provenance.code_digest(write(tmp_path / "n.ipynb", "%time g()"), [package])
 
 
 def test_a_data_digest_follows_content_not_place_or_order(tmp_path: Path) -> None:
@@ -91,9 +92,9 @@ def test_the_machine_is_described_without_its_name() -> None:
 
 def test_json_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "x.json"
-    provenance.write_json(path, {"a": 1})
+    records.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
-        provenance.write_json(path, {"a": object()})
+        records.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [item.name for item in path.parent.iterdir()] == ["x.json"]
 
@@ -142,7 +143,10 @@ class TestRun:
         assert not output.parent.exists()
 
     def test_plain_papermill_stops_at_a_mistyped_parameter_too(self, tmp_path: Path) -> None:
-        cells = ("seed: int = 0", "from limalib import parameters\nparameters.check(globals())")
+        cells = (
+            "seed: int = 0",
+            "from limalib.running import parameters\nparameters.check(globals())",
+        )
         notebook = write(tmp_path / "n.ipynb", *cells)
         command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
         result = subprocess.run([*command, "-p", "sede", "3"], capture_output=True, text=True)

@@ -15,15 +15,22 @@ import pandas as pd
 import pytest
 import yaml
 
-from limalib import people, scales, training
+from limalib import records, scales
 from limalib.__main__ import main
-from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
-from limalib.judging import Grade, write_grades
-from limalib.provenance import ROOT
-from limalib.recipes import test as released_prompts
-from limalib.recorded import RecordedSystem, answers
-from limalib.responses import Response, read_responses, write_responses
-from limalib.verdicts import Verdict
+from limalib.data.recipes import test as released_prompts
+from limalib.judging import people
+from limalib.judging.recorded import RecordedSystem, answers
+from limalib.records import (
+    Dialogue,
+    Grade,
+    Label,
+    Response,
+    Turn,
+    Verdict,
+    single_turn,
+)
+from limalib.running.provenance import ROOT
+from limalib.training import loop as training
 from tests.misbehaving import Behaviour, Misbehaving, reply, serving
 
 pytestmark = pytest.mark.slow
@@ -119,7 +126,7 @@ def trial(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             yaml.safe_dump(
                 {
                     "description": "a trial",
-                    "base_model": "models/miniature",
+                    "base_model": "miniature/base",
                     "seeds": [0],
                     "counts": {"ablation": 8, "quantity": [4]},
                     "training": {
@@ -143,7 +150,7 @@ def trial(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             {"lima": shared_data / "lima"}, scales.load(path).counts, scales.load(path).rules
         ).dialogues
         scale, runs = scales.load(path), folder / "runs"
-        write_jsonl(scale.data(runs, "test"), prompts)
+        records.write(scale.data(runs, "test"), prompts)
         texts = {
             name: [
                 r.text
@@ -274,12 +281,12 @@ def trained(trial: Trial) -> Trial:
     scale, runs = trial.scale, trial.runs
     pool = [single_turn(f"x{i}", f"What is {i}?", f"It is the number {i}.") for i in range(8)]
     for arm in ARMS:
-        write_jsonl(scale.data(runs, arm), pool[: 4 if arm == "quantity_4" else 8])
+        records.write(scale.data(runs, arm), pool[: 4 if arm == "quantity_4" else 8])
     turns = (Turn("user", "Who are you?"), Turn("user", "And what do you do?"))
     conversations = [Dialogue(f"c{i}", turns, "multi_turn") for i in range(3)]
-    write_jsonl(scale.data(runs, "test_dialogues"), conversations)
-    write_jsonl(scale.data(runs, "dev"), [Dialogue("dev-0", (Turn("user", "What is 3?"),))])
-    write_jsonl(scale.data(runs, "held_out"), [])
+    records.write(scale.data(runs, "test_dialogues"), conversations)
+    records.write(scale.data(runs, "dev"), [Dialogue("dev-0", (Turn("user", "What is 3?"),))])
+    records.write(scale.data(runs, "held_out"), [])
     trial.run("02_training", training_set="lima", max_prompts=10)
     done, seed = scale.model(runs, "lima", 0), 0
     answered = scale.responses(runs, "lima", 0).read_text()
@@ -288,7 +295,7 @@ def trained(trial: Trial) -> Trial:
         scale.model(runs, arm, 0).symlink_to(done)
         texts = {p.id: "word " * 90 * number for p in trial.prompts[:10]}
         found = [Response(p, arm, seed, 0, text, True, 3) for p, text in texts.items()]
-        write_responses(scale.responses(runs, arm, 0), found)
+        records.write(scale.responses(runs, arm, 0), found)
     assert answered
     return trial
 
@@ -347,15 +354,16 @@ class TestTrained:
         path.write_text(yaml.safe_dump(settings))
 
         def grade(system: str, prompt_ids: list[str], score: int) -> None:
-            label, place = "pass" if score > 3 else "fail", f"{system}/seed-0"
+            label: Label = "pass" if score > 3 else "fail"
+            place = f"{system}/seed-0"
             found = [Grade(p, system, 0, 0, score, None, label, None) for p in prompt_ids]
-            write_grades(scale.judgments(runs, "person", place), found)
+            records.write(scale.judgments(runs, "person", place), found)
 
         ran = trained.run("07_multi_turn", scale=path)
         assert "dialogues/lima has no grades" in ran.printed
         assert trained.metrics("07_multi_turn")["better"]["value"] is None
         for system, score in (("lima", 2), ("lima_dialogues", 4)):
-            answered = read_responses(scale.responses(runs, f"dialogues/{system}", 0))
+            answered = records.read(scale.responses(runs, f"dialogues/{system}", 0), Response)
             grade(f"dialogues/{system}", [answer.prompt_id for answer in answered], score)
         trained.run("07_multi_turn", scale=path)
         metrics = trained.metrics("07_multi_turn")

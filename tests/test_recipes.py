@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limalib import curation, recipes, scales
-from limalib.curation import RedditRules, StackExchangeFilters
-from limalib.dialogue import Dialogue, Turn, single_turn, write_jsonl
+from limalib import data as curation
+from limalib import records, scales
+from limalib.data import RedditRules, StackExchangeFilters, recipes
+from limalib.records import Dialogue, Turn, single_turn
 from tests.test_stackexchange import comment, dumped, row
 
 
@@ -157,7 +158,7 @@ def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None
         single_turn("b", "p", "r", group="B"),
         single_turn("b prompt", "p", group="B"),
     ]
-    write_jsonl(path, examples)
+    records.write(path, examples)
     paths, counts, rules = {"authors": path}, recipes.Counts(), recipes.Rules()
     made = recipes.test(paths, counts, rules)
     assert [d.id for d in made.dialogues] == ["b prompt"]
@@ -233,7 +234,7 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
         Dialogue("asks twice", (turn["user"], turn["user"])),
         Dialogue("good too", (turn["user"], turn["assistant"])),
     ]
-    write_jsonl(tmp_path / "chains.jsonl", chains)
+    records.write(tmp_path / "chains.jsonl", chains)
     made = recipes.dialogues({"dialogues": tmp_path / "chains.jsonl"}, recipes.Counts(dialogues=1))
     assert [d.id for d in made.dialogues] == ["good"]
     assert made.losses["multi_turn"] == {

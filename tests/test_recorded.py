@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from limalib import recorded
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.provenance import ROOT
-from limalib.recorded import RecordedSystem, answers
-from limalib.responses import Response, write_responses
-from limalib.verdicts import Verdict, combine
+from limalib import records
+from limalib.judging import recorded
+from limalib.judging.recorded import RecordedSystem, answers
+from limalib.judging.verdicts import combine
+from limalib.records import Dialogue, Response, Turn, Verdict, single_turn
+from limalib.running.provenance import ROOT
 
 SYSTEM = RecordedSystem("GPT-4", "gpt-4-0314", "March 2023")
 PROMPTS = [single_turn("1", "Why is the sky blue?"), single_turn("2", "Caf\u00e9 or tea?")]
@@ -82,7 +82,7 @@ def test_our_own_answers_know_their_prompts(tmp_path: Path) -> None:
     written = [
         Response("2", "lima", seed, sample, "x", False, 7) for seed in (0, 1) for sample in (0, 1)
     ]
-    write_responses(
+    records.write(
         tmp_path / "r.jsonl", [*written, written[0], Response("9", "l", 0, 0, "", True, 1)]
     )
     found = answers(tmp_path / "r.jsonl", PROMPTS, RecordedSystem("LIMA", "lima"))

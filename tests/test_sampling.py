@@ -5,15 +5,9 @@ import torch
 from hypothesis import given, strategies
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from limalib.dialogue import Dialogue, Turn
-from limalib.sampling import (
-    Generation,
-    draw,
-    generate,
-    penalize,
-    sample,
-)
-from limalib.settings import SamplingSettings
+from limalib.records import Dialogue, Turn
+from limalib.training.sampling import Generation, draw, generate, penalize, sample
+from limalib.training.settings import SamplingSettings
 from tests.tiny import byte_tokenizer, dialogues, llama
 
 EOT = 258

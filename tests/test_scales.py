@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from limalib import scales
-from limalib.settings import ServerSettings
+from limalib.judging.settings import ServerSettings
 
 
 @pytest.fixture

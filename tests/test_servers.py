@@ -18,13 +18,13 @@ import nbformat
 import pytest
 from pydantic import ValidationError
 
-from limalib import replies, servers
 from limalib.__main__ import main
-from limalib.dialogue import Dialogue, Turn, single_turn
-from limalib.replies import Reply, Request
-from limalib.responses import Response
-from limalib.servers import Incomplete, ask, sample_from_server
-from limalib.settings import SamplingSettings, ServerSettings
+from limalib.judging import replies, servers
+from limalib.judging.replies import Reply, Request
+from limalib.judging.servers import Incomplete, ask, sample_from_server
+from limalib.judging.settings import ServerSettings
+from limalib.records import Dialogue, Response, Turn, single_turn
+from limalib.training.settings import SamplingSettings
 from tests import misbehaving
 from tests.misbehaving import completion, cut, hang, raw, reply, serving, status, trickle
 
@@ -212,7 +212,7 @@ def test_a_notebook_without_its_replies_shows_all_that_is_missing_and_how_to_fin
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cell = (
-        "from limalib.servers import Incomplete\n"
+        "from limalib.judging.servers import Incomplete\n"
         "raise Incomplete('some replies did not come\\n\\n| what |\\n|---|\\n| lima |')"
     )
     notebook, output = tmp_path / "n.ipynb", tmp_path / "o.ipynb"
@@ -473,9 +473,9 @@ def test_versions_of_the_model_are_named_with_their_days(tmp_path: Path) -> None
 
 RUN = """
 import sys
-from limalib.replies import Request
-from limalib.servers import ask
-from limalib.settings import ServerSettings
+from limalib.judging.replies import Request
+from limalib.judging.servers import ask
+from limalib.judging.settings import ServerSettings
 url, store, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 asked = [Request(url, {"messages": [{"role": "user", "content": f"q{i}"}]}) for i in range(count)]
 settings = ServerSettings(model="m", base_url=url, key_variable=None, concurrency=4)

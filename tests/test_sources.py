@@ -14,21 +14,22 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib.dialogue import Turn, single_turn, write_jsonl
-from limalib.sources import alpaca, authored, lima_release, pushshift, superni, wikihow
-from limalib.sources.alpaca import read_alpaca
-from limalib.sources.authored import read_authored
-from limalib.sources.lima_release import read_release, release_file
-from limalib.sources.pushshift import (
+from limalib import records
+from limalib.data.readers import alpaca, authored, lima_release, pushshift, superni, wikihow
+from limalib.data.readers.alpaca import read_alpaca
+from limalib.data.readers.authored import read_authored
+from limalib.data.readers.lima_release import read_release, release_file
+from limalib.data.readers.pushshift import (
     Comment,
     Submission,
     dumps,
     read_comments,
     read_submissions,
 )
-from limalib.sources.stackexchange import exchanges, read_posts, threads
-from limalib.sources.superni import Instance, Task, read_task, read_tasks
-from limalib.sources.wikihow import Article, read_articles
+from limalib.data.readers.stackexchange import exchanges, read_posts, threads
+from limalib.data.readers.superni import Instance, Task, read_task, read_tasks
+from limalib.data.readers.wikihow import Article, read_articles
+from limalib.records import Turn, single_turn
 
 
 def written(path: Path, text: str) -> Path:
@@ -416,7 +417,7 @@ def test_a_file_that_is_no_task_is_refused(tmp_path: Path, text: str, message: s
 
 def test_authored_dialogues_have_group_and_safety(tmp_path: Path) -> None:
     path = tmp_path / "authored.jsonl"
-    write_jsonl(path, [single_turn("1", "p", "r", group="A"), single_turn("2", "p", group="B")])
+    records.write(path, [single_turn("1", "p", "r", group="A"), single_turn("2", "p", group="B")])
     first, second = read_authored(path)
     assert first.meta == {"group": "A", "safety": False}
     assert second.turns == (Turn("user", "p"),)
@@ -425,14 +426,14 @@ def test_authored_dialogues_have_group_and_safety(tmp_path: Path) -> None:
 @pytest.mark.parametrize("meta", [{}, {"group": "C"}, {"group": "A", "safety": "yes"}])
 def test_authored_dialogues_without_them_are_refused(tmp_path: Path, meta: dict) -> None:
     path = tmp_path / "authored.jsonl"
-    write_jsonl(path, [single_turn("one", "p", "r", **meta)])
+    records.write(path, [single_turn("one", "p", "r", **meta)])
     with pytest.raises(ValueError, match=r"authored\.jsonl: one: meta\."):
         list(read_authored(path))
 
 
 def test_the_first_of_an_id_wins_and_the_others_are_counted(tmp_path: Path) -> None:
     path, losses = tmp_path / "authored.jsonl", Counter[str]()
-    write_jsonl(path, [single_turn("1", text, "r", group="A") for text in ("one", "two")])
+    records.write(path, [single_turn("1", text, "r", group="A") for text in ("one", "two")])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert [dialogue.prompt for dialogue in read_authored(path, losses)] == ["one"]
     assert losses == {"id seen before": 1}
@@ -441,9 +442,12 @@ def test_the_first_of_an_id_wins_and_the_others_are_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b'{"id": "1"}', "line 2: not a dialogue: needs id and turns"),
+        (b'{"id": "1"}', "line 2: not a dialogue .turns: Field required"),
         (b'{"id": "1", "turns": [{"role": "user", "text": " "}]}', "line 2: .* has an empty turn"),
-        (b'{"id": "1", "turns": [{"role": "user", "text": "p"}], "meta": 3}', "line 2: .*meta an"),
+        (
+            b'{"id": "1", "turns": [{"role": "user", "text": "p"}], "meta": 3}',
+            "line 2: .*meta",
+        ),
         (b'{"id": "1", "turns": [{"role": "user", "text": "p"}], "meta": {"x": NaN}}', "line 2: "),
         (b'{"id": "1", "turns": [{"role": "user", "text": "\\ud83d"}]}', "line 2: .*surrogates"),
         (b'{"id": "1", "turns": [{"role": "user", "text": "caf\xe9"}]}', "line 2: .*utf-8"),

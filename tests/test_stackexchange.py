@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from limalib import recipes
-from limalib.curation import (
+from limalib import records
+from limalib.data import (
     PAPER_FILTERS,
     Curated,
     Pair,
@@ -29,16 +29,15 @@ from limalib.curation import (
     find_all_candidates,
     find_candidates,
     keep_candidates,
+    recipes,
     stackexchange_pairs,
     unfiltered_pairs,
 )
-from limalib.curation.stackexchange import _BEGINS_WITH_A_WORD
-from limalib.dialogue import Dialogue, Turn, write_jsonl
-from limalib.sources import dump, partitions
-from limalib.sources.dump import escaped, unescaped
-from limalib.sources.markup import clean_html
-from limalib.sources.partitions import Partitions
-from limalib.sources.stackexchange import (
+from limalib.data.readers import dump, partitions
+from limalib.data.readers.dump import escaped, unescaped
+from limalib.data.readers.markup import clean_html
+from limalib.data.readers.partitions import Partitions
+from limalib.data.readers.stackexchange import (
     EXCHANGES,
     Post,
     Thread,
@@ -49,6 +48,8 @@ from limalib.sources.stackexchange import (
     read_posts,
     threads,
 )
+from limalib.data.stackexchange import _BEGINS_WITH_A_WORD
+from limalib.records import Dialogue, Turn
 
 SHORT = StackExchangeFilters(min_chars=10, max_chars=60)
 """The paper's filters for answers that fit on a line."""
@@ -916,7 +917,7 @@ def test_comment_chains_come_after_the_authored_dialogues(tmp_path: Path) -> Non
     comments = [comment(5, 2, 7, "How long?"), comment(6, 2, 8, "A day.")]
     written(tmp_path / "exchanges.csv", "exchange,split\nbeer,other\n")
     turns = (Turn("user", "Hi"), Turn("assistant", "Hello")) * 2
-    write_jsonl(tmp_path / "own.jsonl", [Dialogue("own", turns, "multi_turn")])
+    records.write(tmp_path / "own.jsonl", [Dialogue("own", turns, "multi_turn")])
     paths = {"stackexchange": tmp_path, "dialogues": tmp_path / "own.jsonl"}
 
     def drawn(count: int, paths: recipes.Paths = paths) -> list[str]:

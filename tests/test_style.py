@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from limalib.curation.style import answer_style, style_table
-from limalib.dialogue import single_turn
-from limalib.sources.lima_release import read_release
+from limalib.data.readers.lima_release import read_release
+from limalib.data.style import answer_style, style_table
+from limalib.records import single_turn
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,11 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
-from limalib import models, training
-from limalib.dialogue import Dialogue, Rendered, Turn, single_turn
-from limalib.packing import pack, packed_attention
-from limalib.provenance import file_digest
-from limalib.sampling import sample
-from limalib.settings import LoRA, SamplingSettings, TrainingSettings
-from limalib.training import (
+from limalib.records import Dialogue, Turn, single_turn
+from limalib.running.provenance import file_digest
+from limalib.training import loop as training
+from limalib.training import models
+from limalib.training.loop import (
     Epoch,
     Learner,
     TrainingLog,
@@ -42,6 +40,10 @@ from limalib.training import (
     summed_loss,
     train,
 )
+from limalib.training.packing import pack, packed_attention
+from limalib.training.rendering import Rendered
+from limalib.training.sampling import sample
+from limalib.training.settings import LoRA, SamplingSettings, TrainingSettings
 from tests.tiny import FAMILIES, byte_tokenizer, dialogues, family, llama
 
 ROOT = Path(__file__).resolve().parents[1]

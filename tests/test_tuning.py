@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from limalib import scales, tuning
-from limalib.settings import TrainingSettings
-from limalib.training import Epoch, TrainingLog
+from limalib import scales
+from limalib.training import tuning
+from limalib.training.loop import Epoch, TrainingLog
+from limalib.training.settings import TrainingSettings
 from tests.tiny import dialogues
 
 SCALE = scales.load("miniature").model_copy(

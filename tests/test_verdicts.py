@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from limalib import verdicts
-from limalib.verdicts import Decision, Preferred, Rule, Verdict, combine
+from limalib import records
+from limalib.judging import verdicts
+from limalib.judging.verdicts import Decision, Rule, combine
+from limalib.records import Preferred, Verdict
 
 LABELS: dict[str, Preferred] = {"W": "first", "T": "tie", "L": "second"}
 
@@ -43,15 +45,15 @@ def test_worked_arithmetic_of_the_docstrings() -> None:
 
 def test_verdicts_come_back_as_they_were(tmp_path: Path) -> None:
     written = [*both("W?"), verdict("T", None, judge="Zoë", seed=2, sample=1, reply="Tie,\n“so”")]
-    verdicts.write_verdicts(tmp_path / "a" / "v.jsonl", written)
-    assert list(verdicts.read_verdicts(tmp_path / "a" / "v.jsonl")) == written
+    records.write(tmp_path / "a" / "v.jsonl", written)
+    assert list(records.read(tmp_path / "a" / "v.jsonl", Verdict)) == written
 
 
 @pytest.mark.parametrize("line", ["{", "3", '{"prompt_id": "1"}'])
 def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "v.jsonl").write_text(line + "\n")
-    with pytest.raises(ValueError, match=r"v\.jsonl, line 1: no verdict"):
-        list(verdicts.read_verdicts(tmp_path / "v.jsonl"))
+    with pytest.raises(ValueError, match=r"v\.jsonl, line 1: not a verdict"):
+        list(records.read(tmp_path / "v.jsonl", Verdict))
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ def test_a_verdict_of_the_wrong_kind_is_one_clear_line(
 ) -> None:
     path = tmp_path / "v.jsonl"
     path.write_text(json.dumps({**asdict(verdict("W")), field: value}) + "\n")
-    with pytest.raises(ValueError, match=rf"v\.jsonl, line 1: no verdict \({field}: ") as failure:
-        list(verdicts.read_verdicts(path))
+    with pytest.raises(ValueError, match=rf"v\.jsonl, line 1: not a ver.* \({field}: ") as failure:
+        list(records.read(path, Verdict))
     assert "\n" not in str(failure.value)
 
 

@@ -20,7 +20,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from limalib.dialogue import Dialogue, single_turn
+from limalib.records import Dialogue, single_turn
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from limalib import bias, recorded, statistics, verdicts
-from limalib.dialogue import Dialogue, single_turn
-from limalib.provenance import file_digest, write_json
-from limalib.recorded import Judged, RecordedSystem
-from limalib.responses import Response
+from limalib import statistics
+from limalib.judging import bias, recorded, verdicts
+from limalib.judging.recorded import Judged, RecordedSystem
+from limalib.judging.verdicts import Decision
+from limalib.records import Dialogue, Response, single_turn, write_json
+from limalib.running.provenance import file_digest
 from limalib.statistics import Estimate, to_record
-from limalib.verdicts import Decision
 
 FACTS = Path(__file__).with_suffix(".json")
 

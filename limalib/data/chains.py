@@ -1,0 +1,77 @@
+"""Dialogues from comment chains (section 6): candidates, to be edited by hand."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from limalib.data.readers.markup import clean_html, without_addresses
+from limalib.data.readers.stackexchange import Comment, Post, Thread
+from limalib.records import Dialogue, Role, Turn
+
+_ADDRESSED = re.compile(r"\A\s*@[\w.-]+[\s,:;]*")
+_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
+_FEWEST_TURNS = 4
+
+
+def chains(thread: Thread) -> Iterator[Dialogue | str]:
+    """For each post of a thread with comments a dialogue between its asker and an answerer, or
+    why there is none.
+
+    The paper (section 6) takes 20 of its 30 dialogues from comment chains and edits them; how
+    they were found is ours. Under an answer: question, answer, then what the asker says and the
+    answerer replies. Under a question: question, what the later answerer asks and the asker
+    replies, then the answer. A last word of the asker's is left out.
+    """
+    for post in (thread.question, *thread.answers):
+        if comments := thread.comments.get(post.id):
+            yield _dialogue(thread, post, comments)
+
+
+def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
+    """The dialogue around a post's comments, or why there is none."""
+    users = {comment.user for comment in comments}
+    asker = thread.question.owner
+    if post.parent is None:
+        answers = (answer for answer in thread.answers if answer.owner in users - {asker, None})
+        answer = next(answers, None)
+    else:
+        answer = post
+    if asker is None or answer is None or answer.owner in (None, asker):
+        return "not by the asker and an answerer"
+    if users != {asker, answer.owner}:
+        return "not by the asker and an answerer alone"
+    said = list(_said(comments, asker))
+    opening = Turn("user", f"{thread.question.title.strip()}\n\n{clean_html(thread.question.body)}")
+    reply = Turn("assistant", clean_html(answer.body))
+    # Whoever wrote the post above is answered first.
+    if said[0].role == ("assistant" if post.parent is not None else "user"):
+        return "begins with its own author"
+    if said[-1].role == ("user" if post.parent is not None else "assistant"):
+        said.pop()
+    turns = (opening, *said, reply) if post.parent is None else (opening, reply, *said)
+    if len(turns) < _FEWEST_TURNS or not all(turn.text for turn in turns):
+        return "too short"
+    return Dialogue(
+        f"{thread.exchange}/{thread.question.id}/{answer.id}/{post.id}",
+        turns,
+        "multi_turn",
+        {
+            "exchange": thread.exchange,
+            "comments_under": "question" if post.parent is None else "answer",
+            "question_score": thread.question.score,
+            "answer_score": answer.score,
+            "edited": False,
+        },
+    )
+
+
+def _said(comments: Iterable[Comment], asker: int) -> Iterator[Turn]:
+    """Comments as turns; what one person says in a row is one turn."""
+    for user, group in groupby(comments, key=lambda comment: comment.user):
+        role: Role = "user" if user == asker else "assistant"
+        yield Turn(role, "\n\n".join(filter(None, (_plain(comment.text) for comment in group))))
+
+
+def _plain(text: str) -> str:
+    """A comment's Markdown without links and without the name that it is addressed to."""
+    return without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", text))).strip()

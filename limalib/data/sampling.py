@@ -1,0 +1,84 @@
+"""Choices left to chance: functions of the seed and of what is chosen from, nothing else.
+
+They do not depend on the order in which things were read, the machine or the process.
+"""
+
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from limalib.records import Dialogue
+
+T = TypeVar("T")
+
+
+class Curated(NamedTuple):
+    """Dialogues that were kept, and how many candidates each filter lost, in the filters' order.
+
+    A candidate is counted once, under the first filter that it fails.
+    """
+
+    dialogues: list[Dialogue]
+    losses: Counter[str]
+
+
+def stable_order(seed: int, id: str) -> str:
+    """A sort key that shuffles: the same for a seed and an id on every machine."""
+    return hashlib.sha256(f"{seed}/{id}".encode()).hexdigest()
+
+
+def temperature_weights(counts: Mapping[str, int], tau: float = 3.0) -> dict[str, float]:
+    """Probability of each group, p proportional to n^(1/tau) (section 2, Stack Exchange).
+
+    tau = 1 keeps the groups' own proportions, tau = inf makes them equal. Empty groups get 0.
+    With n = 8 and 1 and tau = 3: 2/3 and 1/3. Raises ValueError for tau <= 0 or a negative count.
+    """
+    if tau <= 0 or any(n < 0 for n in counts.values()):
+        raise ValueError(f"temperature sampling needs tau > 0 and counts >= 0, got tau = {tau}")
+    powers = {name: n ** (1 / tau) if n else 0.0 for name, n in counts.items()}
+    total = math.fsum(powers.values()) or 1.0
+    return {name: power / total for name, power in powers.items()}
+
+
+def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterator[str]:
+    """Names of groups by `temperature_weights` of their sizes, until each is used up.
+
+    A group comes as often as it is large; weights are those of the full groups.
+    """
+    weights = temperature_weights(sizes, tau)
+    left = {name: sizes[name] for name in sorted(sizes) if sizes[name]}
+    dice = random.Random(f"temperature/{seed}")
+    while left:
+        (name,) = dice.choices(list(left), [weights[name] for name in left])
+        yield name
+        left[name] -= 1
+        if not left[name]:
+            del left[name]
+
+
+def temperature_order(
+    groups: Mapping[str, Sequence[T]], tau: float, seed: int, key: Callable[[T], Any]
+) -> Iterator[T]:
+    """All items, one after the other: draw a group by `temperature_draws`, take its next item.
+
+    Within a group, items come in the order of `key`, which must tell any two apart.
+    """
+    ranked = {name: iter(sorted(group, key=key)) for name, group in groups.items()}
+    for name in temperature_draws({name: len(group) for name, group in groups.items()}, tau, seed):
+        yield next(ranked[name])
+
+
+def temperature_sample(
+    groups: Mapping[str, Sequence[T]],
+    n: int,
+    tau: float = 3.0,
+    seed: int = 0,
+    *,
+    key: Callable[[T], Any],
+) -> list[T]:
+    """The first `n` of `temperature_order`: all there are when there are fewer."""
+    return list(islice(temperature_order(groups, tau, seed, key), n))

@@ -1,0 +1,1 @@
+"""Who says how good an answer is: the oracle, a language model, people."""

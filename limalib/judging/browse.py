@@ -1,0 +1,133 @@
+"""All answers in one table to browse: who wrote what stays hidden until a reader asks for it."""
+
+import html
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TypeVar
+
+import itables
+import pandas as pd
+from IPython.display import HTML
+from itables.javascript import JavascriptFunction
+
+from limalib.judging import grades as judging
+from limalib.records import Dialogue, Grade, Response
+
+Answered = TypeVar("Answered", Response, Grade)
+
+_HERE = Path(__file__).parent
+_COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
+_HIDDEN = ("prompt", "kind", "system")
+_GROUP = """function (rows) {
+  const [prompt, kind] = rows.data()[0];
+  const head = document.createElement("div");
+  head.innerHTML = `<span class="answers-kind">${kind}</span>${prompt}`;
+  return head;
+}"""
+_NAME_CELL = """function (cell, text, row, index, column) {
+  cell.dataset.name = this.api().column(column).header().textContent;
+}"""
+
+
+def table(
+    prompts: Sequence[Dialogue],
+    answers: Mapping[str, Iterable[Response]],
+    grades: Mapping[str, Iterable[Grade]],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row an answer, prompts in their order: prompt, kind, letter of the answer, text, grade,
+    score, how many of the prompt's other answers it beats, and the system that wrote it.
+
+    Of each system, the first answer of its first seed. Letters are dealt by `seed` anew for every
+    prompt, and rows stand in their order, so that neither gives a system away. What has no grade
+    has empty cells.
+    """
+    written = {name: _firsts(found) for name, found in answers.items()}
+    graded = {name: _firsts(found) for name, found in grades.items()}
+    rows = []
+    for prompt in prompts:
+        systems = sorted(name for name, found in written.items() if prompt.id in found)
+        random.Random(f"letters-{seed}-{prompt.id}").shuffle(systems)
+        for number, name in enumerate(systems):
+            own = graded.get(name, {}).get(prompt.id)
+            others = [graded.get(rival, {}).get(prompt.id) for rival in systems if rival != name]
+            beaten = [
+                other for other in others if own and other and judging.compare(own, other) > 0
+            ]
+            rows.append(
+                (
+                    "\n\n".join(turn.text for turn in prompt.turns),
+                    str(prompt.meta.get("kind") or prompt.source),
+                    ascii_uppercase[number],
+                    written[name][prompt.id].text,
+                    own.label if own else "",
+                    str(own.score) if own else "",
+                    f"{len(beaten)} of {len(others)}" if own else "",
+                    name,
+                )
+            )
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
+    """The table of `table` for a page: searched, filtered by kind and grade and, once a reader has
+    asked who wrote what, by system. It needs no network; texts are escaped.
+    """
+    itables.init_notebook_mode(all_interactive=False, connected=False)
+    escaped = answers.map(_escape)
+    systems = max(1, answers["system"].nunique())
+    place = {name: _COLUMNS.index(name) for name in _COLUMNS}
+    return HTML(
+        itables.to_html_datatable(
+            escaped,
+            allow_html=True,
+            connected=False,
+            display_logo_when_loading=False,
+            table_id="answers",
+            classes="row-border limalib-answers",
+            style="table-layout:auto;width:100%",
+            css=(_HERE / "browse.css").read_text(encoding="utf-8"),
+            maxBytes=0,
+            showIndex=False,
+            ordering=False,
+            autoWidth=False,
+            pageLength=prompts_a_page * systems,
+            lengthMenu=[prompts_a_page * systems * times for times in (1, 4, 10)],
+            layout={"topStart": "search", "topEnd": "pageLength"},
+            language={
+                "search": "Search",
+                "lengthMenu": "_MENU_ answers a page",
+                "info": "Answers _START_ to _END_ of _TOTAL_",
+                "infoEmpty": "No answers",
+                "infoFiltered": "(of _MAX_ in all)",
+                "zeroRecords": "No answer fits.",
+            },
+            columnDefs=[
+                {"targets": "_all", "type": "string"},
+                {"targets": [place[name] for name in _HIDDEN], "visible": False},
+                # Else a search for a system's name would give its answers away.
+                {"targets": place["system"], "searchable": False},
+                {"targets": place["text"], "className": "answer-text"},
+                {
+                    "targets": [place[n] for n in ("answer", "grade", "score", "beats", "system")],
+                    "className": "answer-meta",
+                    "createdCell": JavascriptFunction(_NAME_CELL),
+                },
+            ],
+            rowGroup={"dataSrc": place["prompt"], "startRender": JavascriptFunction(_GROUP)},
+            drawCallback=JavascriptFunction((_HERE / "browse.js").read_text(encoding="utf-8")),
+        )
+    )
+
+
+def _firsts(found: Iterable[Answered]) -> dict[str, Answered]:
+    """By prompt, the first sample of the least seed."""
+    ordered = sorted(found, key=lambda answer: (answer.seed, answer.sample), reverse=True)
+    return {answer.prompt_id: answer for answer in ordered}
+
+
+def _escape(text: str) -> str:
+    """As HTML that shows the text. itables escapes too, but shows a line break as a backslash."""
+    return html.escape(text).translate({9: "&#9;", 10: "&#10;", 13: None})

@@ -1,0 +1,1 @@
+"""Any causal language model, trained, measured and sampled."""

@@ -1,0 +1,244 @@
+"""Training on one process or many: starts the processes, shows how far they are, stops together.
+
+    torchrun --nproc-per-node 8 -m limalib.distributed <job.json>
+
+is what each process runs; `train` writes the job and calls it. A process that dies takes the
+others with it, and the first cause becomes one line.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from limalib import records
+from limalib.records import Dialogue, write_json
+from limalib.running.provenance import ROOT
+from limalib.settings import Settings
+from limalib.training import loop as training
+from limalib.training import models
+from limalib.training.loop import Evaluate, Step, TrainingLog
+from limalib.training.settings import TrainingSettings
+
+JOB = ".job"
+"""Folder beside the weights for what the processes are told and say, while they run."""
+
+
+class Job(Settings):
+    """What each process is told; `dialogues` is a JSONL file."""
+
+    base: str
+    dialogues: Path
+    settings: TrainingSettings
+    out_dir: Path
+    replace: bool
+
+
+def train(
+    base: str,
+    dialogues: Sequence[Dialogue],
+    settings: TrainingSettings,
+    out_dir: str | Path,
+    evaluate: Evaluate | None = None,
+    launcher: str = "",
+    progress: bool = True,
+    replace: bool = False,
+) -> TrainingLog:
+    """Load a base model and fine-tune it, as `training.train` does, on `settings.processes`.
+
+    One process trains here. Several are started by `launcher`, a command such as `srun torchrun
+    ...` to which the module and its job are added; empty, torchrun starts them on this machine.
+    They keep every candidate checkpoint, and `evaluate` judges those here afterwards.
+
+    Raises as `training.train` does; RuntimeError, one line, when a process failed or was killed.
+    """
+    if settings.processes == 1 and not launcher:
+        model, tokenizer = load(base, settings)
+        return training.train(
+            model, tokenizer, dialogues, settings, out_dir, evaluate, progress, replace
+        )
+    if settings.lora:
+        raise ValueError(f"processes {settings.processes}: lora is trained on one process")
+    out_dir = Path(out_dir).resolve()
+    folder = out_dir / JOB
+    records.write(folder / "dialogues.jsonl", dialogues)
+    job = Job(
+        base=base,
+        dialogues=folder / "dialogues.jsonl",
+        settings=settings.model_copy(update={"keep_candidates": True}),
+        out_dir=out_dir,
+        replace=replace,
+    )
+    write_json(folder / "job.json", job.model_dump(mode="json"))
+    command = shlex.split(launcher) or _torchrun(settings.processes)
+    _follow([*command, "-m", __name__, str(folder / "job.json")], folder, progress)
+    shutil.rmtree(folder)
+    return training.judge_candidates(out_dir, evaluate) if evaluate else training.read_log(out_dir)
+
+
+def load(base: str, settings: TrainingSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base model as these settings train it, on this process's device.
+
+    In float32, from which the master copy is made; with adapters in what it computes in.
+    """
+    device = training.device()
+    bf16 = settings.precision == "bf16" or (
+        settings.precision == "auto" and training.computes_in_bf16(device)
+    )
+    dtype = torch.bfloat16 if settings.lora and bf16 else torch.float32
+    return models.load(base, dtype, settings.quantization, device)
+
+
+def _torchrun(processes: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+        *("--nproc-per-node", str(processes), "--max-restarts", "0"),
+    ]
+
+
+def _follow(command: list[str], folder: Path, progress: bool) -> None:
+    """Run the processes to their end, drawing the steps that the first one tells of.
+
+    What else they say goes to `log.txt`. Raises RuntimeError with the first cause.
+    """
+    errors: list[dict[str, Any]] = []
+    log = folder / "log.txt"
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    with (
+        log.open("w", encoding="utf-8") as said,
+        training.progress_bar(progress) as draw,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **threads, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for message in _messages(process.stdout, said):
+                if "error" in message:
+                    errors.append(message)
+                elif draw:
+                    step = Step.model_validate(message["step"])
+                    draw(step, message["number"], message["steps"])
+            status = process.wait()
+        finally:
+            if process.poll() is None:  # interrupted: torchrun ends its processes on this
+                process.terminate()
+    if status:
+        raise RuntimeError(_cause(errors, log, status))
+
+
+def _messages(lines: Any, said: Any) -> Iterator[dict[str, Any]]:
+    """The JSON objects among the lines that processes print; the other lines go to the log."""
+    for line in lines:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if isinstance(message, dict) and {"step", "error"} & set(message):
+            yield message
+        else:
+            said.write(line)
+            said.flush()
+
+
+def _cause(errors: list[dict[str, Any]], log: Path, status: int) -> str:
+    """One line for what went wrong first: a process that was killed, else an error of its own,
+    else what the others say who lost it."""
+    killed = re.search(
+        r"rank\s*: (\d+)[^\n]*\n\s*exitcode\s*: -(9|11|6|7)\b", log.read_text(encoding="utf-8")
+    )
+    if killed:
+        number, name = int(killed[1]), signal.Signals(int(killed[2])).name
+        return (
+            f"training process {number} was killed ({name}) and the others stopped: run again to "
+            f"go on ({log})"
+        )
+    errors.sort(key=lambda error: error["error"].startswith(("RuntimeError", "DistNetworkError")))
+    if errors:
+        return f"training process {errors[0]['rank']}: {errors[0]['error']} ({log})"
+    return f"training processes ended with status {status} and said why in {log}"
+
+
+# --- what each process runs ----------------------------------------------------------------------
+
+
+def main(job_path: str) -> None:
+    """One process of a job. What goes wrong is printed as one JSON object."""
+    job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
+    try:
+        _check_processes(job.settings)
+        device = training.device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        model, tokenizer = _load_once(job.base)
+        training.train(
+            model,
+            tokenizer,
+            list(records.read(job.dialogues, Dialogue)),
+            job.settings,
+            job.out_dir,
+            progress=False,
+            replace=job.replace,
+            watch=_tell if dist.get_rank() == 0 else None,
+        )
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        print(
+            json.dumps(
+                {"error": f"{type(error).__name__}: {reason}", "rank": int(os.environ["RANK"])}
+            ),
+            flush=True,
+        )
+        os._exit(1)  # the others may wait for this one: no tidying up with them
+    dist.destroy_process_group()
+
+
+def _check_processes(settings: TrainingSettings) -> None:
+    """Raise ValueError where others were started than the settings, and so the plan, say."""
+    started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if started != settings.processes:
+        raise ValueError(f"processes {settings.processes}: the launcher started {started}")
+    if torch.cuda.is_available() and here > torch.cuda.device_count():
+        raise ValueError(
+            f"{here} processes for the {torch.cuda.device_count()} GPUs of this machine: give a "
+            "launcher for several machines, or fewer processes"
+        )
+
+
+def _load_once(base: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base model in the first process, as it is on disk; only its shape in the others."""
+    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    if dist.get_rank() == 0:
+        return models.load(base, config.dtype or torch.float32)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return model, models.load_tokenizer(base)
+
+
+def _tell(step: Step, number: int, steps: int) -> None:
+    print(
+        json.dumps({"step": step.model_dump(), "number": number, "steps": steps}),
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,372 @@
+"""Causal language models: loading, EOT, residual dropout by layer, adapters, saving.
+
+Models are ordinary Hugging Face checkpoints. Weights are read and written as safetensors only, and
+code that comes with a checkpoint is run only when asked for.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from limalib.training.settings import LoRA
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+
+EOT = "<|eot|>"
+"""Text of the end-of-turn token (paper, section 3)."""
+
+_BLOCK_LISTS = (("model", "layers"), ("transformer", "h"), ("gpt_neox", "layers"))
+_SUBLAYERS = (("self_attn", "mlp"), ("attn", "mlp"), ("attention", "mlp"))
+
+
+def load(
+    name: str | Path,
+    dtype: torch.dtype = torch.float32,
+    quantization: Literal["4bit", "8bit"] | None = None,
+    device: str | torch.device = "cpu",
+    trust_remote_code: bool = False,
+    spread: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and tokenizer of a folder or of a name on the Hugging Face hub, in eval mode.
+
+    `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
+    quantisation) or 8 bits; they then compute in `dtype`. `trust_remote_code` runs a checkpoint's
+    own Python, for architectures that transformers does not know. `spread` lays the layers of what
+    is too large for one GPU over all of this machine's.
+
+    Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it has no
+    tokenizer, no safetensors weights or not all of them, ValueError when the tokenizer's ids do
+    not fit the embedding table or the architecture is not known.
+    """
+    tokenizer = load_tokenizer(name, trust_remote_code)
+    spread = spread and torch.device(device).type == "cuda"
+    # The library reports what does not fit as a table on the screen; here it becomes an error.
+    with _quiet(), _one_line(name):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            str(name),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            quantization_config=_quantization_config(quantization, dtype),
+            device_map="auto" if spread else {"": device} if quantization else None,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lacking:
+        raise OSError(
+            f"{name}: incomplete checkpoint, {len(lacking)} of its weights are missing or of "
+            f"another shape than config.json says ({lacking[0]}, ...): copy it again"
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise ValueError(
+            f"{name}: tokenizer and model do not belong together: token ids go up to {last}, "
+            f"the embedding table has {rows} rows"
+        )
+    if quantization == "4bit":
+        # On some CPUs a forward pass in eval mode repacks these weights, and from then on no
+        # gradient passes through them: a run would go wrong after its first evaluation.
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    return (model if quantization or spread else model.to(device)).eval(), tokenizer
+
+
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer alone. Raises FileNotFoundError as `load` does, OSError when there is none."""
+    is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
+    if is_folder and not (Path(name) / "config.json").is_file():
+        raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(name), trust_remote_code=trust_remote_code
+            )
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OSError(f"{name}: no tokenizer that can be read ({_first_line(error)})") from None
+    # Where its files are missing the library makes an empty one, without a word.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise OSError(f"{name}: no tokenizer; copy the base model's tokenizer files there")
+    return tokenizer
+
+
+@contextmanager
+def _one_line(name: str | Path) -> Iterator[None]:
+    """Say what is wrong with the checkpoint `name` in one line."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{name}: weights are damaged or half-written ({error})") from None
+    except OSError as error:
+        raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
+    except ValueError as error:
+        reason = _first_line(error)
+        if "trust_remote_code" in str(error):
+            reason = "it runs code of its own; read that, then load with trust_remote_code=True"
+        raise ValueError(f"{name}: {reason}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing a bar for every file, which fills a notebook, and from
+    warning of what is raised here."""
+    drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if drawn:
+            logging.enable_progress_bar()
+
+
+def _quantization_config(
+    quantization: Literal["4bit", "8bit"] | None, dtype: torch.dtype
+) -> BitsAndBytesConfig | None:
+    if quantization is None:
+        return None
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id of the end-of-turn token, added to tokenizer and model when missing.
+
+    A token of its own, so that it halts generation as EOS does without EOS's other meanings. Many
+    checkpoints pad their embedding table beyond the tokenizer; it grows only when the new id does
+    not fit. The new row starts as that of EOS, after which a base expects nothing more (as the mean
+    of all rows where there is no EOS): a set of a handful of examples takes too few steps to learn
+    from nothing where to stop.
+    """
+    if EOT in tokenizer.get_vocab():
+        return tokenizer.convert_tokens_to_ids(EOT)
+    known, eos_id = len(tokenizer), tokenizer.eos_token_id
+    tokenizer.add_tokens([EOT], special_tokens=True)
+    eot_id = tokenizer.convert_tokens_to_ids(EOT)
+    if eot_id >= model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(eot_id + 1, mean_resizing=False)
+    with torch.no_grad():
+        # One table when tied, two when not: a set of storage pointers tells them apart.
+        tables = {table.weight.data_ptr(): table.weight for table in _embedding_tables(model)}
+        for weight in tables.values():
+            like = weight[:known] if eos_id is None else weight[eos_id : eos_id + 1]
+            weight[eot_id] = like.float().mean(dim=0).to(weight.dtype)
+    return eot_id
+
+
+def _embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
+    return [
+        table
+        for table in (model.get_input_embeddings(), model.get_output_embeddings())
+        if table is not None
+    ]
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The model's transformer blocks, from the bottom up.
+
+    Raises ValueError for an architecture whose blocks are kept elsewhere than in LLaMA (and most
+    others), GPT-2 or GPT-NeoX.
+    """
+    for backbone, blocks in _BLOCK_LISTS:
+        layers = getattr(getattr(model, backbone, None), blocks, None)
+        if isinstance(layers, nn.ModuleList):
+            return layers
+    raise ValueError(f"{type(model).__name__}: transformer blocks not found")
+
+
+def sublayers(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Attention and MLP of one transformer block. Raises ValueError when they are not found."""
+    for attention, mlp in _SUBLAYERS:
+        if hasattr(layer, attention) and hasattr(layer, mlp):
+            return getattr(layer, attention), getattr(layer, mlp)
+    raise ValueError(f"{type(layer).__name__}: attention and MLP not found")
+
+
+@contextmanager
+def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
+    """Within the block, drop out what attention and MLP add to the residual stream.
+
+    The rate rises linearly over the layers from 0 at the bottom to `p_max` at the top (paper,
+    section 3). Active in train mode only; nothing is stored in the model. It is the only dropout:
+    what an architecture has of its own (GPT-2: 0.1 everywhere) is off within the block, but for
+    that of adapters.
+    """
+    layers = decoder_layers(model)
+    own = list(_own_dropout(model))
+    hooks = []
+    for layer, rate in zip(layers, torch.linspace(0, p_max, len(layers)).tolist(), strict=True):
+        if rate > 0:
+            hooks += [part.register_forward_hook(_dropout_hook(rate)) for part in sublayers(layer)]
+    try:
+        for module, attribute, _ in own:
+            setattr(module, attribute, 0.0)
+        yield
+    finally:
+        for module, attribute, rate in own:
+            setattr(module, attribute, rate)
+        for hook in hooks:
+            hook.remove()
+
+
+def _own_dropout(model: PreTrainedModel) -> Iterator[tuple[nn.Module, str, float]]:
+    """The architecture's dropouts that are on: module, attribute, rate."""
+    for name, module in model.named_modules():
+        attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
+        rate = getattr(module, attribute, 0.0)
+        if rate and "lora_dropout" not in name:
+            yield module, attribute, rate
+
+
+def _dropout_hook(rate: float) -> Any:
+    def drop(module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if not module.training:
+            return output
+        if isinstance(output, tuple):  # attention returns its weights beside its output
+            return (dropout(output[0], rate), *output[1:])
+        return dropout(output, rate)
+
+    return drop
+
+
+def dropout(states: Tensor, rate: float) -> Tensor:
+    """Zero a share `rate` of the elements and scale the others by 1 / (1 - rate).
+
+    Like torch's, but drawn 16 bits an element, four at a time: less than half the time on a CPU,
+    where drawing is what dropout costs. `rate` is rounded to 1/65536.
+    """
+    count = states.numel()
+    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=states.device)
+    bits.random_(-(2**63), None)
+    draws = bits.view(torch.int16)[:count].view(states.shape)
+    kept = draws >= round(rate * 2**16) - 2**15
+    return states * kept.to(states.dtype).mul_(1 / (1 - rate))
+
+
+def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0) -> "PeftModel":
+    """Put low-rank adapters beside all linear layers but the head, and freeze everything else.
+
+    The rows of EOT, which a base has never used, are trained too. `model` itself is changed and
+    goes on working as before; the object returned is for `merge_lora`. `seed` decides how adapters
+    begin; they add nothing at first.
+    """
+    from peft import LoraConfig  # slow to import, and rarely wanted
+
+    tables = {id(table) for table in _embedding_tables(model)}
+    names = [name for name, module in model.named_modules() if id(module) in tables]
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        trainable_token_indices={name: [eot_id] for name in names},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _adapted(model, config)
+
+
+def merge_lora(adapted: "PeftModel", base: PreTrainedModel | None = None) -> PreTrainedModel:
+    """The ordinary model that a model with adapters is; `adapted` cannot be used afterwards.
+
+    Adapters of a quantised model are merged into `base`: the same model in full precision, with
+    EOT added. Raises ValueError when the model is quantised and there is no base.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    if base is None:
+        if getattr(adapted.get_base_model(), "is_quantized", False):
+            raise ValueError(
+                "adapters are not merged into quantised weights: give the base in full precision"
+            )
+        return adapted.merge_and_unload(safe_merge=True)
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    full = _adapted(base, adapted.peft_config["default"])
+    set_peft_model_state_dict(full, weights)
+    return full.merge_and_unload(safe_merge=True)
+
+
+def _adapted(model: PreTrainedModel, config: "LoraConfig") -> "PeftModel":
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # It says that GPT-2's layers keep their weights transposed, and then minds it.
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
+
+
+def save(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a Hugging Face checkpoint; the folder appears whole or not at all.
+
+    `dtype` (say `torch.bfloat16`) is that of the weights on disk; the model in memory keeps its
+    own. An older checkpoint at `path` is replaced only once the new one is complete.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        weights = model.state_dict()
+        if dtype is not None:
+            # Tied tensors stay one tensor, else both would be written.
+            cast = {value.data_ptr(): _cast(value, dtype) for value in weights.values()}
+            weights = {name: cast[value.data_ptr()] for name, value in weights.items()}
+        with _quiet():
+            model.save_pretrained(temporary, state_dict=weights)
+        tokenizer.save_pretrained(temporary)
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put folder `new` at `path`; what was there is removed afterwards, never before."""
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)

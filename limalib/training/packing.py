@@ -1,0 +1,335 @@
+"""Padding-free batches: examples laid end to end, each of which sees only itself.
+
+A pack is one row of tokens. Everything but attention works on each token alone, so only attention
+has to know where an example ends. It is given to the model through transformers' attention
+interface, for the length of a `with` block; the model's own code stays as it is. How attention is
+computed is chosen by device and length in one place, `_packed_attention`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, PreTrainedModel
+
+from limalib.training.rendering import Rendered
+
+_LONGEST_PADDED = 512
+"""Up to this length attention matrices are small enough to be written out."""
+_LARGEST_FLASH_HEAD = 256
+"""Flash attention takes no larger heads."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Several examples laid end to end, for one pass through the model.
+
+    Two examples of 3 and 2 tokens, of which the last two and the last one are supervised:
+
+        ids        a  b  c  d  e      [1, tokens]
+        positions  0  1  2  0  1      [1, tokens]
+        lengths    3        2
+        sources    0  1     3         places whose hidden state predicts a supervised token
+        targets    b  c     e         that token
+    """
+
+    ids: Tensor
+    positions: Tensor
+    lengths: tuple[int, ...]
+    sources: Tensor
+    targets: Tensor
+
+
+def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pack:
+    """Lay examples end to end. Nothing predicts the first token of an example.
+
+    Examples of like length beside each other make attention faster.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    sources: list[int] = []
+    targets: list[int] = []
+    for example in examples:
+        start = len(ids)
+        ids += example.ids
+        positions += range(len(example.ids))
+        trained = [i for i, counts in enumerate(example.mask) if counts and i > 0]
+        sources += [start + i - 1 for i in trained]
+        targets += [example.ids[i] for i in trained]
+    return Pack(
+        ids=torch.tensor([ids], device=device),
+        positions=torch.tensor([positions], device=device),
+        lengths=tuple(len(example.ids) for example in examples),
+        sources=torch.tensor(sources, dtype=torch.long, device=device),
+        targets=torch.tensor(targets, dtype=torch.long, device=device),
+    )
+
+
+def split(examples: Sequence[Rendered], max_tokens: int) -> Iterator[list[Rendered]]:
+    """Examples in groups of at most `max_tokens` tokens each, the shortest first (one example may
+    exceed it alone)."""
+    group: list[Rendered] = []
+    size = 0
+    for example in sorted(examples, key=lambda example: len(example.ids)):
+        if group and size + len(example.ids) > max_tokens:
+            yield group
+            group, size = [], 0
+        group.append(example)
+        size += len(example.ids)
+    if group:
+        yield group
+
+
+def share(
+    examples: Sequence[Rendered], max_tokens: int, processes: int
+) -> list[list[list[Rendered]]]:
+    """A step's examples for each process, in as many groups on one as on the other.
+
+    Processes that share a model go through it together, so all must do so equally often. Groups
+    hold about the same number of tokens, at most `max_tokens` (one example may exceed it alone).
+    One without an example gets a token from which nothing is learnt.
+    """
+    if processes == 1:
+        return [list(split(examples, max_tokens))]
+    longest_first = sorted(examples, key=lambda example: -len(example.ids))
+    rounds = 0
+    while True:
+        rounds += 1
+        groups: list[list[Rendered]] = [[] for _ in range(rounds * processes)]
+        sizes = [0] * len(groups)
+        for example in longest_first:
+            smallest = sizes.index(min(sizes))
+            groups[smallest].append(example)
+            sizes[smallest] += len(example.ids)
+        fits = (len(g) <= 1 or n <= max_tokens for g, n in zip(groups, sizes, strict=True))
+        if all(fits):
+            break
+    whole = [group[::-1] or [Rendered([0], [False])] for group in groups]
+    return [whole[process::processes] for process in range(processes)]
+
+
+def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
+    """Last hidden states of a pack, [tokens, hidden]. Call it inside `packed_attention`."""
+    output = model.base_model(
+        input_ids=batch.ids,
+        position_ids=batch.positions,
+        use_cache=False,
+        segments=_segments(batch.lengths, batch.ids.device),
+    )
+    return output.last_hidden_state[0]
+
+
+_LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+
+
+@contextmanager
+def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block, the model's attention keeps the examples of a pack apart.
+
+    Raises ValueError for a model that changes its logits on the way out, as Gemma 2, Granite and
+    Cohere do: the loss is computed from hidden states and the head alone.
+    """
+    changed = [n for n in _LOGIT_CHANGES if getattr(model.config, n, None) not in (None, 1, 1.0)]
+    if changed:
+        raise ValueError(
+            f"{type(model).__name__} sets {', '.join(changed)}: models that rescale or cap their "
+            "logits cannot be trained here"
+        )
+    before = model.config._attn_implementation
+    model.set_attn_implementation("packed")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Where the segments of a pack lie: as blocks of like length, and as their ends in tokens."""
+
+    lengths: tuple[int, ...]
+    blocks: list["_Block"]
+    ends: Tensor
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+
+def _segments(lengths: Sequence[int], device: torch.device) -> _Segments:
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    return _Segments(tuple(lengths), _blocks(lengths, device), ends)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring segments of like length: `segments` of them, padded to `longest`.
+
+    `places[i]` is where the block's i-th token stands in its padded form.
+    """
+
+    start: int
+    end: int
+    lengths: tuple[int, ...]
+    places: Tensor
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+
+def _blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
+    """Segments in blocks within which no length is more than twice another."""
+    groups: list[list[int]] = []
+    for length in lengths:
+        if groups and max(*groups[-1], length) <= 2 * min(*groups[-1], length):
+            groups[-1].append(length)
+        else:
+            groups.append([length])
+    ends = list(accumulate(sum(group) for group in groups))
+    return [
+        _Block(
+            end - sum(group),
+            end,
+            tuple(group),
+            torch.cat(
+                [
+                    torch.arange(i * max(group), i * max(group) + length)
+                    for i, length in enumerate(group)
+                ]
+            ).to(device),
+        )
+        for group, end in zip(groups, ends, strict=True)
+    ]
+
+
+@torch.compiler.disable
+def _packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    segments: _Segments,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention inside each segment: [1, heads, tokens, size] in, [1, tokens, heads, size]
+    out, as transformers' attention interface has it."""
+    longest = segments.longest
+    if dropout or softcap or (sliding_window is not None and sliding_window < longest):
+        raise ValueError(
+            f"{type(module).__name__}: packed attention knows no attention dropout, no softcap and "
+            f"no window smaller than an example ({longest} tokens)"
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.is_cuda and query.dtype != torch.float32 and query.shape[-1] <= _LARGEST_FLASH_HEAD:
+        return _varlen_attention(query, key, value, segments, scale), None
+    repeats = query.shape[1] // key.shape[1]
+    if repeats > 1:
+        key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
+    if longest <= _LONGEST_PADDED:
+        output = _PaddedAttention.apply(query[0], key[0], value[0], segments.blocks, scale)
+    else:
+        output = _segment_attention(query[0], key[0], value[0], segments.lengths, scale)
+    return output.transpose(0, 1)[None], None
+
+
+def _varlen_attention(
+    query: Tensor, key: Tensor, value: Tensor, segments: _Segments, scale: float
+) -> Tensor:
+    """All segments in one call of flash attention, which knows where each ends and shares keys
+    among heads by itself: [1, heads, tokens, size] in, [1, tokens, heads, size] out."""
+    return varlen_attn(
+        *(states[0].transpose(0, 1) for states in (query, key, value)),
+        segments.ends,
+        segments.ends,
+        segments.longest,
+        segments.longest,
+        scale=scale,
+        window_size=(-1, 0),  # back to the segment's beginning, and no token ahead
+        enable_gqa=True,
+    )[None]
+
+
+def _segment_attention(
+    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float
+) -> Tensor:
+    """Segments one by one, for long ones: [heads, tokens, size] in and out."""
+    states = [query, key, value]
+    if query.device.type == "cpu":  # where the fused kernel is faster in float32 than in bf16
+        states = [state.float() for state in states]
+    parts = [
+        nn.functional.scaled_dot_product_attention(*part, is_causal=True, scale=scale)
+        for part in zip(*(state[None].split(list(lengths), dim=2) for state in states), strict=True)
+    ]
+    return torch.cat(parts, dim=2)[0].to(query.dtype)
+
+
+class _PaddedAttention(torch.autograd.Function):
+    """Segments block by block, padded, with the attention matrices written out: [heads, tokens,
+    size] in and out.
+
+    Faster on a CPU than the fused kernel, which is slow in bf16 and for short sequences. The
+    gradient is written out because autograd's own for slices and padding costs more than the
+    attention. A padded key comes after every real query, so the causal mask hides it; a padded
+    query gets no gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[_Block], scale: float
+    ) -> Tensor:
+        saved = []
+        output = torch.empty_like(query)
+        for block in blocks:
+            q, k, v = (_pad(states, block) for states in (query, key, value))
+            mask = q.new_full((block.longest, block.longest), -torch.inf).triu_(1)
+            weights = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale).softmax(dim=-1)
+            _unpad(torch.bmm(weights, v), block, output)
+            saved += [q, k, v, weights]
+        ctx.save_for_backward(*saved)
+        ctx.blocks, ctx.scale = blocks, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        grad_query, grad_key, grad_value = (torch.empty_like(gradients[0]) for _ in range(3))
+        saved = ctx.saved_tensors  # read once, as checkpointing computes them anew for each reading
+        for i, block in enumerate(ctx.blocks):
+            q, k, v, weights = saved[4 * i : 4 * i + 4]
+            g = _pad(gradients[0], block)
+            _unpad(torch.bmm(weights.transpose(1, 2), g), block, grad_value)
+            grad_weights = torch.bmm(g, v.transpose(1, 2))
+            # Gradient of the softmax: w (dw - sum(w dw)), the sum over keys.
+            scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            scores *= ctx.scale
+            _unpad(torch.bmm(scores, k), block, grad_query)
+            _unpad(torch.bmm(scores.transpose(1, 2), q), block, grad_key)
+        return grad_query, grad_key, grad_value, None, None
+
+
+def _pad(states: Tensor, block: _Block) -> Tensor:
+    """The block's part of [heads, tokens, size] as [heads x segments, longest, size], zero where
+    padded."""
+    heads, _, size = states.shape
+    padded = states.new_zeros((heads, len(block.lengths) * block.longest, size))
+    padded.index_copy_(1, block.places, states[:, block.start : block.end])
+    return padded.view(heads * len(block.lengths), block.longest, size)
+
+
+def _unpad(padded: Tensor, block: _Block, into: Tensor) -> None:
+    """`_pad` undone: write the block's part of `into`, [heads, tokens, size]."""
+    flat = padded.view(into.shape[0], -1, padded.shape[-1])
+    into[:, block.start : block.end] = flat.index_select(1, block.places)
+
+
+AttentionInterface.register("packed", _packed_attention)

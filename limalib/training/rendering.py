@@ -1,0 +1,72 @@
+"""Dialogues as tokens: what a model reads, and which of it the loss counts.
+
+LIMA (section 3) puts a special end-of-turn token (EOT) after every utterance.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from limalib.records import Dialogue
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A dialogue as tokens: `mask[i]` says whether `ids[i]` is trained on, `cut` how many tokens
+    did not fit."""
+
+    ids: list[int]
+    mask: list[bool]
+    cut: int = 0
+
+
+def render(
+    dialogue: Dialogue,
+    tokenizer: PreTrainedTokenizerBase,
+    eot_id: int,
+    max_tokens: int,
+    train_on_prompts: bool = False,
+) -> Rendered:
+    """Token ids of a dialogue and, beside each, whether the loss counts it.
+
+    Every utterance is encoded on its own and followed by EOT. The EOT that ends an answer is
+    trained on, else a model never learns to stop; the one that ends a prompt is not. Two turns,
+    "Why?" and "Because.", for a tokenizer with BOS:
+
+        token   BOS   Why    ?   EOT   Because    .    EOT
+        id        1    17   24     2        33   25      2
+        mask      -     -    -     -         x    x      x
+
+    `train_on_prompts` marks the prompts' tokens and their EOT too (the paper does not say what it
+    did), never BOS. Text that happens to contain the name of a special token stays plain text.
+    Tokens beyond `max_tokens` are cut off at the end, as the paper trims long texts.
+    """
+    ids: list[int] = []
+    mask: list[bool] = []
+
+    def add(tokens: list[int], trained: bool) -> None:
+        ids.extend(tokens)
+        mask.extend([trained] * len(tokens))
+
+    if tokenizer.bos_token_id is not None:
+        add([tokenizer.bos_token_id], False)
+    for turn in dialogue.turns:
+        trained = train_on_prompts or turn.role == "assistant"
+        add(_encode(turn.text, tokenizer), trained)
+        add([eot_id], trained)
+    return Rendered(ids[:max_tokens], mask[:max_tokens], max(0, len(ids) - max_tokens))
+
+
+def render_prompt(prompt: Dialogue, tokenizer: PreTrainedTokenizerBase, eot_id: int) -> list[int]:
+    """Token ids that a model continues: the dialogue up to and with the EOT of its last turn.
+
+    Raises ValueError when the last turn is not the user's.
+    """
+    if prompt.turns[-1].role != "user":
+        raise ValueError(f"prompt {prompt.id!r} ends on an answer; a prompt ends on a user's turn")
+    return render(prompt, tokenizer, eot_id, max_tokens=sys.maxsize).ids
+
+
+def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

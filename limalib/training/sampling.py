@@ -1,0 +1,265 @@
+"""Answers from a language model: nucleus sampling with a repetition penalty, in batches.
+
+Written out rather than left to the library's own generation, which adds a top-k of 50 unless told
+not to, keeps finished sequences in the batch, and draws one stream of random numbers for the whole
+batch, so that an answer depends on its neighbours.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
+
+from limalib.records import Dialogue, Response
+from limalib.training import models
+from limalib.training.rendering import render_prompt
+from limalib.training.settings import SamplingSettings
+
+_WORTH_DROPPING = 0.9
+"""Ended answers leave a batch when no more than this share of it goes on: leaving costs a copy."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """New token ids, without the one that ended them; `stopped` says that one did."""
+
+    ids: list[int]
+    stopped: bool
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Dialogue],
+    settings: SamplingSettings,
+    system: str,
+    seed: int,
+    samples: int = 1,
+) -> list[Response]:
+    """`samples` answers to each prompt, in the prompts' order.
+
+    A draw depends on the settings' seed, the training run's `seed`, the prompt's id and the
+    sample's number, not on what else is asked.
+    """
+    eot_id = models.add_end_of_turn(model, tokenizer)
+    ids = [render_prompt(prompt, tokenizer, eot_id) for prompt in prompts]
+    which = [(i, number) for i in range(len(prompts)) for number in range(samples)]
+    generations = generate(
+        model,
+        [ids[i] for i, _ in which],
+        eot_id,
+        settings,
+        keys=[f"{seed}/{prompts[i].id}/{number}" for i, number in which],
+    )
+    return [
+        Response(
+            prompt_id=prompts[i].id,
+            system=system,
+            seed=seed,
+            sample=number,
+            text=str(tokenizer.decode(generation.ids, skip_special_tokens=True)).strip(),
+            stopped=generation.stopped,
+            tokens=len(generation.ids),
+        )
+        for (i, number), generation in zip(which, generations, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    eot_id: int,
+    settings: SamplingSettings,
+    keys: Sequence[str] | None = None,
+) -> list[Generation]:
+    """Continue each prompt (token ids) until EOT, EOS or the limit; results in the same order.
+
+    `keys` name the random stream of each prompt (default: its position). Prompts of like length
+    share a batch.
+    """
+    if keys is None:
+        keys = [str(i) for i in range(len(prompts))]
+    prompts = _fit(prompts, settings.max_new_tokens, _context(model))
+    stops = torch.tensor(sorted(_stops(model, eot_id)), device=model.device)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    results: dict[int, Generation] = {}
+    model.eval()
+    for start in range(0, len(order), settings.batch_size):
+        rows = order[start : start + settings.batch_size]
+        batch = _continue(
+            model, [prompts[i] for i in rows], [keys[i] for i in rows], stops, settings
+        )
+        results.update(zip(rows, batch, strict=True))
+    return [results[i] for i in range(len(prompts))]
+
+
+def _context(model: PreTrainedModel) -> int:
+    return getattr(model.config, "max_position_embeddings", None) or 2**31
+
+
+def _stops(model: PreTrainedModel, eot_id: int) -> set[int]:
+    eos = model.config.eos_token_id
+    return {eot_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])}
+
+
+def _fit(
+    prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int
+) -> list[Sequence[int]]:
+    """Prompts that leave room for an answer: a quarter of the context, or less if less is wanted.
+
+    What does not fit is cut at the front, so that the latest turn stays, and counted in a warning.
+    """
+    longest = context - min(max_new_tokens, context // 4)
+    cut = sum(len(prompt) > longest for prompt in prompts)
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(prompts)} prompts exceed {longest} tokens (context {context}): "
+            "their beginning was cut off",
+            stacklevel=3,
+        )
+    return [prompt[-longest:] for prompt in prompts]
+
+
+def _continue(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    keys: Sequence[str],
+    stops: Tensor,
+    settings: SamplingSettings,
+) -> list[Generation]:
+    """Continue one batch of prompts; rows that end leave the batch and its cache."""
+    device = model.device
+    longest = max(map(len, prompts))
+    lengths = [min(settings.max_new_tokens, _context(model) - len(prompt)) for prompt in prompts]
+    limits, limit = torch.tensor(lengths, device=device), max(lengths)
+    uniform = torch.stack([_uniform(settings.seed, key, limit) for key in keys]).to(device)
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
+    ids = torch.tensor(
+        [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device
+    )
+    places = torch.arange(longest + limit, device=device)
+    visible = (places >= padding[:, None]).long()
+    positions = (places - padding[:, None]).clamp(0, _context(model) - 1)
+    rows = torch.arange(len(prompts), device=device)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    cache = _cache(model, longest + limit)
+    answers = torch.empty(len(prompts), limit, dtype=torch.long, device=device)
+    seen: Tensor | None = None
+    stopped = [False] * len(prompts)
+    past = 0
+    for step in range(limit):
+        output = model(
+            input_ids=ids,
+            attention_mask=visible[:, : past + ids.shape[1]],
+            position_ids=positions[:, past : past + ids.shape[1]],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        past += ids.shape[1]
+        logits = output.logits[:, -1].float()
+        if seen is None:
+            seen = torch.zeros_like(logits, dtype=torch.bool)
+        if settings.repetition_penalty != 1:
+            logits = penalize(logits, seen, settings.repetition_penalty)
+        tokens = draw(logits, uniform[:, step], settings.temperature, settings.top_p)
+        answers[rows, step] = tokens
+        ends = torch.isin(tokens, stops) & ~ended
+        for row in rows[ends].tolist():
+            lengths[row], stopped[row] = step, True
+        ended |= ends | (limits[rows] == step + 1)
+        keep = (~ended).nonzero().squeeze(1)
+        if len(keep) == 0:
+            break
+        if len(keep) <= _WORTH_DROPPING * len(rows):
+            rows, tokens, seen, uniform = rows[keep], tokens[keep], seen[keep], uniform[keep]
+            visible, positions, ended = visible[keep], positions[keep], ended[keep]
+            cache.batch_select_indices(keep)
+        seen.scatter_(1, tokens[:, None], True)
+        ids = tokens[:, None]
+    return [
+        Generation(answer[:length], end)
+        for answer, length, end in zip(answers.tolist(), lengths, stopped, strict=True)
+    ]
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer with room for `length` tokens: the library's own copies all of it at every
+    token. Keys and values are [rows, heads, tokens, size]."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length, self.used = length, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            rows, heads = key_states.shape[:2]
+            self.room = [
+                key_states.new_empty(rows, heads, self.length, states.shape[-1])
+                for states in (key_states, value_states)
+            ]
+        start, self.used = self.used, self.used + key_states.shape[-2]
+        for room, states in zip(self.room, (key_states, value_states), strict=True):
+            room[:, :, start : self.used] = states
+        self.keys, self.values = (room[:, :, : self.used] for room in self.room)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        for room in self.room:
+            room[: len(indices), :, : self.used] = room[indices, :, : self.used]
+        self.room = [room[: len(indices)] for room in self.room]
+
+
+def _cache(model: PreTrainedModel, length: int) -> DynamicCache:
+    """The model's own kind of cache, its plain layers with room for `length` tokens."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [
+        _RoomyLayer(length) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Logits [rows, vocabulary] with those of `seen` tokens divided by the penalty where positive
+    and multiplied where negative (Keskar et al. 2019, arXiv 1909.05858, section 4.1)."""
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
+    """One token a row from the nucleus of mass `top_p` (Holtzman et al. 2020, arXiv 1904.09751).
+
+    `logits` is [rows, vocabulary], `uniform` [rows] in [0, 1): the token in whose share of the
+    nucleus the number falls, likeliest first. The nucleus is sought among the likeliest few tokens
+    first and among more only when they hold too little mass, which spares sorting the vocabulary.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    logits = logits / temperature
+    total = logits.logsumexp(dim=-1, keepdim=True)
+    count = min(32, logits.shape[-1])
+    while True:
+        values, tokens = logits.topk(count, dim=-1)
+        mass = (values - total).exp().cumsum(dim=-1)
+        if count == logits.shape[-1] or bool((mass[:, -1] >= top_p).all()):
+            break
+        count = min(4 * count, logits.shape[-1])
+    # Tokens before which less than top_p has gathered; the first always is.
+    size = (mass < top_p).sum(dim=-1, keepdim=True).clamp(max=count - 1)
+    threshold = uniform[:, None] * mass.gather(1, size)
+    chosen = (mass <= threshold).sum(dim=-1, keepdim=True).clamp(max=size)
+    return tokens.gather(1, chosen).squeeze(1)
+
+
+def _uniform(seed: int, key: str, count: int) -> Tensor:
+    """Random numbers in [0, 1) that depend on nothing but seed and key."""
+    entropy = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:16], "big")
+    return torch.from_numpy(np.random.Generator(np.random.Philox(entropy)).random(count))
