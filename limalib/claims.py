@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from limalib import paper
-from limalib.statistics import Estimate
+from limalib.statistics import Estimate, shown
 
 Unit = Literal["share", "share difference", "score", "score difference", "ratio"]
 Label = Literal[
@@ -257,34 +257,7 @@ def judge(claim: Claim, estimate: Estimate | None) -> Verdict:
 def bound_shown(claim: Claim) -> str:
     """What the rule asks of the interval, in words: 'above 40%', 'within ±0.25'."""
     sign = "±" if claim.rule.kind == "within" else ""
-    scale, suffix = _SCALE[claim.unit]
-    return f"{claim.rule.kind} {sign}{scale * claim.rule.bound:g}{suffix}"
-
-
-def shown(estimate: Estimate, unit: Unit) -> str:
-    """The estimate as text with its interval: '+0.50 [+0.31, +0.69]', '53.0% [48.1, 57.8]'."""
-    low, high = (
-        _digits(bound, unit) if math.isfinite(bound) else "unknown"
-        for bound in (estimate.low, estimate.high)
+    percent, suffix = {"share": (100, "%"), "share difference": (100, " points")}.get(
+        claim.unit, (1, "")
     )
-    return f"{value_shown(estimate.value, unit)} [{low}, {high}]"
-
-
-def value_shown(value: float, unit: Unit) -> str:
-    """A number as text: shares in percent, their differences in percentage points, signed."""
-    return _digits(value, unit) + _SCALE[unit][1]
-
-
-_SCALE: dict[Unit, tuple[float, str]] = {
-    "share": (100, "%"),
-    "share difference": (100, " points"),
-    "score": (1, ""),
-    "score difference": (1, ""),
-    "ratio": (1, ""),
-}
-
-
-def _digits(value: float, unit: Unit) -> str:
-    number = _SCALE[unit][0] * value
-    sign = "+" if unit.endswith("difference") else "-"
-    return f"{number:{sign}z.{1 if unit.startswith('share') else 2}f}"
+    return f"{claim.rule.kind} {sign}{percent * claim.rule.bound:g}{suffix}"

@@ -10,11 +10,14 @@ Intervals are 95% and resampling is deterministic given `seed`.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -68,6 +71,60 @@ def from_record(record: Mapping[str, Any]) -> Estimate | None:
         math.inf if high is None else float(high),
         int(record["n"] or 0),
     )
+
+
+def shown(estimate: Estimate, unit: str) -> str:
+    """The estimate as text with its interval: '+0.50 [+0.31, +0.69]', '53.0% [48.1, 57.8]'."""
+    low, high = (
+        _digits(bound, unit) if math.isfinite(bound) else "unknown"
+        for bound in (estimate.low, estimate.high)
+    )
+    return f"{value_shown(estimate.value, unit)} [{low}, {high}]"
+
+
+def value_shown(value: float, unit: str) -> str:
+    """A number as text: shares in percent, their differences in percentage points, signed."""
+    return _digits(value, unit) + {"share": "%", "share difference": " points"}.get(unit, "")
+
+
+def _digits(value: float, unit: str) -> str:
+    sign = "+" if unit.endswith("difference") else "-"
+    return f"{100 * value:{sign}z.1f}" if unit.startswith("share") else f"{value:{sign}z.2f}"
+
+
+def frame(
+    estimates: Mapping[Any, Any], unit: str | Mapping[str, str] = "score", names: Any = None
+) -> "pd.DataFrame":
+    """Estimates as a table to read: one text "value [low, high]" a cell, "–" where there is none.
+
+    `estimates` maps a row to its estimate (or None), to a named tuple of them (`PreferenceShares`),
+    or to a mapping from column to estimate. `unit` is one for all, or column -> unit; shares are
+    shown in percent. `names` maps rows and columns to what a reader calls them; others keep theirs.
+
+    >>> frame({"lima": wilson(9, 10)}, "share", {"lima": "LIMA"}).loc["LIMA"].item()
+    '90.0% [59.6, 98.2]'
+    """
+    import pandas as pd  # half a second to import
+
+    names = names or {}
+
+    def cells(found: Any) -> dict[Any, str]:
+        if found is None or isinstance(found, Estimate):
+            found = {"value [95% interval]": found}
+        units = unit if isinstance(unit, Mapping) else dict.fromkeys(found, unit)
+        return {
+            column: shown(estimate, units[column])
+            if estimate and not math.isnan(estimate.value)
+            else "–"
+            for column, estimate in found.items()
+        }
+
+    rows = {
+        names.get(row, row): cells(found._asdict() if hasattr(found, "_asdict") else found)
+        for row, found in estimates.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna("–")
+    return table.rename(columns=names)
 
 
 def grid(values: Iterable[tuple[int, str, float]], prompts: Sequence[str]) -> Grid:

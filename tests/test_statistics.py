@@ -450,3 +450,37 @@ def test_intervals_and_tests_of_the_paper_s_own_shares(
         statistics.permutation_test(row),
     ):
         assert (p < 0.05) == differs
+
+
+# Texts
+
+
+def test_numbers_as_text() -> None:
+    assert statistics.shown(Estimate(0.27, 0.2, 0.34, 300), "share difference") == (
+        "+27.0 points [+20.0, +34.0]"
+    )
+    single = Estimate(4.0, -math.inf, math.inf, 1)
+    assert statistics.shown(single, "score") == "4.00 [unknown, unknown]"
+    assert statistics.value_shown(-0.0001, "share difference") == "+0.0 points"
+
+
+def test_a_frame_has_a_row_a_name_and_a_text_a_cell() -> None:
+    score = Estimate(4.123, 4.0, 4.25, 30)
+    found = statistics.frame({"howto": score, "base": None}, names={"howto": "how-to articles"})
+    assert found.columns.tolist() == ["value [95% interval]"]
+    assert found.iloc[:, 0].to_dict() == {"how-to articles": "4.12 [4.00, 4.25]", "base": "–"}
+
+
+def test_columns_of_a_frame_have_units_and_names_of_their_own() -> None:
+    share = Estimate(0.5, 0.4, 0.625, 30)
+    found = statistics.frame(
+        {"lima": {"correct": share, "score": Estimate(4.0, 3.9, 4.1, 30)}, "base": {"score": None}},
+        {"correct": "share", "score": "score"},
+        {"correct": "strictly correct", "lima": "LIMA"},
+    )
+    assert found.to_dict("index") == {
+        "LIMA": {"strictly correct": "50.0% [40.0, 62.5]", "score": "4.00 [3.90, 4.10]"},
+        "base": {"strictly correct": "–", "score": "–"},
+    }
+    shares = statistics.frame({"Bard": statistics.preference([[1, 0, -1, 1]])}, "share")
+    assert shares.columns.tolist() == ["win", "tie", "lose", "net"]

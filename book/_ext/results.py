@@ -86,7 +86,7 @@ def _number(unit: str, form: str, value: float) -> Any:
 
 
 def _claim_number(value: float, unit: Any, whole: bool) -> str:
-    text = claims.value_shown(value, unit)
+    text = statistics.value_shown(value, unit)
     return text if whole else text.removesuffix("%").removesuffix(" points")
 
 
@@ -176,8 +176,10 @@ class Claims(SphinxDirective):
     ) -> list[nodes.Node]:
         estimate = statistics.from_record(metric) if metric else None
         verdict = claims.judge(claim, estimate)
-        reported = "—" if claim.reported is None else claims.value_shown(claim.reported, claim.unit)
-        measured = "—" if estimate is None else claims.shown(estimate, claim.unit)
+        reported = (
+            "—" if claim.reported is None else statistics.value_shown(claim.reported, claim.unit)
+        )
+        measured = "—" if estimate is None else statistics.shown(estimate, claim.unit)
         label = nodes.inline(
             verdict.label, verdict.label, classes=["verdict", verdict.label.replace(" ", "-")]
         )
