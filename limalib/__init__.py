@@ -5,6 +5,6 @@
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)
 - `scales` (settings and places of one scale)
-- chapters: `evaluation`, `comparison`
+- chapters: `evaluation`, `comparison`, and `chapter`, which takes their place
 - `running` (parameters, provenance), and `python -m limalib`
 """
