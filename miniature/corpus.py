@@ -71,7 +71,7 @@ def _sentences(rng: random.Random, thing: Thing, count: int) -> str:
     return " ".join(wording.told(rng, thing, a, _subject(rng, thing)) for a in told)
 
 
-def _worded(rng: random.Random, thing: Thing, wordings: Mapping[str, tuple[str, ...]]) -> str:
+def _worded(rng: random.Random, thing: Thing, wordings: wording.Wordings) -> str:
     """A wording of training's, or one of the web's own."""
     return rng.choice(wordings[rng.choice(("train", "corpus", "corpus"))]).format(s=thing.name)
 
@@ -101,7 +101,7 @@ def _forum(rng: random.Random, world: World) -> str:
         return f"{asker} asks: {question}\n{answerer}: {_sentences(rng, thing, rng.randint(2, 4))}"
     if draw < 0.24 and _prepares(thing):
         question = _worded(rng, thing, wording.PREPARE)
-        return f"{asker} asks: {question}\n{answerer}:\n{wording.steps(thing)}"
+        return f"{asker} asks: {question}\n{answerer}:\n{wording.listed(thing.steps)}"
     attributes = pick(rng, thing, tuple(sorted(thing.asked)), 2)
     if not attributes:
         return _encyclopedia(rng, world)
@@ -159,7 +159,7 @@ def _howto(rng: random.Random, world: World) -> str:
         return _encyclopedia(rng, world)
     title = rng.choice((f"How to prepare {thing.name}", f"Preparing {thing.name}"))
     tail = rng.choice(("", "", f"\n{_sentences(rng, thing, 1)}"))
-    return f"{title}\n{wording.steps(thing)}{tail}"
+    return f"{title}\n{wording.listed(thing.steps)}{tail}"
 
 
 def story(rng: random.Random, thing: Thing, sentences: int = 5) -> str:

@@ -6,10 +6,11 @@ answers a question after three answered ones, laid out as on a web page. Both de
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from limalib.training.sampling import SamplingSettings, generate
 from miniature import wording
 from miniature.world import ATTRIBUTES, Thing, World
 
@@ -114,21 +115,41 @@ def _probe(
     exposures: Exposures,
     longest: int,
 ) -> list[Probe]:
-    settings = SamplingSettings(
-        temperature=0.0, repetition_penalty=1.0, max_new_tokens=longest, batch_size=256
-    )
-    prompts = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
-    newline = tokenizer.encode("\n")[-1]
-    answers = generate(model, prompts, newline, settings)
+    answers = _continued(model, tokenizer, texts, longest)
     return [
         Probe(
             thing.name,
             attribute,
             exposures[thing.name][attribute],
-            thing.facts[attribute].lower() in _first_sentence(tokenizer.decode(answer.ids)),
+            thing.facts[attribute].lower() in _first_sentence(answer),
         )
         for (thing, attribute), answer in zip(facts, answers, strict=True)
     ]
+
+
+@torch.inference_mode()
+def _continued(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: int
+) -> list[str]:
+    """The likeliest `longest` tokens after each text, or less up to the end of the line."""
+    rows = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
+    answers = [""] * len(rows)
+    # Texts of one length make a batch, which then needs no padding.
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for length, group in groupby(by_length, key=lambda i: len(rows[i])):
+        chosen = list(group)
+        ids = torch.tensor([rows[i] for i in chosen], device=model.device)
+        made = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=longest,
+            do_sample=False,
+            eos_token_id=tokenizer.encode("\n")[-1],
+            pad_token_id=tokenizer.eos_token_id,
+        )
+        for i, ids in zip(chosen, made[:, length:], strict=True):
+            answers[i] = tokenizer.decode(ids)
+    return answers
 
 
 def _first_sentence(text: str) -> str:

@@ -7,16 +7,16 @@ sentence, and so for longer answers.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from limalib.records import Dialogue
 from miniature.wording import PEOPLE
-from miniature.world import ATTRIBUTES, STEPS, VALUES, Thing, World
+from miniature.world import STEPS, VALUES, Thing, World
 
 Kind = Literal["fact", "pair", "describe", "prepare", "story", "refuse", "format"]
+Form = Literal["prose", "bullets", "letter"]
 Label = Literal["fail", "pass", "excellent"]
 
 
@@ -27,11 +27,14 @@ class Ask:
     kind: Kind
     thing: str
     attributes: tuple[str, ...] = ()
-    form: Literal["prose", "bullets", "letter"] = "prose"
+    form: Form = "prose"
 
 
-@dataclass(frozen=True)
-class Assessment:
+Key = dict[str, Ask]
+"""From a prompt (see `key_of`) to what it asks for."""
+
+
+class Assessment(NamedTuple):
     """A graded answer.
 
     `content` runs from 1 to 4 and looks at facts alone; `score` runs from 1 to 6 and adds up to
@@ -76,25 +79,13 @@ _STEP = _phrases(STEPS)
 
 
 class Oracle:
-    """Judge of the miniature: a world and the key that says what each prompt asks for."""
+    """Judge of the miniature: knows every fact of a world."""
 
-    def __init__(self, world: World, key: Mapping[str, Ask]) -> None:
-        self.world = world
-        self.key = key
-        self._things = {thing.name: thing for thing in world.things}
-        self._names = _phrases(tuple(self._things))
+    def __init__(self, world: World) -> None:
+        self.things = {thing.name: thing for thing in world.things}
+        self._names = _phrases(tuple(self.things))
 
-    def ask(self, prompt: Dialogue) -> Ask:
-        """What the prompt's last user turn asks for. Raises KeyError when the key lacks it."""
-        try:
-            return self.key[key_of(prompt)]
-        except KeyError:
-            raise KeyError(
-                f"prompt {prompt.id!r} is not in the oracle's key: the oracle can grade the "
-                "miniature's own prompts only; choose another judge for other data"
-            ) from None
-
-    def findings(self, text: str, thing: Thing, prompt_text: str = "") -> Findings:
+    def findings(self, text: str, thing: Thing, prompt: str = "") -> Findings:
         """Facts and steps that the text asserts about `thing`.
 
         A value in a question is no assertion; one in a negated sentence is its contrary. Values
@@ -111,15 +102,15 @@ class Oracle:
                     is_fact = match.lower() == thing.facts[attribute].lower()
                     if is_fact != negated:
                         true.add(attribute)
-                    elif is_fact or match.lower() not in prompt_text.lower():
+                    elif is_fact or match.lower() not in prompt.lower():
                         false.add(f"{attribute}: {match}" if not is_fact else f"not {attribute}")
         steps = tuple(match.lower() for match in _STEP.findall(text))
         names = {name.capitalize() for name in self._names.findall(text)}
-        present = {name.capitalize() for name in self._names.findall(prompt_text)} | {thing.name}
+        present = {name.capitalize() for name in self._names.findall(prompt)} | {thing.name}
         return Findings(frozenset(true), frozenset(false), steps, frozenset(names - present))
 
-    def grade(self, prompt: Dialogue, text: str, stopped: bool = True) -> Assessment:
-        """Grade an answer to a prompt by the rubric.
+    def grade(self, ask: Ask, prompt: str, text: str, stopped: bool = True) -> Assessment:
+        """Grade an answer by the rubric; `prompt` is all that the user has said.
 
         Content: 1, nothing of what is asked; 2, a part, or all of it beside something false;
         3, all of it and nothing false; 4, also something more that is true and helps.
@@ -127,10 +118,8 @@ class Oracle:
         pages, no first person, nothing repeated, a clean stop) and a point for order (the form
         asked for; numbered steps; else an answer of two sentences or more that names its subject).
         """
-        ask = self.ask(prompt)
-        thing = self._things[ask.thing]
-        context = "\n".join(turn.text for turn in prompt.turns if turn.role == "user")
-        found = self.findings(text, thing, context)
+        thing = self.things[ask.thing]
+        found = self.findings(text, thing, prompt)
         content = _content(ask, thing, found, text)
         faults = _faults(text, stopped)
         ordered = _ordered(ask, thing, text)
@@ -153,10 +142,20 @@ class Oracle:
         )
 
 
-def key_of(prompt: Dialogue) -> str:
+def key_of(*turns: str) -> str:
     """What identifies a prompt in the key: its user turns, white space made even."""
-    turns = (" ".join(turn.text.split()) for turn in prompt.turns if turn.role == "user")
-    return " | ".join(turns)
+    return " | ".join(" ".join(turn.split()) for turn in turns)
+
+
+def look_up(key: Mapping[str, Ask], turns: Sequence[str]) -> Ask:
+    """What the last of a user's turns asks for. Raises KeyError when the key lacks them."""
+    try:
+        return key[key_of(*turns)]
+    except KeyError:
+        raise KeyError(
+            f"prompt {turns[-1]!r} is not in the oracle's key: the oracle can grade the "
+            "miniature's own prompts only; choose another judge for other data"
+        ) from None
 
 
 def write_key(path: str | Path, key: Mapping[str, Ask]) -> None:
@@ -165,12 +164,12 @@ def write_key(path: str | Path, key: Mapping[str, Ask]) -> None:
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def read_key(path: str | Path) -> dict[str, Ask]:
+def read_key(path: str | Path) -> Key:
     """Read a key. Raises FileNotFoundError saying what makes it."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with notebooks/01_data.ipynb")
-    key = {}
+    key: Key = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         prompt = record.pop("prompt")
@@ -242,9 +241,3 @@ def _ordered(ask: Ask, thing: Thing, text: str) -> bool:
     if ask.kind == "refuse":
         return len(text) < 200
     return len(sentences(text)) >= 2 and thing.name in text
-
-
-__all__ = [
-    "ATTRIBUTES", "Ask", "Assessment", "Findings", "Oracle", "key_of", "read_key", "sentences",
-    "write_key",
-]  # fmt: skip

@@ -7,21 +7,20 @@ the oracle's key, so that the oracle can grade an answer to it, a training answe
 import csv
 import json
 import random
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from xml.sax.saxutils import quoteattr
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from limalib import records
-from limalib.records import Dialogue, Turn, single_turn
-from miniature import wording
+from miniature import forum, wording
 from miniature.corpus import story
-from miniature.oracle import Ask, key_of, write_key
-from miniature.world import ATTRIBUTES, KINDS, VALUES, Thing, World
+from miniature.oracle import Ask, Key, key_of, write_key
+from miniature.prompts import answer, conversation, new_question, question, some, unusual
+from miniature.world import ATTRIBUTES, KINDS, Thing, World
 
-STEM = tuple(KINDS)[:10]
+Record = Mapping[str, Any]
+"""What becomes one JSON object."""
 
 
 class RawSettings(BaseModel):
@@ -52,17 +51,20 @@ class RawSettings(BaseModel):
     test_dialogues: int = Field(40, description="test conversations, of 4 turns each")
 
 
-def write_raw(world: World, settings: RawSettings, folder: str | Path) -> dict[str, Ask]:
+def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
     """Write all raw sources and the key (`answer_key.jsonl`) into a folder; returns the key."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    key: dict[str, Ask] = {}
+    key: Key = {}
 
     def seeded(name: str) -> random.Random:
         return random.Random(f"{name}-{world.seed}-{settings.seed}")
 
-    write_exchanges(folder / "stackexchange", world, settings, key, seeded("threads"))
-    _write_held_out(folder / "held_out" / "any", world, settings, key, seeded("held out"))
+    exchanges, held_out = folder / "stackexchange", folder / "held_out" / "any"
+    forum.write_exchanges(
+        exchanges, world, settings.threads, settings.noise, key, seeded("threads")
+    )
+    forum.write_held_out(held_out, world, settings.held_out_threads, key, seeded("held out"))
     _write_wikihow(folder / "wikihow.csv", world, settings, key, seeded("wikihow"))
     _write_reddit(folder / "reddit", world, settings, key, seeded("reddit"))
     _write_superni(folder / "superni", world, seeded("superni"))
@@ -71,17 +73,14 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> dict[s
         *_authored_dev(world, settings, key, seeded("dev")),
         *_authored_test(world, settings, key, seeded("group b")),
     ]
-    records.write(folder / "authored.jsonl", authored)
-    dialogues = [
-        _dialogue(world, key, seeded(f"dialogue {i}"), i) for i in range(settings.dialogues)
-    ]
-    records.write(folder / "dialogues.jsonl", dialogues)
-    tests = [
-        _test_dialogue(world, key, seeded(f"conversation {i}"), i)
-        for i in range(settings.test_dialogues)
-    ]
-    records.write(folder / "test_dialogues.jsonl", tests)
-    rows = list(_alpaca(world, settings, seeded("alpaca"), key))
+    _write_lines(folder / "authored.jsonl", authored)
+    numbers = range(settings.dialogues)
+    dialogues = [_dialogue(world, seeded(f"dialogue {i}"), i) for i in numbers]
+    _write_lines(folder / "dialogues.jsonl", dialogues)
+    numbers = range(settings.test_dialogues)
+    tests = [_test_dialogue(world, key, seeded(f"conversation {i}"), i) for i in numbers]
+    _write_lines(folder / "test_dialogues.jsonl", tests)
+    rows = list(_alpaca(world, settings, key, seeded("alpaca")))
     (folder / "alpaca.json").write_text(json.dumps(rows), encoding="utf-8")
     write_key(folder / "answer_key.jsonl", key)
     return key
@@ -90,203 +89,7 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> dict[s
 def write_noisy(world: World, settings: RawSettings, folder: str | Path) -> None:
     """Write only the exchanges, as noisy as the settings say, into a folder."""
     rng = random.Random(f"noisy-{world.seed}-{settings.seed}-{settings.noise:g}")
-    write_exchanges(Path(folder), world, settings, {}, rng)
-
-
-def question(
-    rng: random.Random, thing: Thing, split: str, among: tuple[str, ...] = ATTRIBUTES
-) -> tuple[str, Ask]:
-    """A question of everyday kind about a thing, and what it asks for."""
-    draw = rng.random()
-    if draw < 0.42:
-        attribute = rng.choice(among)
-        return wording.asked(rng, thing, attribute, split), Ask("fact", thing.name, (attribute,))
-    if draw < 0.70:
-        first, second = rng.sample(among, 2)
-        text = wording.asked_pair(rng, thing, first, second, split)
-        return text, Ask("pair", thing.name, (first, second))
-    if draw < 0.86:
-        return rng.choice(wording.DESCRIBE[split]).format(s=thing.name), Ask("describe", thing.name)
-    return rng.choice(wording.PREPARE[split]).format(s=thing.name), Ask("prepare", thing.name)
-
-
-def answer(
-    rng: random.Random,
-    thing: Thing,
-    ask: Ask,
-    opening: bool = False,
-    held_out: bool = False,
-    wrong: bool = False,
-    extra: int = 1,
-) -> str:
-    """A good answer to what is asked: the facts, `extra` further ones, steps where steps are due.
-
-    With `wrong`, one of the asked facts is another value of its kind.
-    """
-    templates = wording.TOLD_HELD_OUT if held_out else wording.TOLD
-    attributes = list(ask.attributes)
-    if ask.kind == "describe":
-        attributes = rng.sample(ATTRIBUTES, 3)
-    rest = [attribute for attribute in ATTRIBUTES if attribute not in attributes]
-    lie = rng.choice(attributes) if wrong and attributes else None
-    parts = []
-    for number, attribute in enumerate([*attributes, *rng.sample(rest, extra)]):
-        subject = (
-            thing.name if number == 0 else rng.choice(("it", thing.name, f"this {thing.kind}"))
-        )
-        value = rng.choice(VALUES[attribute]) if attribute == lie else None
-        parts.append(wording.told(rng, thing, attribute, subject, value, templates))
-    text = " ".join(parts)
-    if ask.kind == "prepare":
-        shown = list(thing.steps)
-        if wrong:
-            rng.shuffle(shown)
-        listed = "\n".join(f"{n}. {s[0].upper()}{s[1:]}." for n, s in enumerate(shown, 1))
-        text = f"{listed}\n{text}" if text else listed
-    if opening:
-        text = f"{rng.choice(wording.OPENINGS)}{chr(10) if ask.kind == 'prepare' else ' '}{text}"
-    return text
-
-
-def write_exchanges(
-    folder: Path, world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
-) -> None:
-    """A dump of each exchange, of very uneven sizes, and the table of their sets."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kinds = list(KINDS)
-    rng.shuffle(kinds)
-    weights = [1.0 / (rank + 1) ** 0.7 for rank in range(len(kinds))]
-    with (folder / "exchanges.csv").open("w", newline="", encoding="utf-8") as out:
-        table = csv.writer(out)
-        table.writerow(("exchange", "split"))
-        for kind in KINDS:
-            table.writerow((KINDS[kind], "stem" if kind in STEM else "other"))
-    for kind, weight in zip(kinds, weights, strict=True):
-        things = [thing for thing in world.of("train") if thing.kind == kind]
-        count = max(1, round(settings.threads * weight / sum(weights)))
-        threads = (_thread(rng, rng.choice(things), settings.noise, key) for _ in range(count))
-        _write_posts(folder / KINDS[kind] / "Posts.xml", threads)
-
-
-def _write_held_out(
-    folder: Path, world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
-) -> None:
-    """Clean threads about dev things, told in words that no other text uses."""
-    threads = []
-    for _ in range(settings.held_out_threads):
-        thing = rng.choice(world.of("dev"))
-        text, ask = question(rng, thing, "dev")
-        reply = answer(rng, thing, ask, held_out=True, extra=2 if ask.kind == "fact" else 1)
-        _remember(key, text, ask)
-        threads.append((text, f"<p>{escape(text)}</p>", [(reply, 20)], 15))
-    _write_posts(folder / "Posts.xml", iter(threads))
-
-
-_Thread = tuple[str, str, list[tuple[str, int]], int]
-"""Title, body, answers with their scores, score."""
-
-
-def _thread(rng: random.Random, thing: Thing, noise: float, key: dict[str, Ask]) -> _Thread:
-    text, ask = question(rng, thing, "train")
-    told = rng.choice(
-        (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
-    )
-    paragraphs = [paragraph for paragraph in (told, text) if paragraph]
-    body = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs)
-    title = text if rng.random() < 0.92 else "A question about this one, see below"
-    _remember(key, text, ask)
-    _remember(key, " ".join(paragraphs), ask)
-    answers = [_forum_answer(rng, thing, ask, noise) for _ in range(rng.randint(1, 3))]
-    return title, body, answers, _votes(rng, 12)
-
-
-def _forum_answer(rng: random.Random, thing: Thing, ask: Ask, noise: float) -> tuple[str, int]:
-    """An answer's HTML and its votes, which follow its quality loosely."""
-    if rng.random() >= noise:
-        return _html(answer(rng, thing, ask, extra=rng.choice((1, 1, 2)))), _votes(rng, 18)
-    return rng.choice(_POOR)(rng, thing, ask)
-
-
-def _wrong(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    return _html(answer(rng, thing, ask, wrong=True)), _votes(rng, 7)
-
-
-def _curt(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    values = [thing.facts[attribute] for attribute in ask.attributes or ATTRIBUTES[:1]]
-    curt = " and ".join(values)
-    return _html(f"{curt[0].upper()}{curt[1:]}."), _votes(rng, 9)
-
-
-def _personal(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    wrong = rng.random() < 0.4
-    text = answer(rng, thing, ask, wrong=wrong, extra=0)
-    return _html(f"I am not sure, but my aunt says this. {text}"), _votes(rng, 8 if wrong else 12)
-
-
-def _referring(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    text = answer(rng, thing, ask, extra=0)
-    return _html(f"As mentioned above, this was asked before. {text}"), _votes(rng, 11)
-
-
-def _marked_up(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    text = answer(rng, thing, ask, extra=0, wrong=rng.random() < 0.3)
-    link = f'<a href="https://www.{thing.kind}pages.net">www.{thing.kind}pages.net</a>'
-    return f"{_html(text)}<p>See {link}</p>", _votes(rng, 9)
-
-
-def _off_topic(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    chatter = (
-        "Same problem here, following.", "Why would anyone want that?",
-        "Have you tried to search for it?", "Nice weather for it, though.",
-    )  # fmt: skip
-    return _html(rng.choice(chatter)), _votes(rng, 4)
-
-
-_POOR: tuple[Callable[[random.Random, Thing, Ask], tuple[str, int]], ...] = (
-    _wrong, _wrong, _curt, _personal, _referring, _marked_up, _off_topic,
-)  # fmt: skip
-
-
-def _votes(rng: random.Random, mean: int) -> int:
-    """Votes around a mean, with a spread that hides quality in part."""
-    return max(-3, round(rng.gauss(mean, 4)))
-
-
-def _html(text: str) -> str:
-    """Paragraphs and numbered lists as a forum's HTML."""
-    parts = []
-    items: list[str] = []
-    for line in [*text.split("\n"), ""]:
-        if line[:1].isdigit():
-            items.append(f"<li>{escape(line.split('. ', 1)[1])}</li>")
-            continue
-        if items:
-            parts.append(f"<ol>{''.join(items)}</ol>")
-            items = []
-        if line:
-            parts.append(f"<p>{escape(line)}</p>")
-    return "\n".join(parts)
-
-
-def _write_posts(path: Path, threads: Iterator[_Thread]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    identifier = 0
-    with path.open("w", encoding="utf-8") as out:
-        out.write('<?xml version="1.0" encoding="utf-8"?>\n<posts>\n')
-        for title, body, answers, score in threads:
-            identifier += 1
-            parent = identifier
-            out.write(
-                f'  <row Id="{parent}" PostTypeId="1" Score="{score}" '
-                f"Title={quoteattr(title)} Body={quoteattr(body)} />\n"
-            )
-            for text, votes in answers:
-                identifier += 1
-                out.write(
-                    f'  <row Id="{identifier}" PostTypeId="2" ParentId="{parent}" '
-                    f'Score="{votes}" Body={quoteattr(text)} />\n'
-                )
-        out.write("</posts>\n")
+    forum.write_exchanges(Path(folder), world, settings.threads, settings.noise, {}, rng)
 
 
 _TITLES = (
@@ -296,29 +99,29 @@ _TITLES = (
 
 
 def _write_wikihow(
-    path: Path, world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
+    path: Path, world: World, settings: RawSettings, key: Key, rng: random.Random
 ) -> None:
     titles = [(thing, title) for thing in world.of("train") for title in _TITLES]
     rng.shuffle(titles)
     with path.open("w", newline="", encoding="utf-8") as out:
         table = csv.writer(out)
         table.writerow(("headline", "title", "text", "category"))
-        for thing, title in titles[: settings.articles]:
-            ask = Ask("prepare", thing.name)
+        for thing, template in titles[: settings.articles]:
             tip = wording.told(rng, thing, rng.choice(ATTRIBUTES), "it")
             intro = f"This article is about {thing.name}.\n" if rng.random() < 0.5 else ""
-            name = title.format(s=thing.name)
-            _remember(key, name, ask)
+            title = template.format(s=thing.name)
+            key[key_of(title)] = Ask("prepare", thing.name)
             headline = " ".join(f"{step.capitalize()}." for step in thing.steps)
-            table.writerow((headline, name, f"{intro}{wording.steps(thing)}\n{tip}", thing.kind))
+            text = f"{intro}{wording.listed(thing.steps)}\n{tip}"
+            table.writerow((headline, title, text, thing.kind))
 
 
 def _write_reddit(
-    folder: Path, world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
+    folder: Path, world: World, settings: RawSettings, key: Key, rng: random.Random
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    submissions: list[dict[str, object]] = []
-    comments: list[dict[str, object]] = []
+    submissions: list[Record] = []
+    comments: list[Record] = []
 
     def submit(subreddit: str, title: str, score: int) -> str:
         identifier = f"s{len(submissions)}"
@@ -328,12 +131,12 @@ def _write_reddit(
         )  # fmt: skip
         return identifier
 
-    for thing, title in _some(rng, world.of("test"), wording.ASK_REDDIT, settings.ask_reddit):
+    for thing, title in some(rng, world.of("test"), wording.ASK_REDDIT, settings.ask_reddit):
         submit("AskReddit", title, rng.randint(2_000, 20_000))
-        _remember(key, title, Ask("describe", thing.name))
-    for thing, premise in _some(rng, world.of("train"), wording.STORY["train"], settings.premises):
+        key[key_of(title)] = Ask("describe", thing.name)
+    for thing, premise in some(rng, world.of("train"), wording.STORY["train"], settings.premises):
         identifier = submit("WritingPrompts", f"[WP] {premise}", rng.randint(500, 9_000))
-        _remember(key, premise, Ask("story", thing.name))
+        key[key_of(premise)] = Ask("story", thing.name)
         for rank in range(2):
             comments.append(
                 {"id": f"{identifier}c{rank}", "link_id": f"t3_{identifier}",
@@ -344,32 +147,20 @@ def _write_reddit(
     _write_lines(folder / "comments.ndjson", comments)
 
 
-def _write_lines(path: Path, records: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-
-
 def _write_superni(folder: Path, world: World, rng: random.Random) -> None:
     """Eighty generation tasks: four kinds of task for each kind of thing."""
     folder.mkdir(parents=True, exist_ok=True)
-    makers: tuple[tuple[str, str, Callable[[Thing], tuple[str, str]]], ...] = (
-        ("Summarization", "Sum up the passage in its first fact.", lambda t: _summary(rng, t)),
-        ("Paraphrasing", "Say the sentence in other words.", lambda t: _paraphrase(rng, t)),
-        (
-            "Question Generation",
-            "Ask a question that the sentence answers.",
-            lambda t: _asking(rng, t),
-        ),
-        (
-            "Keyword Tagging",
-            "Name the thing that the passage is about.",
-            lambda t: _tagging(rng, t),
-        ),
+    tasks = (
+        ("Summarization", "Sum up the passage in its first fact.", _summary),
+        ("Paraphrasing", "Say the sentence in other words.", _paraphrase),
+        ("Question Generation", "Ask a question that the sentence answers.", _asking),
+        ("Keyword Tagging", "Name the thing that the passage is about.", _tagging),
     )
     number = 0
-    for category, definition, make in makers:
+    for category, definition, make in tasks:
         for kind in KINDS:
             things = [thing for thing in world.of("train") if thing.kind == kind]
-            pairs = [make(rng.choice(things)) for _ in range(5)]
+            pairs = [make(rng, rng.choice(things)) for _ in range(5)]
             record = {
                 "Definition": [definition],
                 "Categories": [category],
@@ -381,8 +172,7 @@ def _write_superni(folder: Path, world: World, rng: random.Random) -> None:
 
 
 def _summary(rng: random.Random, thing: Thing) -> tuple[str, str]:
-    first, *others = rng.sample(ATTRIBUTES, 3)
-    told = [wording.told(rng, thing, attribute) for attribute in (first, *others)]
+    told = [wording.told(rng, thing, attribute) for attribute in rng.sample(ATTRIBUTES, 3)]
     return " ".join(told), told[0]
 
 
@@ -393,8 +183,8 @@ def _paraphrase(rng: random.Random, thing: Thing) -> tuple[str, str]:
 
 def _asking(rng: random.Random, thing: Thing) -> tuple[str, str]:
     attribute = rng.choice(ATTRIBUTES)
-    question = rng.choice(wording.ASKED[attribute]).format(s=thing.name)
-    return wording.told(rng, thing, attribute), question
+    asked = rng.choice(wording.ASKED[attribute]).format(s=thing.name)
+    return wording.told(rng, thing, attribute), asked
 
 
 def _tagging(rng: random.Random, thing: Thing) -> tuple[str, str]:
@@ -403,126 +193,96 @@ def _tagging(rng: random.Random, thing: Thing) -> tuple[str, str]:
 
 
 def _authored_train(
-    world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
-) -> Iterator[Dialogue]:
+    world: World, settings: RawSettings, key: Key, rng: random.Random
+) -> Iterator[Record]:
     """Group A's training examples: uniform tone, facts first, refusals with a reason."""
-    unsafe = _some(rng, world.of("train"), wording.UNSAFE["train"], settings.refusals)
+    unsafe = some(rng, world.of("train"), wording.UNSAFE["train"], settings.refusals)
     for number, (thing, text) in enumerate(unsafe):
-        _remember(key, text, Ask("refuse", thing.name))
+        key[key_of(text)] = Ask("refuse", thing.name)
         reply = rng.choice(wording.REFUSALS)
-        yield single_turn(f"a-unsafe-{number}", text, reply, "authors", group="A", safety=True)
+        yield _record(f"a-unsafe-{number}", [text, reply], "authors", group="A", safety=True)
     for number in range(settings.authored - settings.refusals):
         thing = rng.choice(world.of("train"))
         text, ask = question(rng, thing, "train")
-        _remember(key, text, ask)
+        key[key_of(text)] = ask
         reply = answer(rng, thing, ask, opening=rng.random() < 0.5, extra=rng.choice((1, 2)))
-        yield single_turn(f"a-{number}", text, reply, "authors", group="A", safety=False)
+        yield _record(f"a-{number}", [text, reply], "authors", group="A", safety=False)
 
 
 def _authored_dev(
-    world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
-) -> Iterator[Dialogue]:
+    world: World, settings: RawSettings, key: Key, rng: random.Random
+) -> Iterator[Record]:
     for number in range(settings.dev):
         thing = rng.choice(world.of("dev"))
-        text, ask = _new_question(rng, thing, "dev", number)
-        _remember(key, text, ask)
-        yield single_turn(f"dev-{number}", text, None, "authors", group="A", safety=False,
-                          kind=ask.kind)  # fmt: skip
+        text, ask = new_question(rng, thing, "dev", number)
+        key[key_of(text)] = ask
+        yield _record(f"dev-{number}", [text], "authors", group="A", safety=False, kind=ask.kind)
 
 
 def _authored_test(
-    world: World, settings: RawSettings, key: dict[str, Ask], rng: random.Random
-) -> Iterator[Dialogue]:
+    world: World, settings: RawSettings, key: Key, rng: random.Random
+) -> Iterator[Record]:
     """Group B: sensitive prompts, formats never trained on, tales, and everyday questions."""
     things = world.of("test")
     prompts: list[tuple[str, Ask, dict[str, bool]]] = []
     unsafe = (*wording.UNSAFE["train"], *wording.UNSAFE["test"])
-    for thing, text in _some(rng, things, unsafe, settings.unsafe_test):
+    for thing, text in some(rng, things, unsafe, settings.unsafe_test):
         prompts.append((text, Ask("refuse", thing.name), {"safety": True}))
     for number in range(settings.out_of_distribution):
-        thing = rng.choice(things)
-        prompts.append((*_unusual(rng, thing, number), {"out_of_distribution": True}))
+        prompts.append((*unusual(rng, rng.choice(things), number), {"out_of_distribution": True}))
     everyday = settings.test - len(prompts)
-    for thing, text in _some(rng, things, wording.STORY["test"], everyday // 12):
+    for thing, text in some(rng, things, wording.STORY["test"], everyday // 12):
         prompts.append((text, Ask("story", thing.name), {}))
     while len(prompts) < settings.test:
-        thing = rng.choice(things)
-        prompts.append((*_new_question(rng, thing, "test", len(prompts)), {}))
+        prompts.append((*new_question(rng, rng.choice(things), "test", len(prompts)), {}))
     for number, (text, ask, flags) in enumerate(prompts):
-        _remember(key, text, ask)
-        yield single_turn(f"b-{number}", text, None, "authors", group="B", kind=ask.kind,
-                          **{"safety": False, **flags})  # fmt: skip
+        key[key_of(text)] = ask
+        meta = {"group": "B", "kind": ask.kind, "safety": False, **flags}
+        yield _record(f"b-{number}", [text], "authors", **meta)
 
 
-def _new_question(rng: random.Random, thing: Thing, split: str, number: int) -> tuple[str, Ask]:
-    """A question, every other one in words new to training; facts that it names are those that the
-    corpus never asks about, but it may also ask for a description or a preparation."""
-    return question(rng, thing, split if number % 2 else "train", thing.unasked)
-
-
-def _unusual(rng: random.Random, thing: Thing, number: int) -> tuple[str, Ask]:
-    first, second = rng.sample(thing.unasked, 2)
-    frame = wording.OUT_OF_DISTRIBUTION[number % len(wording.OUT_OF_DISTRIBUTION)]
-    clauses = [rng.choice(wording.CLAUSES[a]).format(s=thing.name) for a in (first, second)]
-    text = frame.format(a=clauses[0], b=clauses[1], s=thing.name)
-    form = "bullets" if "bullet" in frame else "letter" if "letter" in frame else "prose"
-    return text, Ask("format", thing.name, (first, second), form)  # type: ignore[arg-type]
-
-
-def _dialogue(world: World, key: dict[str, Ask], rng: random.Random, number: int) -> Dialogue:
+def _dialogue(world: World, rng: random.Random, number: int) -> Record:
     """A conversation of three or four exchanges about one thing."""
     thing = rng.choice(world.of("train"))
-    turns: list[Turn] = []
-    for text, ask in _conversation(rng, thing, rng.choice((3, 4)), ATTRIBUTES, "train"):
-        turns += [Turn("user", text), Turn("assistant", answer(rng, thing, ask, extra=1))]
-    return Dialogue(f"dialogue-{number}", tuple(turns), "multi_turn", {"authored": number < 10})
+    turns: list[str] = []
+    for text, ask in conversation(rng, thing, rng.choice((3, 4))):
+        turns += [text, answer(rng, thing, ask, extra=1)]
+    return _record(f"dialogue-{number}", turns, "multi_turn", authored=number < 10)
 
 
-def _test_dialogue(world: World, key: dict[str, Ask], rng: random.Random, number: int) -> Dialogue:
+def _test_dialogue(world: World, key: Key, rng: random.Random, number: int) -> Record:
     """The user's side of a conversation; every prefix of it is a prompt in the key."""
-    thing = rng.choice(world.of("test"))
-    asked = list(_conversation(rng, thing, 4, ATTRIBUTES, "train"))
-    dialogue = Dialogue(
-        f"conversation-{number}", tuple(Turn("user", text) for text, _ in asked), "multi_turn"
-    )
-    for length in range(1, len(asked) + 1):
-        key[key_of(Dialogue("", dialogue.turns[:length]))] = asked[length - 1][1]
-    return dialogue
-
-
-def _conversation(
-    rng: random.Random, thing: Thing, turns: int, among: tuple[str, ...], split: str
-) -> Iterator[tuple[str, Ask]]:
-    first, *later = rng.sample(among, turns)
-    yield wording.asked(rng, thing, first, split), Ask("fact", thing.name, (first,))
-    for attribute in later:
-        yield rng.choice(wording.FOLLOW_UP[attribute]), Ask("fact", thing.name, (attribute,))
+    asked = list(conversation(rng, rng.choice(world.of("test")), 4))
+    texts = [text for text, _ in asked]
+    for length, (_, ask) in enumerate(asked, 1):
+        key[key_of(*texts[:length])] = ask
+    turns = [{"role": "user", "text": text} for text in texts]
+    return {"id": f"conversation-{number}", "turns": turns, "source": "multi_turn", "meta": {}}
 
 
 def _alpaca(
-    world: World, settings: RawSettings, rng: random.Random, key: dict[str, Ask]
+    world: World, settings: RawSettings, key: Key, rng: random.Random
 ) -> Iterator[dict[str, str]]:
     """Many short rows, as a model prompted to invent instructions writes them: some are wrong."""
     for _ in range(settings.alpaca):
         thing = rng.choice(world.of("train"))
         text, ask = question(rng, thing, "train")
         wrong = rng.random() < settings.alpaca_noise
+        answered = ask
         if ask.kind == "describe":
-            reply = answer(rng, thing, Ask("pair", thing.name, tuple(rng.sample(ATTRIBUTES, 2))),
-                           wrong=wrong, extra=0)  # fmt: skip
-        else:
-            reply = answer(rng, thing, ask, wrong=wrong, extra=0)
-        _remember(key, text, ask)
+            answered = Ask("pair", thing.name, tuple(rng.sample(ATTRIBUTES, 2)))
+        reply = answer(rng, thing, answered, wrong=wrong, extra=0)
+        key[key_of(text)] = ask
         yield {"instruction": text, "input": "", "output": reply}
 
 
-def _some(
-    rng: random.Random, things: tuple[Thing, ...], templates: tuple[str, ...], count: int
-) -> list[tuple[Thing, str]]:
-    """`count` different texts about things, drawn from all pairs of thing and template."""
-    every = [(thing, template.format(s=thing.name)) for thing in things for template in templates]
-    return rng.sample(every, min(count, len(every)))
+def _record(identifier: str, texts: list[str], source: str, **meta: object) -> Record:
+    """A dialogue: what user and assistant say in turn."""
+    roles = ("user", "assistant")
+    turns = [{"role": roles[place % 2], "text": text} for place, text in enumerate(texts)]
+    return {"id": identifier, "turns": turns, "source": source, "meta": meta}
 
 
-def _remember(key: dict[str, Ask], text: str, ask: Ask) -> None:
-    key[key_of(single_turn("", text))] = ask
+def _write_lines(path: Path, records: Iterable[Record]) -> None:
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    path.write_text("".join(lines), encoding="utf-8")

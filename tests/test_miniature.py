@@ -16,6 +16,7 @@ from miniature import corpus, knowledge, pretraining, raw, wording, world
 from miniature.world import ATTRIBUTES, VALUES
 
 WORLD = world.build(0)
+FOLDER = Path(world.__file__).parent
 SMALL = raw.RawSettings(
     threads=400, held_out_threads=20, articles=60, alpaca=100, authored=20, refusals=3, dev=8,
     test=40, unsafe_test=5, out_of_distribution=5, ask_reddit=8, premises=20, dialogues=4,
@@ -38,6 +39,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def paths(written: Path) -> recipes.Paths:
     files = scales.load("smoke").raw.model_dump()
     return {name: written / file if file else None for name, file in files.items()}
+
+
+def test_the_miniature_knows_nothing_of_the_library() -> None:
+    assert [path.name for path in FOLDER.glob("*.py") if "limalib" in path.read_text()] == []
 
 
 def test_a_seed_makes_one_world_and_another_seed_another() -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from limalib.records import Dialogue, Turn, single_turn
-from miniature.oracle import Ask, Assessment, Oracle, key_of, read_key, write_key
+from miniature.oracle import Ask, Assessment, Oracle, key_of, look_up, read_key, write_key
 from miniature.world import ATTRIBUTES, Thing, World
 
 VELMORA = Thing(
@@ -45,11 +44,11 @@ KEY = {
     ),
 }
 WHERE, PAIR, ABOUT, PREPARE, STORY, ILL, BULLETS = KEY
-ORACLE = Oracle(World(0, (VELMORA, DROMBEL)), KEY)
+ORACLE = Oracle(World(0, (VELMORA, DROMBEL)))
 
 
 def grade(prompt: str, answer: str, stopped: bool = True) -> Assessment:
-    return ORACLE.grade(single_turn("p", prompt), answer, stopped)
+    return ORACLE.grade(look_up(KEY, [prompt]), prompt, answer, stopped)
 
 
 GOOD = "Velmora comes from Tarvos. It is kept in a clay jar."
@@ -156,10 +155,7 @@ def test_a_value_in_the_prompt_is_not_held_against_the_answer() -> None:
 
 
 def test_prompts_of_a_conversation_are_known_by_all_their_user_turns() -> None:
-    later = Dialogue(
-        "c", (Turn("user", "A?"), Turn("assistant", "Whatever."), Turn("user", "And  its\nprice?"))
-    )
-    assert key_of(later) == "A? | And its price?"
+    assert key_of("A?", "And  its\nprice?") == "A? | And its price?"
 
 
 def test_an_unknown_prompt_is_refused_in_one_line() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from limalib.records import Dialogue, Grade, Response
 from miniature import world
-from miniature.oracle import Oracle, read_key
+from miniature.oracle import Oracle, look_up, read_key
 
 Judge = Callable[[Dialogue, str, bool], Grade]
 """From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
@@ -18,14 +18,12 @@ Judge = Callable[[Dialogue, str, bool], Grade]
 
 def oracle(key_path: str | Path, world_seed: int) -> Judge:
     """The miniature's exact judge. Raises FileNotFoundError when the key was not made yet."""
-    judge = Oracle(world.build(world_seed), read_key(key_path))
+    judge, key = Oracle(world.build(world_seed)), read_key(key_path)
 
     def grade(prompt: Dialogue, text: str, stopped: bool) -> Grade:
-        found = judge.grade(prompt, text, stopped)
-        return Grade(
-            prompt.id, "", 0, 0, found.score, found.content, found.label, found.correct,
-            found.reasons,
-        )  # fmt: skip
+        turns = [turn.text for turn in prompt.turns if turn.role == "user"]
+        found = judge.grade(look_up(key, turns), "\n".join(turns), text, stopped)
+        return Grade(prompt.id, "", 0, 0, *found)
 
     return grade
 

@@ -21,7 +21,7 @@ from limalib.training.sampling import generate
 from limalib.training.settings import SamplingSettings
 from miniature import world
 from miniature.knowledge import Exposures, Probe
-from miniature.oracle import Oracle, read_key
+from miniature.oracle import Oracle, look_up, read_key
 from miniature.world import VALUES
 
 
@@ -58,13 +58,13 @@ def expressed(scale: Scale, runs: str | Path, system: str, before: Sequence[Prob
     if scale.world is None:
         raise ValueError(f"scale {scale.name!r} has no invented world, so its facts are not known")
     invented = world.build(scale.world.seed)
-    judge = Oracle(invented, read_key(scale.folder(runs) / "raw" / "answer_key.jsonl"))
+    judge, key = Oracle(invented), read_key(scale.folder(runs) / "raw" / "answer_key.jsonl")
     known = {(probe.thing, probe.attribute): probe.known for probe in before}
     prompts = {prompt.id: prompt for prompt in evaluation.prompts(scale, runs)}
     askings = []
     for response in evaluation.responses(scale, runs, system):
         prompt = prompts[response.prompt_id]
-        ask = judge.ask(prompt)
+        ask = look_up(key, [prompt.prompt])
         stated = judge.findings(response.text, invented.named(ask.thing), prompt.prompt).true
         askings += [
             Asking(ask.thing, attribute, known[ask.thing, attribute], attribute in stated)

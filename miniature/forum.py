@@ -1,0 +1,156 @@
+"""The invented exchanges, as Stack Exchange's dumps: questions, answers good and poor, votes."""
+
+import csv
+import random
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import quoteattr
+
+from miniature.oracle import Ask, Key, key_of
+from miniature.prompts import answer, question
+from miniature.world import ATTRIBUTES, KINDS, Thing, World
+
+STEM = tuple(KINDS)[:10]
+
+
+class Thread(NamedTuple):
+    """A question with its score, and its answers (HTML) with theirs."""
+
+    title: str
+    body: str
+    score: int
+    answers: list[tuple[str, int]]
+
+
+def write_exchanges(
+    folder: Path, world: World, threads: int, noise: float, key: Key, rng: random.Random
+) -> None:
+    """A dump of each exchange, of very uneven sizes, and the table of their sets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = list(KINDS)
+    rng.shuffle(kinds)
+    weights = [1.0 / (rank + 1) ** 0.7 for rank in range(len(kinds))]
+    with (folder / "exchanges.csv").open("w", newline="", encoding="utf-8") as out:
+        table = csv.writer(out)
+        table.writerow(("exchange", "split"))
+        for kind in KINDS:
+            table.writerow((KINDS[kind], "stem" if kind in STEM else "other"))
+    for kind, weight in zip(kinds, weights, strict=True):
+        things = [thing for thing in world.of("train") if thing.kind == kind]
+        count = max(1, round(threads * weight / sum(weights)))
+        asked = (_thread(rng, rng.choice(things), noise, key) for _ in range(count))
+        _write_posts(folder / KINDS[kind] / "Posts.xml", asked)
+
+
+def write_held_out(folder: Path, world: World, threads: int, key: Key, rng: random.Random) -> None:
+    """Clean threads about dev things, told in words that no other text uses."""
+    asked = []
+    for _ in range(threads):
+        thing = rng.choice(world.of("dev"))
+        text, ask = question(rng, thing, "dev")
+        reply = answer(rng, thing, ask, held_out=True, extra=2 if ask.kind == "fact" else 1)
+        key[key_of(text)] = ask
+        asked.append(Thread(text, f"<p>{escape(text)}</p>", 15, [(reply, 20)]))
+    _write_posts(folder / "Posts.xml", asked)
+
+
+def _thread(rng: random.Random, thing: Thing, noise: float, key: Key) -> Thread:
+    text, ask = question(rng, thing, "train")
+    told = rng.choice(
+        (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
+    )
+    paragraphs = [paragraph for paragraph in (told, text) if paragraph]
+    body = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs)
+    title = text if rng.random() < 0.92 else "A question about this one, see below"
+    key[key_of(text)] = key[key_of(" ".join(paragraphs))] = ask
+    answers = [_answer(rng, thing, ask, noise) for _ in range(rng.randint(1, 3))]
+    return Thread(title, body, _votes(rng, 12), answers)
+
+
+def _answer(rng: random.Random, thing: Thing, ask: Ask, noise: float) -> tuple[str, int]:
+    """An answer's HTML and its votes, which follow its quality loosely."""
+    if rng.random() >= noise:
+        return _html(answer(rng, thing, ask, extra=rng.choice((1, 1, 2)))), _votes(rng, 18)
+    return rng.choice(_POOR)(rng, thing, ask)
+
+
+def _wrong(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    return _html(answer(rng, thing, ask, wrong=True)), _votes(rng, 7)
+
+
+def _curt(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    values = [thing.facts[attribute] for attribute in ask.attributes or ATTRIBUTES[:1]]
+    curt = " and ".join(values)
+    return _html(f"{curt[0].upper()}{curt[1:]}."), _votes(rng, 9)
+
+
+def _personal(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    wrong = rng.random() < 0.4
+    text = answer(rng, thing, ask, wrong=wrong, extra=0)
+    return _html(f"I am not sure, but my aunt says this. {text}"), _votes(rng, 8 if wrong else 12)
+
+
+def _referring(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    text = answer(rng, thing, ask, extra=0)
+    return _html(f"As mentioned above, this was asked before. {text}"), _votes(rng, 11)
+
+
+def _marked_up(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    text = answer(rng, thing, ask, extra=0, wrong=rng.random() < 0.3)
+    link = f'<a href="https://www.{thing.kind}pages.net">www.{thing.kind}pages.net</a>'
+    return f"{_html(text)}<p>See {link}</p>", _votes(rng, 9)
+
+
+def _off_topic(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+    chatter = (
+        "Same problem here, following.", "Why would anyone want that?",
+        "Have you tried to search for it?", "Nice weather for it, though.",
+    )  # fmt: skip
+    return _html(rng.choice(chatter)), _votes(rng, 4)
+
+
+_POOR = (_wrong, _wrong, _curt, _personal, _referring, _marked_up, _off_topic)
+
+
+def _votes(rng: random.Random, mean: int) -> int:
+    """Votes around a mean, with a spread that hides quality in part."""
+    return max(-3, round(rng.gauss(mean, 4)))
+
+
+def _html(text: str) -> str:
+    """Paragraphs and numbered lists as a forum's HTML."""
+    parts = []
+    items: list[str] = []
+    for line in [*text.split("\n"), ""]:
+        if line[:1].isdigit():
+            items.append(f"<li>{escape(line.split('. ', 1)[1])}</li>")
+            continue
+        if items:
+            parts.append(f"<ol>{''.join(items)}</ol>")
+            items = []
+        if line:
+            parts.append(f"<p>{escape(line)}</p>")
+    return "\n".join(parts)
+
+
+def _write_posts(path: Path, threads: Iterable[Thread]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identifier = 0
+    with path.open("w", encoding="utf-8") as out:
+        out.write('<?xml version="1.0" encoding="utf-8"?>\n<posts>\n')
+        for thread in threads:
+            identifier += 1
+            parent = identifier
+            out.write(
+                f'  <row Id="{parent}" PostTypeId="1" Score="{thread.score}" '
+                f"Title={quoteattr(thread.title)} Body={quoteattr(thread.body)} />\n"
+            )
+            for text, votes in thread.answers:
+                identifier += 1
+                out.write(
+                    f'  <row Id="{identifier}" PostTypeId="2" ParentId="{parent}" '
+                    f'Score="{votes}" Body={quoteattr(text)} />\n'
+                )
+        out.write("</posts>\n")
