@@ -1,6 +1,11 @@
 """Settings: frozen, typed, and strict about what they do not know."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The repository, from which relative paths begin."""
 
 
 class Settings(BaseModel):

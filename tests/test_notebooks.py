@@ -139,7 +139,7 @@ def refused(folder: Path, capfd: pytest.CaptureFixture[str], notebook: Path, **g
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("sede", "1", "unknown parameter sede; it has scale, seed, runs"),
+        ("sede", "1", "unknown parameter sede (did you mean seed?); it has scale, seed, runs"),
         ("seed", "one", "parameter seed must be int, not 'one'"),
         ("seed", "1.5", "parameter seed must be int, not 1.5"),
         ("hf_token", "x", "parameter hf_token looks like a secret"),
@@ -182,7 +182,9 @@ def test_wrong_values_make_nothing(
 @pytest.mark.slow
 def test_plain_papermill_stops_as_early(tmp_path: Path) -> None:
     given = {"runs": str(tmp_path / "runs"), "sede": 1}
-    with pytest.raises(PapermillExecutionError, match="unknown parameter sede; it has scale") as e:
+    with pytest.raises(
+        PapermillExecutionError, match=r"sede .did you mean seed.*; it has scale"
+    ) as e:
         papermill.execute_notebook(
             TRAINING, tmp_path / "out.ipynb", given, cwd=ROOT, progress_bar=False
         )

@@ -34,7 +34,7 @@ def write(path: Path, *cells: str) -> Path:
 def test_declared_reads_names_types_and_defaults(notebook: Path) -> None:
     found = parameters.declared(notebook)
     assert list(found) == ["scale", "seed", "rate", "pretrain", "limit", "rates"]
-    assert found["seed"] == parameters.Parameter("seed", int, 0)
+    assert found["seed"] == parameters.Parameter(int, 0)
     assert found["limit"].annotation == int | None
 
 
@@ -57,7 +57,8 @@ def test_an_int_passes_for_a_float(notebook: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"sede": "1"}, "unknown parameter sede; it has scale, seed"),
+        ({"sede": "1"}, "unknown parameter sede (did you mean seed?); it has scale, seed"),
+        ({"blue": "1"}, "unknown parameter blue; it has scale, seed"),
         ({"seed": "1.5"}, "parameter seed must be int, not 1.5"),
         ({"seed": "one"}, "parameter seed must be int, not 'one'"),
         ({"seed": "true"}, "parameter seed must be int, not True"),
@@ -111,7 +112,7 @@ def test_check_accepts_what_was_declared() -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"sede": 3}, "unknown parameter sede; it has seed, rate"),
+        ({"sede": 3}, r"unknown parameter sede \(did you mean seed\?\); it has seed, rate"),
         ({"seed": "3"}, "parameter seed must be int, not '3'"),
         ({"password": "x"}, "password looks like a secret"),
     ],

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from limalib import records
-from limalib.__main__ import main
 from limalib.running import provenance
+from limalib.running.commands import main
 
 
 def write(path: Path, *cells: str) -> Path:
@@ -63,6 +63,67 @@ def test_code_counts_in_cells_and_in_modules_however_far(tmp_path: Path, package
     assert len(digests) == 5
     (package / "c.py").write_text("x = 2\n")
     assert provenance.code_digest(path, [package]) in digests
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import lib.a",
+        "import lib.a as z",
+        "from lib import a as z",
+        "from lib.a import b as z",
+        "def f():\n    from lib import a",
+        "try:\n    from lib.a import nothing\nexcept ImportError:\n    pass",
+        "%matplotlib inline\nfrom lib import a",
+    ],
+)
+def test_an_import_is_followed_in_every_form(tmp_path: Path, package: Path, cell: str) -> None:
+    path = write(tmp_path / "n.ipynb", cell)
+    before = provenance.code_digest(path, [package])
+    (package / "sub" / "b.py").write_text("def f():\n    return 2\n")
+    assert provenance.code_digest(path, [package]) != before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from .sub import b as z",
+        "from .sub.b import f",
+        "from . import sub\nfrom .sub import b",
+        "import lib.sub.b",
+        "def g():\n    from other import d as z",
+        "def g():\n    import other.d",
+    ],
+)
+def test_modules_are_followed_from_one_package_to_another(
+    tmp_path: Path, package: Path, line: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    (other / "d.py").write_text("from lib.sub import b\n")
+    (package / "a.py").write_text(f"{line}\n")
+    path = write(tmp_path / "n.ipynb", "from lib import a")
+    before = provenance.code_digest(path, [package, other])
+    (package / "sub" / "b.py").write_text("def f():\n    return 2\n")
+    assert provenance.code_digest(path, [package, other]) != before
+
+
+def test_a_package_is_run_by_importing_what_lies_in_it(tmp_path: Path, package: Path) -> None:
+    path = write(tmp_path / "n.ipynb", "from lib.sub.b import f")
+    before = provenance.code_digest(path, [package])
+    (package / "sub" / "__init__.py").write_text("from ..c import x\n")
+    between = provenance.code_digest(path, [package])
+    (package / "c.py").write_text("x = 2\n")
+    assert len({before, between, provenance.code_digest(path, [package])}) == 3
+
+
+def test_what_only_type_checkers_read_does_not_count(tmp_path: Path, package: Path) -> None:
+    path = write(tmp_path / "n.ipynb", "from lib import a")
+    (package / "a.py").write_text("if TYPE_CHECKING:\n    from lib import c\n")
+    before = provenance.code_digest(path, [package])
+    (package / "c.py").write_text("x = 2\n")
+    assert provenance.code_digest(path, [package]) == before
 
 
 def test_a_cell_with_a_magic_is_taken_as_text(tmp_path: Path, package: Path) -> None:
@@ -139,7 +200,7 @@ class TestRun:
     ) -> None:
         notebook, output = write(tmp_path / "n.ipynb", *self.cells), tmp_path / "out" / "n.ipynb"
         assert main(["run", str(notebook), str(output), "-p", "sede", "1"]) == 1
-        assert "unknown parameter sede; it has seed" in capsys.readouterr().err
+        assert "unknown parameter sede (did you mean seed?); it has seed" in capsys.readouterr().err
         assert not output.parent.exists()
 
     def test_plain_papermill_stops_at_a_mistyped_parameter_too(self, tmp_path: Path) -> None:
@@ -151,4 +212,23 @@ class TestRun:
         command = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
         result = subprocess.run([*command, "-p", "sede", "3"], capture_output=True, text=True)
         assert result.returncode != 0
-        assert "unknown parameter sede; it has seed" in result.stderr
+        assert "unknown parameter sede (did you mean seed?); it has seed" in result.stderr
+
+    def test_a_kernel_of_the_same_name_does_not_take_its_place(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "jupyter" / "kernels" / "python3"
+        folder.mkdir(parents=True)
+        other = {"argv": ["false"], "display_name": "Other", "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(other))
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+        notebook, output = write(tmp_path / "n.ipynb", *self.cells), tmp_path / "out.ipynb"
+        assert main(["run", str(notebook), str(output), "-p", "seed", "2"]) == 0
+
+    def test_a_parameter_given_twice_is_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        notebook, output = write(tmp_path / "n.ipynb", *self.cells), tmp_path / "out.ipynb"
+        assert main(["run", str(notebook), str(output), "-p", "seed", "1", "-p", "seed", "2"]) == 1
+        assert capsys.readouterr().err == "error: -p seed: given more than once\n"
+        assert not output.exists()

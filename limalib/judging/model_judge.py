@@ -21,7 +21,7 @@ from limalib.judging.replies import Reply, Request
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
 from limalib.records import Dialogue, Grade, Label, Response, Turn, Verdict
-from limalib.running.provenance import ROOT
+from limalib.settings import ROOT
 
 FOLDER = Path(__file__).resolve().parent / "prompts"
 Pair = tuple[Response, Response]

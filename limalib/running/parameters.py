@@ -11,14 +11,14 @@ papermill itself only logs an unknown name and checks no types, so both are chec
 """
 
 import ast
+import difflib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from limalib.running import provenance
 
@@ -32,21 +32,18 @@ SECRET_VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 
+ANNOTATIONS = {kind.__name__: kind for kind in (str, int, float, bool, list, tuple, dict)}
+ANNOTATIONS |= {"Literal": Literal, "None": None}
 # What a name in IPython's namespace may hold without being a parameter that nobody declared.
+IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 INJECTABLE = (str, int, float, bool, type(None), list, tuple, dict)
 CHECKED = "_parameters_checked"
 """Left in a kernel's namespace by the first check that passed."""
-IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
-ANNOTATIONS = {
-    kind.__name__: kind for kind in (str, int, float, bool, list, tuple, dict)
-} | {"Literal": Literal, "Optional": Optional, "None": None, "Any": Any}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One declared parameter: its name, its type and its default."""
+class Parameter(NamedTuple):
+    """What a notebook declares of one parameter."""
 
-    name: str
     annotation: Any
     default: Any
 
@@ -66,19 +63,13 @@ def declared(notebook: Path) -> dict[str, Parameter]:
         raise ValueError(f"{notebook}: needs one cell tagged 'parameters', has {len(tagged)}")
     found = {}
     for statement in ast.parse(tagged[0]).body:
-        if (
-            not isinstance(statement, ast.AnnAssign)
-            or not isinstance(statement.target, ast.Name)
-            or statement.value is None
-        ):
+        if not isinstance(statement, ast.AnnAssign) or statement.value is None:
             text = ast.unparse(statement)
-            raise ValueError(
-                f"{notebook}: write each parameter as 'name: type = value', not {text!r}"
-            )
-        name = statement.target.id
+            raise ValueError(f"{notebook}: write a parameter as 'name: type = value', not {text!r}")
+        name = ast.unparse(statement.target)
         try:
             annotation = eval(ast.unparse(statement.annotation), {"__builtins__": {}}, ANNOTATIONS)
-            found[name] = Parameter(name, annotation, ast.literal_eval(statement.value))
+            found[name] = Parameter(annotation, ast.literal_eval(statement.value))
         except (NameError, ValueError, SyntaxError, TypeError) as error:
             raise ValueError(f"{notebook}: parameter {name!r} is not plain ({error})") from None
     return found
@@ -133,13 +124,10 @@ def typed(name: str, value: Any, annotation: Any, where: str) -> Any:
 
     Raises ValueError naming the parameter, the type wanted and the value given.
     """
-    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
     try:
-        # Settings classes bring their own configuration; plain types take the strict one.
-        return TypeAdapter(annotation, config=config).validate_python(value)
+        return TypeAdapter(annotation).validate_python(value, strict=True)
     except ValidationError:
-        wanted = getattr(annotation, "__name__", None)
-        wanted = wanted if isinstance(annotation, type) and wanted else str(annotation)
+        wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation)
         wanted = wanted.replace("typing.", "")
         raise ValueError(f"{where}: parameter {name} must be {wanted}, not {value!r}") from None
 
@@ -159,16 +147,17 @@ def _read(name: str, text: str, annotation: Any, where: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
-        return typed(name, text, annotation, where)
+        value = text
     try:
         return typed(name, value, annotation, where)
-    except ValueError as error:
-        problem = error
-    try:
-        return typed(name, text, annotation, where)  # "3" is a value for `str | None` too
-    except ValueError:
-        raise problem from None
+    except ValueError as problem:
+        try:
+            return typed(name, text, annotation, where)  # "3" is a value for `str | None` too
+        except ValueError:
+            raise problem from None
 
 
 def _unknown(name: str, known: Collection[str], where: str) -> str:
-    return f"{where}: unknown parameter {name}; it has {', '.join(known)}"
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"{where}: unknown parameter {name}{meant}; it has {', '.join(known)}"

@@ -9,15 +9,18 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from limalib.settings import ROOT
+
 PACKAGES = tuple(ROOT / name for name in ("limalib", "miniature"))
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "papermill", "jupyter-book")
 
@@ -52,19 +55,29 @@ def cells(notebook: Path) -> list[dict[str, Any]]:
 def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
     """SHA-256 of what a notebook computes: its code cells and the modules they import.
 
-    Of each cell and each module of `packages` that is imported, directly or not, the syntax tree is
-    taken, without comments and docstrings. Files beside a module that bear its name (a page's
-    script and style) count whole. Markdown, outputs and metadata do not count.
+    Of each cell and each module of `packages` that is imported, directly or not, wherever the
+    import stands, the syntax tree is taken, without comments, docstrings and what only type
+    checkers read. Files beside a module that bear its name (a page's script and style) count whole.
+    Markdown, outputs and metadata do not count.
     """
+    homes = {package.name: package.parent for package in packages}
     sources = [cell["source"] for cell in cells(notebook) if cell["cell_type"] == "code"]
-    trees = [_tree(source, cell=True) for source in sources]
-    modules = _closure({name for tree in trees for name in _imports(tree, packages)}, packages)
-    parts = [_dump(tree, source) for tree, source in zip(trees, sources, strict=True)]
-    for name in sorted(modules):
-        source = modules[name].read_text(encoding="utf-8")
-        parts.append(f"{name} {_dump(_tree(source), source)}")
-        beside = sorted(modules[name].parent.glob(f"{modules[name].stem}.*"))
-        parts += [path.read_text(encoding="utf-8") for path in beside if path.suffix != ".py"]
+    parts = [_dump(source, cell=True) for source in sources]
+    modules: dict[str, Path] = {}
+    waiting = [name for source in sources for name in _imports(source, "", homes)]
+    while waiting:
+        name = waiting.pop()
+        base = homes[name.split(".")[0]].joinpath(*name.split("."))
+        # A name after `from a.b import` is a module, or something in a.b, which waits too.
+        files = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+        if files and name not in modules:
+            modules[name] = files[0]
+            package = name if files[0].stem == "__init__" else name.rpartition(".")[0]
+            waiting += _imports(files[0].read_text(encoding="utf-8"), package, homes)
+    for name, path in sorted(modules.items()):
+        parts.append(f"{name} {_dump(path.read_text(encoding='utf-8'))}")
+        beside = sorted(path.parent.glob(f"{path.stem}.*"))
+        parts += [other.read_text(encoding="utf-8") for other in beside if other.suffix != ".py"]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -73,29 +86,28 @@ def commit(folder: Path = ROOT) -> dict[str, Any]:
 
     Both are null outside a git repository.
     """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    git = ["git", "-C", str(folder)]
+    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
     try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
+        head, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
+    return {"commit": head.strip(), "dirty": bool(changes)}
 
 
 def machine() -> dict[str, Any]:
     """The machine in generic words: never its name, its user or its paths."""
+    own = hasattr(os, "sched_getaffinity")
+    described = Path("/proc/cpuinfo")
+    text = described.read_text(encoding="utf-8") if described.is_file() else ""
+    model = re.search(r"^model name\s*: (.+)", text, re.MULTILINE)
     return {
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if own else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "processor": _processor(),
+        "processor": model[1] if model else platform.processor() or platform.machine(),
         "system": platform.system(),
     }
 
@@ -130,62 +142,48 @@ def record(
     }
 
 
-def _tree(source: str, cell: bool = False) -> ast.Module | None:
-    """The syntax tree without docstrings; None for a cell that is not plain Python (magics).
-
-    A cell's first string is no docstring: the notebook shows it.
-    """
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return None
+@cache  # a build asks for the same modules chapter after chapter
+def _tree(source: str, cell: bool = False) -> ast.Module:
+    """The syntax tree without docstrings and without what only type checkers read. A cell's own
+    strings are no docstrings: they are shown. Raises SyntaxError for magics."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
-        documented = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        if isinstance(node, documented) or (isinstance(node, ast.Module) and not cell):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.body = []
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and not (cell and node is tree):
+            node.body = [  # type: ignore[attr-defined]
+                item
+                for item in body
+                if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            ]
     return tree
 
 
-def _dump(tree: ast.Module | None, source: str) -> str:
-    return source if tree is None else ast.dump(tree)
+def _dump(source: str, cell: bool = False) -> str:
+    try:
+        return ast.dump(_tree(source, cell))
+    except SyntaxError:
+        return source
 
 
-def _imports(tree: ast.Module | None, packages: Sequence[Path]) -> set[str]:
-    """Dotted names under `packages` that a tree imports, those that may be attributes included."""
+def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
+    """Dotted names under `homes` that code in a package may run by importing: `import a.b as c` and
+    `from .b import c`, in functions too, and each package that a name goes through."""
     names: set[str] = set()
-    for node in ast.walk(tree) if tree else ():
+    without_magics = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
+    try:
+        tree = _tree(without_magics)
+    except SyntaxError:
+        return names
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    roots = {package.name for package in packages}
-    return {name for name in names if name.split(".")[0] in roots}
-
-
-def _closure(names: set[str], packages: Sequence[Path]) -> dict[str, Path]:
-    """The modules behind some dotted names and all that those import, by dotted name."""
-    found: dict[str, Path] = {}
-    homes = {package.name: package.parent for package in packages}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        # Importing a.b.c runs a and a.b too.
-        waiting += [name.rpartition(".")[0]] if "." in name else []
-        base = homes[name.split(".")[0]].joinpath(*name.split("."))
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file() and name not in found:
-                found[name] = path
-                waiting += _imports(_tree(path.read_text(encoding="utf-8")), packages)
-    return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            above = parents[: len(parents) + 1 - node.level] if node.level else []
+            start = ".".join([*above, *filter(None, [node.module])])
+            names |= {f"{start}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names]
+    through = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    return {name for name in through if name.split(".")[0] in homes}

@@ -24,8 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from limalib import records
 from limalib.records import Dialogue, write_json
-from limalib.running.provenance import ROOT
-from limalib.settings import Settings
+from limalib.settings import ROOT, Settings
 from limalib.training import loop as training
 from limalib.training import models
 from limalib.training.loop import Evaluate, Step, TrainingLog

@@ -1,0 +1,123 @@
+"""The command line: three units of work that need no notebook open.
+
+python -m limalib run notebook.ipynb out.ipynb -p seed 1
+python -m limalib exchange NAME --scale laptop
+python -m limalib plan --scale gpu
+"""
+
+import argparse
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from limalib.running import notebook, parameters
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 1, with one line that says why, for a failure."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    try:
+        print({"run": run, "exchange": exchange, "plan": plan}[options.command](options))
+    except (ValueError, OSError, notebook.NotebookFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        if getattr(error, "incomplete", False):
+            again = shlex.join(["python", "-m", "limalib", *arguments])
+            print(f"again: {again}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(options: argparse.Namespace) -> str:
+    """Run one notebook; its parameters are checked before anything starts. Returns a line.
+
+    Raises ValueError for a wrong parameter, and NotebookFailed.
+    """
+    names = Counter(name for name, _ in options.parameters)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"-p {', '.join(twice)}: given more than once")
+    output: Path = options.output
+    values = parameters.given(options.notebook, dict(options.parameters))
+    record = options.provenance or output.with_suffix(".provenance.json")
+    seconds = notebook.run(options.notebook, output, values, options.input, record)
+    folder = output.parent.name
+    label = output.stem if folder == "notebooks" else f"{folder}/{output.stem}"
+    return f"finished {label} in {seconds:.1f} s"
+
+
+def exchange(options: argparse.Namespace) -> str:
+    """Find the candidates in one exchange's dump and keep them. Returns a line about them.
+
+    Raises ValueError for an exchange that the scale's sources or the table do not have.
+    """
+    from limalib import data, scales
+    from limalib.data import recipes
+
+    scale = scales.load(options.scale)
+    raw = scale.raw_sources(options.runs)
+    found = recipes.exchange_dumps(raw)
+    if found is None or options.name not in found.dumps:
+        raise ValueError(
+            f"scale {options.scale!r} has no dump of an exchange {options.name!r} to draw from"
+        )
+    wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
+    path = scale.folder(options.runs) / "data" / "exchanges" / f"{options.name}.jsonl"
+    kept = data.keep_candidates(options.name, found.dumps[options.name], wanted, path)
+    return (
+        f"finished {options.name}: {kept.passing:,} pairs pass,"
+        f" {kept.answered:,} questions have answers"
+    )
+
+
+def plan(options: argparse.Namespace) -> str:
+    """What training takes, as a table. Lengths are LIMA's, whatever the training set.
+
+    Raises ValueError for an unknown scale, training set or GPU, or a model without a config.
+    """
+    from limalib import scales
+    from limalib.training import planner
+
+    if options.gpu not in {None, *planner.GPUS}:
+        raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(planner.GPUS)}")
+    scale = scales.load(options.scale)
+    chosen = {} if options.processes is None else {"processes": options.processes}
+    return planner.plan(
+        options.base_model or scale.base(),
+        scale.training_settings(options.training_set, **chosen),
+        peak_flops=planner.GPUS[options.gpu].peak_flops if options.gpu else None,
+        share=options.share,
+        price=options.price,
+    ).table()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m limalib")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("run", help="run one notebook")
+    one.add_argument("notebook", type=Path)
+    one.add_argument("output", type=Path)
+    one.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    one.add_argument("--input", type=Path, nargs="*", default=[], help="files to record by digest")
+    one.add_argument(
+        "--provenance", type=Path, help="where to write what made it (<output>.provenance.json)"
+    )
+    one = commands.add_parser(
+        "exchange", help="go through one Stack Exchange dump, for the data notebook"
+    )
+    one.add_argument("name", help="of the exchange, as in the table of exchanges")
+    one.add_argument("--scale", default="laptop")
+    one.add_argument("--runs", default="runs")
+    one.add_argument("--seed", type=int, default=0)
+    one = commands.add_parser("plan", help="memory, time and cost of training at a scale")
+    one.add_argument("--scale", default="miniature")
+    one.add_argument("--training-set", default="lima")
+    one.add_argument("--base-model", help="a folder or hub id (the scale's)")
+    one.add_argument("--processes", type=int, help="GPUs (the scale's)")
+    one.add_argument("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
+    one.add_argument("--share", type=float, default=0.4, help="of its peak that is reached")
+    one.add_argument("--price", type=float, help="of a GPU for an hour")
+    return parser
