@@ -32,11 +32,11 @@ SECRET_VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 
-ANNOTATIONS = {kind.__name__: kind for kind in (str, int, float, bool, list, tuple, dict)}
-ANNOTATIONS |= {"Literal": Literal, "None": None}
+PLAIN = (str, int, float, bool, list, tuple, dict)
+ANNOTATIONS: dict[str, Any] = {kind.__name__: kind for kind in PLAIN} | {"Literal": Literal}
 # What a name in IPython's namespace may hold without being a parameter that nobody declared.
 IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
-INJECTABLE = (str, int, float, bool, type(None), list, tuple, dict)
+INJECTABLE = (*PLAIN, type(None))
 CHECKED = "_parameters_checked"
 """Left in a kernel's namespace by the first check that passed."""
 
