@@ -14,25 +14,32 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pandas as pd
 
 from limalib import claims, records, scales, statistics
-from limalib.records import Dialogue, Grade, Response
+from limalib.judging import comparison, model_judge, people, recorded, replies, servers
+from limalib.judging import grades as grading
+from limalib.judging.comparison import Comparison
+from limalib.judging.grades import Judge
+from limalib.judging.model_judge import Pair
+from limalib.judging.servers import Bill
+from limalib.judging.settings import JudgeSettings
+from limalib.records import Dialogue, Grade, Label, Response, Verdict
 from limalib.running import parameters
-from limalib.scales import Places, RecordedAnswers, Scale
+from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
 from limalib.statistics import Estimate, Grid
+from limalib.training import choice, prompting
+from limalib.training.choice import Grader
 
 if TYPE_CHECKING:
-    import pandas as pd
     from IPython.display import HTML
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from limalib.judging.grades import Judge
-    from limalib.judging.recorded import Recorded
-
-Value = str | Callable[[Grade], float | None]
-"""What is read off a grade: the name of one of its fields, or a function of it."""
-Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]
-"""From prompts and answers to grades of the answers."""
+Value = str | Callable[[Grade], float]
+"""What is read off a grade: one of its fields, whether it has a label, or a function of it."""
 
 AGAIN = "run this notebook again"
 UNITS = {"correct": "share", "score": "score", "content": "score"}
@@ -79,7 +86,8 @@ class Chapter:
     scale: Scale
     runs: str
     seed: int = 0
-    _metrics: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    _metrics: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
+    _answered: dict[str, list[Response]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def places(self) -> Places:
@@ -99,14 +107,14 @@ class Chapter:
 
     # --- what is there ---------------------------------------------------------------------------
 
+    def set(self, name: str) -> list[Dialogue]:
+        """A set of examples or prompts. Raises FileNotFoundError naming the notebook to run."""
+        return list(records.read(self.places.data(name), Dialogue))
+
     @cached_property
     def prompts(self) -> list[Dialogue]:
         """The test prompts."""
         return self.set("test")
-
-    def set(self, name: str) -> list[Dialogue]:
-        """A set of examples or prompts. Raises FileNotFoundError naming the notebook to run."""
-        return list(records.read(self.places.data(name), Dialogue))
 
     def answers(self, *systems: str) -> dict[str, list[Response]]:
         """Answers to the test prompts of those systems that have any, by system: all seeds of one
@@ -117,19 +125,24 @@ class Chapter:
         """
         return self._at_hand(systems, self._answers)
 
-    def keep(self, system: str, answers: Iterable[Response]) -> None:
-        """Write a system's answers, a file for each of the scale's seeds."""
-        found = list(answers)
-        for seed in self.scale.seeds:
-            own = [answer for answer in found if answer.seed == seed]
-            records.write(self.places.responses(system, seed), own)
+    def keep(self, answers: Mapping[str, Sequence[Response]]) -> None:
+        """Write answers by system, a file for each of the scale's seeds."""
+        for system, found in answers.items():
+            for seed in self.scale.seeds:
+                own = [answer for answer in found if answer.seed == seed]
+                records.write(self.places.responses(system, seed), own)
+            self._answered.pop(system, None)
 
-    def rivals(self, answers: Mapping[str, Sequence[Response]]) -> "pd.DataFrame":
+    def untuned(self, shots: int) -> dict[str, list[Response]]:
+        """Answers of the scale's base without tuning, by system: with no example in its prompt, and
+        with `shots` of LIMA's; see `prompting.prompted`."""
+        from limalib.training import models
+
+        base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
+        return prompting.prompted(*base, examples, self.prompts, scale.sampling, scale.seeds, shots)
+
+    def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
         """A row for each of the scale's `systems` that answered: version, date, source, answers."""
-        import pandas as pd
-
-        from limalib.judging import replies
-
         rows = []
         for name, given in self.scale.systems.items():
             if name not in answers:
@@ -144,17 +157,29 @@ class Chapter:
         return pd.DataFrame(rows, columns=["system", "version", "asked", "source", "answers"])
 
     def _answers(self, system: str) -> list[Response]:
-        given = self.scale.systems.get(system)
-        if isinstance(given, RecordedAnswers):
-            matched = self._recorded(system, given)
-            if matched.missing or matched.unknown or matched.duplicates:
-                print(matched.summary())
-            return list(matched.responses)
-        if given is not None:
-            from limalib.judging.servers import sample_from_server
+        if system not in self._answered:
+            given = self.scale.systems.get(system)
+            if given is None:
+                found = self._trained(system)
+            elif isinstance(given, RecordedAnswers):
+                named = recorded.RecordedSystem(system, given.model, given.date, given.source)
+                matched = recorded.answers(self.places.given(given.path), self.prompts, named)
+                if matched.missing or matched.unknown or matched.duplicates:
+                    print(matched.summary())
+                found = list(matched.responses)
+            else:
+                found = servers.sample_from_server(
+                    given,
+                    self.scale.sampling,
+                    self._replies(system),
+                    self.prompts,
+                    system,
+                    finish=AGAIN,
+                )
+            self._answered[system] = found
+        return self._answered[system]
 
-            store, sampling = self._replies(system), self.scale.sampling
-            return sample_from_server(given, sampling, store, self.prompts, system, finish=AGAIN)
+    def _trained(self, system: str) -> list[Response]:
         found: list[Response] = []
         for seed in self.scale.seeds:
             path = self.places.responses(system, seed)
@@ -166,13 +191,7 @@ class Chapter:
             found += records.read(path, Response)
         return found
 
-    def _recorded(self, system: str, given: RecordedAnswers) -> "Recorded":
-        from limalib.judging import recorded
-
-        named = recorded.RecordedSystem(system, given.model, given.date, given.source)
-        return recorded.answers(self.places.given(given.path), self.prompts, named)
-
-    def _replies(self, system: str) -> Any:
+    def _replies(self, system: str) -> Path:
         """Where the replies of a server that is a system are kept."""
         return self.places.responses(system, 0).with_name("replies.jsonl")
 
@@ -190,16 +209,14 @@ class Chapter:
 
     # --- judging ---------------------------------------------------------------------------------
 
-    def oracle(self) -> "Judge":
+    def oracle(self) -> Judge:
         """The miniature's exact judge. Raises ValueError at a scale without an invented world."""
-        from limalib.judging import grades
-
         if self.scale.world is None:
             raise ValueError(
                 f"scale {self.scale.name!r} has no oracle, for its world is not invented: name a "
                 "model or a person as its judge"
             )
-        return grades.oracle(self.places.given("answer_key.jsonl"), self.scale.world.seed)
+        return grading.oracle(self.places.given("answer_key.jsonl"), self.scale.world.seed)
 
     def grader(self, name: str, labels: bool = True) -> Grader:
         """How the first of the scale's judges grades single answers.
@@ -207,23 +224,16 @@ class Chapter:
         The replies of a model are kept under `name`; without `labels` it is asked for scores alone.
         Raises ValueError when the first judge is a person, whose grades are read from files.
         """
-        from limalib.judging import grades, model_judge
-
-        first = self.scale.judge[0]
-        if first == "person":
+        if self.scale.judge[0] == "person":
             raise ValueError(
                 f"scale {self.scale.name!r}: people are the first judge, and not at hand here"
             )
-        if first == "model" and self.scale.judge_model:
-            kept = self.places.judgments("model", f"replies/grades/{name}")
-            return partial(
-                model_judge.grade_answers,
-                self.scale.judge_model,
-                kept,
-                labels=labels,
-                finish=AGAIN,
-            )
-        return partial(grades.grade_all, self.oracle())
+        if self.scale.judge[0] == "oracle":
+            return partial(grading.grade_all, self.oracle())
+        kept = self.places.judgments("model", f"replies/grades/{name}")
+        return partial(
+            model_judge.grade_answers, self._judge_model, kept, labels=labels, finish=AGAIN
+        )
 
     def grades(self, *systems: str, labels: bool = False) -> dict[str, list[Grade]]:
         """Graded answers to the test prompts by the first of the scale's judges, by system.
@@ -236,22 +246,104 @@ class Chapter:
 
     def _grades(self, system: str, labels: bool) -> list[Grade]:
         if self.scale.judge[0] == "person":
-            return self._people_graded(system)
+            folder = self.places.judgments("person", system).with_suffix("")
+            paths = sorted(folder.glob("seed-*.jsonl"))
+            if not paths:
+                raise FileNotFoundError(
+                    f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one "
+                    "JSON object a line (see book/how_to_rerun.md)"
+                )
+            return [grade for path in paths for grade in records.read(path, Grade)]
         graded = self.grader(system, labels)(self.prompts, self._answers(system))
         for seed in sorted({grade.seed for grade in graded}):
             path = self.places.judgments(self.scale.judge[0], f"{system}/seed-{seed}")
             records.write(path, [grade for grade in graded if grade.seed == seed])
         return graded
 
-    def _people_graded(self, system: str) -> list[Grade]:
-        folder = self.places.judgments("person", system).with_suffix("")
-        paths = sorted(folder.glob("seed-*.jsonl"))
-        if not paths:
-            raise FileNotFoundError(
-                f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one JSON "
-                "object a line (see book/how_to_rerun.md)"
-            )
-        return [grade for path in paths for grade in records.read(path, Grade)]
+    def pairs(self, first: str, second: str) -> list[Pair]:
+        """Any two systems' answers to the prompts that both answered."""
+        return comparison.pairs(self._answers(first), self._answers(second))
+
+    def compare(self, first: str, second: str, judge: JudgeKind | None = None) -> Comparison:
+        """What a judge (the scale's first, unless named) says of any two systems' answers."""
+        return self.decide(self.pairs(first, second), self.prompts, judge)
+
+    def decide(
+        self, paired: Sequence[Pair], asked: Sequence[Dialogue], judge: JudgeKind | None = None
+    ) -> Comparison:
+        """What a judge says of pairs of answers to the prompts `asked`.
+
+        The oracle prefers the higher grade; a model is asked about each pair in both orders; people
+        have been asked with notebooks/10_judge_by_hand.ipynb, about some pairs or none.
+        """
+        judge = judge or self.scale.judge[0]
+        if judge == "oracle":
+            said = comparison.by_grade(self.oracle(), asked, paired)
+        elif judge == "person":
+            said = people.standing(self.places.judgments("person", "verdicts"))
+        else:
+            said = self.ask_model(paired, asked)
+        ids = [prompt.id for prompt in asked]
+        return comparison.compare(said, paired, ids, self.scale.both_orders, self.seed)
+
+    def ask_model(self, paired: Sequence[Pair], asked: Sequence[Dialogue] = ()) -> list[Verdict]:
+        """The scale's language model's verdicts on pairs, each in both orders."""
+        store = comparison.store(self._said_by_model, paired)
+        return model_judge.compare_pairs(
+            self._judge_model, store, asked or self.prompts, paired, finish=AGAIN
+        )
+
+    def expected(self, paired: Iterable[Sequence[Pair]]) -> Bill | None:
+        """About what comparing will cost, several pairs of systems; None where no model judges."""
+        if "model" not in self.scale.judge:
+            return None
+        return comparison.expected(self._judge_model, self._said_by_model, self.prompts, paired)
+
+    def spent(self) -> Bill | None:
+        """What a model's replies at this scale took so far; None where no model judges."""
+        if "model" not in self.scale.judge:
+            return None
+        return comparison.spent(self._judge_model, self._said_by_model)
+
+    @property
+    def _said_by_model(self) -> Path:
+        return self.places.judgments("model", "replies").with_suffix("")
+
+    @property
+    def _judge_model(self) -> JudgeSettings:
+        if self.scale.judge_model is None:
+            raise ValueError(f"scale {self.scale.name!r} has no judge_model")
+        return self.scale.judge_model
+
+    def dev_curve(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        judged_epochs: Iterable[int],
+        name: str,
+        with_perplexity: bool = True,
+    ) -> "Callable[[PreTrainedModel, int], dict[str, float]]":
+        """What training calls after each epoch; see `choice.dev_curve`.
+
+        A model as judge is asked once for each answer, and its replies are kept under `name`: 50
+        dev prompts and six candidate epochs are 300 requests. People do not judge here. Raises
+        ValueError when the judge's key is not in the environment.
+        """
+        first, dev, judged = self.scale.judge[0], self.set("dev"), {*judged_epochs}
+        grade = None
+        if dev and judged and (first == "model" or (first == "oracle" and self.scale.world)):
+            if first == "model":
+                servers.key(self._judge_model.server)  # better missed now than hours later
+            grade = self.grader(f"dev/{name}", labels=False)
+        return choice.dev_curve(
+            tokenizer,
+            self.scale.training,
+            self.scale.sampling,
+            held_out=self.set("held_out") if with_perplexity else (),
+            dev=dev,
+            judged_epochs=judged,
+            grade=grade,
+            samples=self.scale.dev_samples,
+        )
 
     # --- what grades come to ---------------------------------------------------------------------
 
@@ -271,34 +363,34 @@ class Chapter:
     def means(self, grades: Mapping[str, Sequence[Grade]]) -> dict[str, dict[str, Estimate]]:
         """Everything that the judge measures (see `measures`), by system."""
         measured = measures(*grades.values())
-        return {
-            system: {name: self.mean(own, name) for name in measured}
-            for system, own in grades.items()
-        }
+        return {s: {name: self.mean(own, name) for name in measured} for s, own in grades.items()}
 
     def difference(
-        self, first: Iterable[Grade], second: Iterable[Grade], value: Value = "score"
+        self,
+        first: Iterable[Grade],
+        second: Iterable[Grade],
+        value: Value = "score",
+        among: Sequence[Dialogue] = (),
     ) -> Estimate:
         """Mean value of the first system less that of the second, paired over prompts."""
-        cells = (grid(grades, self.prompts, value) for grades in (first, second))
+        cells = (grid(grades, among or self.prompts, value) for grades in (first, second))
         return statistics.bootstrap_difference(*cells, seed=self.seed)
 
     def by_kind(
         self, grades: Mapping[str, Sequence[Grade]], value: Value = "score"
     ) -> dict[str, dict[str, Estimate | None]]:
-        """Mean value by kind of prompt and by what readers call a system; None where it has no
+        """Mean value by kind of prompt and system, as readers call it; None where it has no
         grade."""
         kinds: dict[str, list[Dialogue]] = {}
         for prompt in self.prompts:
             kinds.setdefault(str(prompt.meta.get("kind", prompt.source)), []).append(prompt)
-
-        def mean(own: Sequence[Grade], group: Sequence[Dialogue]) -> Estimate | None:
-            asked = {prompt.id for prompt in group}
-            graded = any(grade.prompt_id in asked for grade in own)
-            return self.mean(own, value, group) if graded else None
-
         return {
-            kind: {self.names.get(s, s): mean(own, group) for s, own in grades.items()}
+            kind: {
+                self.names.get(system, system): self.mean(own, value, group)
+                if {grade.prompt_id for grade in own} & {prompt.id for prompt in group}
+                else None
+                for system, own in grades.items()
+            }
             for kind, group in sorted(kinds.items())
         }
 
@@ -312,8 +404,6 @@ class Chapter:
         among: Sequence[Dialogue] = (),
     ) -> "HTML":
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
-        import pandas as pd
-
         asked = list(among or self.prompts)
         drawn = random.Random(f"shown-{self.seed}").sample(asked, min(count, len(asked)))
         columns = {"prompt": [prompt.turns[-1].text for prompt in drawn]}
@@ -325,22 +415,27 @@ class Chapter:
             ]
         return show(pd.DataFrame(columns))
 
-    def metric(self, name: str, value: Estimate | float | None, unit: str) -> None:
-        """Record a figure for the prose to quote, and for the claim of that name to be judged by;
-        None where nothing was measured. Raises ValueError when the claim has another unit."""
+    def metric(self, name: str, value: Any, unit: Any) -> None:
+        """Record a figure for the prose to quote, and for the claim of that name to be judged by:
+        an estimate, a number, or None where nothing was measured. Figures by key are recorded as
+        `<name>_<key>`, of one unit or of one by key.
+
+        Raises ValueError when the claim has another unit.
+        """
+        if isinstance(value, Mapping):
+            for key, each in value.items():
+                self.metric(f"{name}_{key}", each, unit if isinstance(unit, str) else unit[key])
+            return
         claim = claims.CLAIMS.get(name)
         if claim and claim.unit != unit:
             raise ValueError(f"metric {name}: the claim of this name is a {claim.unit}, not {unit}")
         if value is None or isinstance(value, Estimate):
             self._metrics[name] = statistics.to_record(value, unit)
         else:
-            nothing = {"low": None, "high": None, "n": None}
-            self._metrics[name] = {"value": value, **nothing, "unit": unit}
+            self._metrics[name] = {**statistics.to_record(None, unit), "value": value}
 
     def conclude(self) -> "HTML | None":
         """Write what was recorded, and show the verdicts on the claims among it. The last cell."""
-        import pandas as pd
-
         records.write_json(self.places.metrics(self.name), self._metrics)
         rows = []
         for claim in claims.CLAIMS.values():
@@ -359,17 +454,25 @@ def measures(*graded: Iterable[Grade]) -> list[str]:
 
 def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "score") -> Grid:
     """Values [seeds, prompts] of graded answers, columns in the prompts' order; grades of answers
-    to other prompts are left out."""
+    to other prompts are left out.
+
+    Turns of one conversation (`<conversation>/<turn>`) are not independent, so they are one column.
+    """
     ids = [prompt.id for prompt in asked]
-    wanted = {*ids}
-    return statistics.grid(
-        (
-            (g.seed, g.prompt_id, float(getattr(g, value) if isinstance(value, str) else value(g)))  # type: ignore[arg-type]
-            for g in grades
-            if g.prompt_id in wanted
-        ),
-        ids,
-    )
+    known = {*ids}
+    found = []
+    for grade in grades:
+        column = grade.prompt_id
+        column = column if column in known else column.rpartition("/")[0]
+        if column in known:
+            found.append((grade.seed, column, _read(grade, value)))
+    return statistics.grid(found, ids)
+
+
+def _read(grade: Grade, value: Value) -> float:
+    if callable(value):
+        return float(value(grade))
+    return float(grade.label == value if value in get_args(Label) else getattr(grade, value))
 
 
 def show(texts: "pd.DataFrame") -> "HTML":

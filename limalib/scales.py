@@ -188,6 +188,14 @@ class Scale(Settings):
         sweep = [f"noise_{rate:g}_{arm}" for rate in self.counts.noise for arm in arms]
         return [*arms, "howto", *sweep]
 
+    def noise_sets(self) -> dict[float, tuple[str, str]]:
+        """Noise of the raw sources to the filtered and the unfiltered set drawn from them, the
+        scale's own sources among them."""
+        sets = {n: (f"noise_{n:g}_filtered", f"noise_{n:g}_unfiltered") for n in self.counts.noise}
+        if self.world:
+            sets[self.world.sources.noise] = ("filtered", "unfiltered")
+        return dict(sorted(sets.items()))
+
     def quantity_sets(self) -> dict[int, str]:
         """Size to training set of the ablation on quantity; one of them is `filtered` itself."""
         sizes = sorted({*self.counts.quantity, self.counts.ablation})

@@ -1,0 +1,230 @@
+"""Two systems compared by any judge: what it decides, what sways it, and what it costs.
+
+A judge's verdicts on pairs of answers become decisions by one rule, whether the oracle, a language
+model or people gave them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from limalib import statistics
+from limalib.judging import bias, grades, model_judge, replies, servers, verdicts
+from limalib.judging.grades import Judge
+from limalib.judging.model_judge import Pair, pair_seeds
+from limalib.judging.servers import Bill
+from limalib.judging.settings import JudgeSettings
+from limalib.judging.verdicts import Decision, Rule
+from limalib.records import Dialogue, Preferred, Response, Turn, Verdict
+from limalib.statistics import Estimate, Grid, PreferenceShares
+
+_PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
+
+
+class Biases(NamedTuple):
+    """How far order and length may sway a judge, each None where nothing can be said; see
+    `bias.position_bias`, `bias.longer_wins` and `bias.length_controlled_win_rate`. A tie is half a
+    win in `win_rate`."""
+
+    flipped: Estimate | None
+    first_shown: Estimate | None
+    longer_wins: Estimate | None
+    win_rate: Estimate
+    length_controlled: Estimate | None
+
+
+class Comparison(NamedTuple):
+    """What one judge said of two systems' answers, and what it comes to, seen from the first.
+
+    `unreadable` pairs have no decision; without any decision there is nothing else. `net` holds
+    wins minus losses [seeds, prompts].
+    """
+
+    verdicts: list[Verdict]
+    decisions: list[Decision]
+    unreadable: int
+    net: Grid | None = None
+    shares: PreferenceShares | None = None
+    biases: Biases | None = None
+
+    def measured(self) -> dict[str, Estimate | None]:
+        """All that is a share, by name: of wins, ties and losses, and what may sway the judge."""
+        shares = self.shares._asdict() if self.shares else dict.fromkeys(PreferenceShares._fields)
+        biases = self.biases._asdict() if self.biases else dict.fromkeys(Biases._fields)
+        del shares["net"]
+        return {**shares, **biases}
+
+
+NOTHING = Comparison([], [], 0)
+"""What comes of asking nobody."""
+
+
+class PValues(NamedTuple):
+    """Of no difference between two systems, corrected for the number of comparisons (Holm)."""
+
+    sign_test: float
+    permutation: float
+
+
+def pairs(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
+    """Two systems' first answers to each prompt that both answered; see `model_judge.pair_answers`
+    for how seeds meet. Raises ValueError when there is no such prompt."""
+    ours, theirs = ([a for a in answers if a.sample == 0] for answers in (first, second))
+    both = {a.prompt_id for a in ours} & {a.prompt_id for a in theirs}
+    if not both:
+        raise ValueError("the two systems answered no prompt in common")
+    return model_judge.pair_answers(
+        *([a for a in answers if a.prompt_id in both] for answers in (ours, theirs))
+    )
+
+
+def compare(
+    said: Iterable[Verdict],
+    paired: Sequence[Pair],
+    prompts: Sequence[str],
+    rule: Rule = "agree",
+    seed: int = 0,
+) -> Comparison:
+    """What one judge's verdicts on pairs of two systems' answers come to, with intervals over
+    `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
+    systems = {answer.system for answer in paired[0]}
+    asked = {first.prompt_id for first, _ in paired}
+    own = [v for v in said if {v.first, v.second} == systems and v.prompt_id in asked]
+    combined = verdicts.combine(own, rule)
+    if not combined.decisions:
+        return Comparison(own, [], combined.unreadable)
+    decisions = verdicts.between(combined.decisions, *(answer.system for answer in paired[0]))
+    return Comparison(
+        own,
+        decisions,
+        combined.unreadable,
+        verdicts.table(decisions, prompts),
+        verdicts.preference(decisions, prompts, seed=seed),
+        _biases(own, decisions, paired, seed),
+    )
+
+
+def p_values(compared: Mapping[str, Comparison], seed: int = 0) -> dict[str, PValues]:
+    """P-values of one system against each of its rivals, of those with a decision, by rival."""
+    nets = {rival: found.net for rival, found in compared.items() if found.net is not None}
+    signs = [statistics.sign_test(*statistics.won_and_lost(net)) for net in nets.values()]
+    swaps = [statistics.permutation_test(net, seed=seed) for net in nets.values()]
+    both = zip(statistics.holm(signs), statistics.holm(swaps), strict=True)
+    return {rival: PValues(*found) for rival, found in zip(nets, both, strict=True)}
+
+
+def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Wins, ties and losses of one system against each rival that a decision was made on."""
+    tested = p_values(compared, seed)
+    decided = {rival: compared[rival] for rival in tested}
+    shares = {rival: found.shares for rival, found in decided.items()}
+    units = {"win": "share", "tie": "share", "lose": "share", "net": "share difference"}
+    rows = statistics.frame(shares, units, names)
+    rows.insert(0, "pairs", [len(found.decisions) for found in decided.values()])
+    rows.insert(1, "unreadable", [found.unreadable for found in decided.values()])
+    rows["p (sign test)"] = [f"{p.sign_test:.1g}" for p in tested.values()]
+    rows["p (permutation)"] = [f"{p.permutation:.1g}" for p in tested.values()]
+    return rows
+
+
+def by_grade(judge: Judge, asked: Sequence[Dialogue], paired: Sequence[Pair]) -> list[Verdict]:
+    """Verdicts of a judge of single answers: the higher grade is preferred."""
+    answers = list(dict.fromkeys(chain.from_iterable(paired)))
+    graded = dict(zip(answers, grades.grade_all(judge, asked, answers), strict=True))
+    return [
+        Verdict(
+            first.prompt_id,
+            first.system,
+            second.system,
+            _PREFERRED[grades.compare(graded[first], graded[second])],
+            None,
+            "oracle",
+            seed,
+            first.sample,
+        )
+        for (first, second), seed in zip(paired, pair_seeds(paired), strict=True)
+    ]
+
+
+def store(folder: Path, paired: Sequence[Pair]) -> Path:
+    """Where a model's replies on two systems are kept, whichever is called the first."""
+    return folder / "pairs" / f"{'--'.join(sorted(answer.system for answer in paired[0]))}.jsonl"
+
+
+def expected(
+    settings: JudgeSettings,
+    folder: Path,
+    asked: Sequence[Dialogue],
+    paired: Iterable[Sequence[Pair]],
+) -> Bill:
+    """About what comparing will cost by a model whose replies are kept under `folder`, several
+    pairs of systems."""
+    requests = tokens_in = tokens_out = 0
+    for some in paired:
+        questions = model_judge.pair_requests(settings, asked, some)
+        bill = model_judge.estimate(settings, store(folder, some), questions)
+        requests, tokens_in = requests + bill.requests, tokens_in + bill.tokens_in
+        tokens_out += bill.tokens_out
+    return servers.bill(settings.server, requests, tokens_in, tokens_out)
+
+
+def spent(settings: JudgeSettings, folder: Path) -> Bill:
+    """What a model's replies under `folder` took so far, those that nothing could be read from
+    among them."""
+    said = [
+        reply
+        for kept in folder.rglob("*.jsonl")
+        for reply in (*replies.kept(kept).values(), *(r for r, _ in replies.unreadable(kept)))
+    ]
+    read, written = (sum(getattr(r, f"tokens_{way}") or 0 for r in said) for way in ("in", "out"))
+    return servers.bill(settings.server, len(said), read, written)
+
+
+def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) -> list[Response]:
+    """Whole conversations as one text each, so that a judge can compare them: who said what.
+
+    Answers are to prompts `<conversation>/<turn>`.
+    """
+    held: dict[tuple[int, str], dict[str, Response]] = {}
+    for answer in answers:
+        held.setdefault((answer.seed, answer.prompt_id.rsplit("/", 1)[0]), {})[answer.prompt_id] = (
+            answer
+        )
+    known = {conversation.id: conversation for conversation in conversations}
+    found = []
+    for (seed, name), turns in held.items():
+        said = chain.from_iterable(
+            (turn, Turn("assistant", turns[f"{name}/{number}"].text))
+            for number, turn in enumerate(known[name].turns)
+        )
+        last = turns[f"{name}/{len(known[name].turns) - 1}"]
+        text = model_judge.transcript(said)
+        found.append(Response(name, last.system, seed, 0, text, last.stopped, None))
+    return found
+
+
+def _biases(
+    said: Sequence[Verdict], decisions: Sequence[Decision], paired: Sequence[Pair], seed: int
+) -> Biases:
+    """How far order and length (in characters) may have swayed one judge."""
+    longer = {
+        (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
+        for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
+    }
+    measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
+    net = [d.net for d in measured]
+    by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
+    names = [d.prompt_id for d in measured]
+    position = bias.position_bias(said, seed=seed)
+    decided = any(n and length for n, length in zip(net, by, strict=True))
+    points = verdicts.table(decisions, sorted({d.prompt_id for d in decisions}))
+    return Biases(
+        position.flipped,
+        position.first_shown,
+        bias.longer_wins(net, by, names, seed=seed) if decided else None,
+        statistics.bootstrap_share((points + 1) / 2, seed=seed),
+        bias.length_controlled_win_rate(net, by, names) if net else None,
+    )
