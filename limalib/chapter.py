@@ -9,41 +9,36 @@ Everything here reads what the data and training notebooks left under `runs/`. W
 or asks a server is imported where it is used, so that a chapter that only counts starts at once.
 """
 
-import html
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from limalib import claims, records, scales, statistics
-from limalib.judging import comparison, model_judge, people, recorded, replies, servers
+from limalib.judging import comparison, measures, model_judge, people, recorded, replies, servers
 from limalib.judging import grades as grading
 from limalib.judging.comparison import Comparison
 from limalib.judging.grades import Judge
+from limalib.judging.measures import UNITS, Value, grid, measured
 from limalib.judging.model_judge import Pair
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
-from limalib.records import Dialogue, Grade, Label, Response, Verdict
+from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
 from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
-from limalib.statistics import Estimate, Grid
-from limalib.training import choice, prompting
+from limalib.statistics import Estimate
+from limalib.training import prompting
 from limalib.training.choice import Grader
+
+__all__ = ["NAMES", "UNITS", "Chapter", "grid", "measured", "open"]
 
 if TYPE_CHECKING:
     from IPython.display import HTML
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-Value = str | Callable[[Grade], float]
-"""What is read off a grade: one of its fields, whether it has a label, or a function of it."""
 
 AGAIN = "run this notebook again"
-UNITS = {"correct": "share", "score": "score", "content": "score"}
-"""What a judge measures, in the order in which tables show it, and its unit."""
 NAMES = {
     "lima": "LIMA",
     "lima_dialogues": "LIMA with dialogues",
@@ -168,13 +163,9 @@ class Chapter:
                     print(matched.summary())
                 found = list(matched.responses)
             else:
+                store, sampling = self._replies(system), self.scale.sampling
                 found = servers.sample_from_server(
-                    given,
-                    self.scale.sampling,
-                    self._replies(system),
-                    self.prompts,
-                    system,
-                    finish=AGAIN,
+                    given, sampling, store, self.prompts, system, finish=AGAIN
                 )
             self._answered[system] = found
         return self._answered[system]
@@ -315,35 +306,16 @@ class Chapter:
             raise ValueError(f"scale {self.scale.name!r} has no judge_model")
         return self.scale.judge_model
 
-    def dev_curve(
-        self,
-        tokenizer: "PreTrainedTokenizerBase",
-        judged_epochs: Iterable[int],
-        name: str,
-        with_perplexity: bool = True,
-    ) -> "Callable[[PreTrainedModel, int], dict[str, float]]":
-        """What training calls after each epoch; see `choice.dev_curve`.
-
-        A model as judge is asked once for each answer, and its replies are kept under `name`: 50
-        dev prompts and six candidate epochs are 300 requests. People do not judge here. Raises
-        ValueError when the judge's key is not in the environment.
-        """
-        first, dev, judged = self.scale.judge[0], self.set("dev"), {*judged_epochs}
-        grade = None
-        if dev and judged and (first == "model" or (first == "oracle" and self.scale.world)):
-            if first == "model":
-                servers.key(self._judge_model.server)  # better missed now than hours later
-            grade = self.grader(f"dev/{name}", labels=False)
-        return choice.dev_curve(
-            tokenizer,
-            self.scale.training,
-            self.scale.sampling,
-            held_out=self.set("held_out") if with_perplexity else (),
-            dev=dev,
-            judged_epochs=judged,
-            grade=grade,
-            samples=self.scale.dev_samples,
-        )
+    def dev_grader(self, name: str) -> Grader | None:
+        """Who grades answers to the dev prompts, by which checkpoints and rates are chosen; None
+        where people judge. A model's replies are kept under `name`: 50 dev prompts and six epochs
+        are 300 requests. Raises ValueError when its key is not in the environment."""
+        first = self.scale.judge[0]
+        if first == "model":
+            servers.key(self._judge_model.server)  # better missed now than hours later
+        elif first == "person" or self.scale.world is None:
+            return None
+        return self.grader(f"dev/{name}", labels=False)
 
     # --- what grades come to ---------------------------------------------------------------------
 
@@ -361,9 +333,9 @@ class Chapter:
         return statistics.bootstrap_share(cells, seed=self.seed)
 
     def means(self, grades: Mapping[str, Sequence[Grade]]) -> dict[str, dict[str, Estimate]]:
-        """Everything that the judge measures (see `measures`), by system."""
-        measured = measures(*grades.values())
-        return {s: {name: self.mean(own, name) for name in measured} for s, own in grades.items()}
+        """Everything that the judge measures (see `measured`), by system."""
+        names = measured(*grades.values())
+        return {s: {name: self.mean(own, name) for name in names} for s, own in grades.items()}
 
     def difference(
         self,
@@ -379,20 +351,9 @@ class Chapter:
     def by_kind(
         self, grades: Mapping[str, Sequence[Grade]], value: Value = "score"
     ) -> dict[str, dict[str, Estimate | None]]:
-        """Mean value by kind of prompt and system, as readers call it; None where it has no
-        grade."""
-        kinds: dict[str, list[Dialogue]] = {}
-        for prompt in self.prompts:
-            kinds.setdefault(str(prompt.meta.get("kind", prompt.source)), []).append(prompt)
-        return {
-            kind: {
-                self.names.get(system, system): self.mean(own, value, group)
-                if {grade.prompt_id for grade in own} & {prompt.id for prompt in group}
-                else None
-                for system, own in grades.items()
-            }
-            for kind, group in sorted(kinds.items())
-        }
+        """Mean value by kind of prompt and system, as readers call it; None without a grade."""
+        named = {self.names.get(system, system): own for system, own in grades.items()}
+        return measures.by_kind(named, self.prompts, value, self.seed)
 
     # --- what is shown and reported --------------------------------------------------------------
 
@@ -404,16 +365,10 @@ class Chapter:
         among: Sequence[Dialogue] = (),
     ) -> "HTML":
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
-        asked = list(among or self.prompts)
-        drawn = random.Random(f"shown-{self.seed}").sample(asked, min(count, len(asked)))
-        columns = {"prompt": [prompt.turns[-1].text for prompt in drawn]}
-        for system, own in answers.items():
-            texts = {answer.prompt_id: answer for answer in reversed(own)}
-            scores = {grade.prompt_id: grade for grade in reversed(grades.get(system, ()))}
-            columns[self.names.get(system, system)] = [
-                _with_grade(texts.get(prompt.id), scores.get(prompt.id)) for prompt in drawn
-            ]
-        return show(pd.DataFrame(columns))
+        rows = measures.side_by_side(
+            among or self.prompts, answers, grades, self.names, count, self.seed
+        )
+        return measures.show(rows)
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
         """Record a figure for the prose to quote, and for the claim of that name to be judged by:
@@ -437,56 +392,10 @@ class Chapter:
     def conclude(self) -> "HTML | None":
         """Write what was recorded, and show the verdicts on the claims among it. The last cell."""
         records.write_json(self.places.metrics(self.name), self._metrics)
-        rows = []
-        for claim in claims.CLAIMS.values():
-            if claim.id in self._metrics:
-                verdict = claims.judge(claim, statistics.from_record(self._metrics[claim.id]))
-                rows.append((claim.statement, verdict.label, verdict.sentence))
-        return show(pd.DataFrame(rows, columns=["claim", "verdict", "why"])) if rows else None
-
-
-def measures(*graded: Iterable[Grade]) -> list[str]:
-    """What the judge of some grades measures: strict correctness, the score from 1 to 6, and
-    content alone, as far as all of them say it."""
-    known = [grade for grades in graded for grade in grades]
-    return [name for name in UNITS if all(getattr(g, name) is not None for g in known)]
-
-
-def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "score") -> Grid:
-    """Values [seeds, prompts] of graded answers, columns in the prompts' order; grades of answers
-    to other prompts are left out.
-
-    Turns of one conversation (`<conversation>/<turn>`) are not independent, so they are one column.
-    """
-    ids = [prompt.id for prompt in asked]
-    known = {*ids}
-    found = []
-    for grade in grades:
-        column = grade.prompt_id
-        column = column if column in known else column.rpartition("/")[0]
-        if column in known:
-            found.append((grade.seed, column, _read(grade, value)))
-    return statistics.grid(found, ids)
-
-
-def _read(grade: Grade, value: Value) -> float:
-    if callable(value):
-        return float(value(grade))
-    return float(grade.label == value if value in get_args(Label) else getattr(grade, value))
-
-
-def show(texts: "pd.DataFrame") -> "HTML":
-    """A table of texts for a page: escaped, line breaks kept, nothing cut off."""
-    from IPython.display import HTML
-
-    escaped = texts.map(lambda text: html.escape(text).replace("\n", "<br>"))
-    return HTML(escaped.to_html(escape=False, index=False, classes="answers", border=0))
-
-
-def _with_grade(answer: Response | None, grade: Grade | None) -> str:
-    if answer is None:
-        return "(no answer)"
-    if grade is None:
-        return answer.text
-    label = f", {grade.label}" if grade.label else ""
-    return f"{answer.text}\n[{grade.score} of 6{label}]"
+        rows = [
+            (claim.statement, *claims.judge(claim, statistics.from_record(self._metrics[name])))
+            for name, claim in claims.CLAIMS.items()
+            if name in self._metrics
+        ]
+        shown = pd.DataFrame(rows, columns=["claim", "verdict", "why"])
+        return measures.show(shown) if rows else None

@@ -1,15 +1,11 @@
 """Two systems compared: who meets whom, and what any judge's verdicts come to."""
 
-from pathlib import Path
-
 import pytest
 
-from limalib import comparison, scales
-from limalib.judging import people
+from limalib.judging import comparison
 from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 
 ASKED = [single_turn("a", "A?"), single_turn("b", "B?")]
-SCALE = scales.load("smoke", judge=["oracle", "person"])
 
 
 def answer(
@@ -20,12 +16,6 @@ def answer(
 
 def by_length(prompt: Dialogue, text: str, stopped: bool) -> Grade:
     return Grade(prompt.id, "", 0, 0, len(text), None, None, None)
-
-
-@pytest.fixture
-def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An oracle that grades by length."""
-    monkeypatch.setattr(comparison, "oracle", lambda scale, runs: by_length)
 
 
 PAIRED = comparison.pairs(
@@ -52,41 +42,60 @@ def test_systems_without_a_common_prompt_are_not_compared() -> None:
         comparison.pairs([answer("a", "x")], [answer("b", "x", "rival")])
 
 
-@pytest.mark.usefixtures("oracle")
-def test_the_oracle_prefers_the_higher_grade(tmp_path: Path) -> None:
-    found = comparison.compare(SCALE, tmp_path, "oracle", ASKED, PAIRED)
+def test_the_higher_grade_is_preferred() -> None:
+    found = comparison.compare(comparison.by_grade(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
     assert [(d.prompt_id, d.win, d.tie, d.lose) for d in found.decisions] == [
         ("a", 1, 0, 0),
         ("b", 0, 1, 0),
     ]
+    assert found.shares is not None
+    assert (found.shares.win.value, found.shares.net.value) == (0.5, 0.5)
 
 
-def test_people_may_have_named_the_systems_the_other_way_round(tmp_path: Path) -> None:
+def test_people_may_have_named_the_systems_the_other_way_round() -> None:
     said = [
         Verdict("a", "rival", "lima", "first", "first", "Ann"),
         Verdict("a", "lima", "other", "first", "first", "Ann"),
         Verdict("c", "lima", "rival", "first", "first", "Ann"),  # of another set of prompts
     ]
-    people.append(SCALE.judgments(tmp_path, "person", "verdicts"), said)
-    found = comparison.compare(SCALE, tmp_path, "person", ASKED, PAIRED)
+    found = comparison.compare(said, PAIRED, ["a", "b"])
     assert [(d.first, d.second, d.win, d.lose) for d in found.decisions] == [
         ("lima", "rival", 0, 1)
     ]
 
 
-def test_nobody_was_asked_yet(tmp_path: Path) -> None:
-    assert comparison.compare(SCALE, tmp_path, "person", ASKED, PAIRED) == ([], [], 0)
-    assert comparison.expected(SCALE, tmp_path, ASKED, [PAIRED]) is None
-    assert comparison.spent(SCALE, tmp_path) is None
+def test_nobody_was_asked_yet() -> None:
+    found = comparison.compare([], PAIRED, ["a", "b"])
+    assert found == comparison.NOTHING
+    assert set(found.measured().values()) == {None}
+    assert comparison.p_values({"rival": found}) == {}
+    assert comparison.table({"rival": found}, {}, seed=0).empty
 
 
-@pytest.mark.usefixtures("oracle")
-def test_the_longer_answer_won_the_only_decided_pair(tmp_path: Path) -> None:
-    compared = comparison.compare(SCALE, tmp_path, "oracle", ASKED, PAIRED)
-    found = comparison.biases(compared, PAIRED)
+def test_the_longer_answer_won_the_only_decided_pair() -> None:
+    compared = comparison.compare(comparison.by_grade(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
+    found = compared.biases
+    assert found is not None
     assert found.longer_wins is not None
     assert (found.longer_wins.value, found.win_rate.value) == (1, 0.75)
     assert found.flipped is None  # the oracle sees no order
+
+
+def test_p_values_are_corrected_for_the_number_of_rivals() -> None:
+    ids = [f"p{i}" for i in range(12)]
+    asked = [single_turn(i, "?") for i in ids]
+    ours = [answer(i, "12345") for i in ids]
+    compared = {}
+    for name, text in (("worse", "1"), ("same", "12345")):
+        paired = comparison.pairs(ours, [answer(i, text, name) for i in ids])
+        said = comparison.by_grade(by_length, asked, paired)
+        compared[name] = comparison.compare(said, paired, ids)
+    found = comparison.p_values(compared)
+    assert found["worse"].sign_test == pytest.approx(2 * 2 / 2**12)
+    assert found["same"].sign_test == 1
+    shown = comparison.table(compared, {"worse": "the worse"}, seed=0)
+    assert shown.loc["the worse", "pairs"] == 12
+    assert shown.loc["the worse", "win"].startswith("100.0%")
 
 
 def test_a_conversation_is_one_text() -> None:

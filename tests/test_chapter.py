@@ -1,0 +1,158 @@
+"""What a chapter holds: answers and grades that are there, what they come to, what it reports."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from limalib import chapter, records, scales
+from limalib.chapter import Chapter
+from limalib.judging.settings import ServerSettings
+from limalib.records import Grade, single_turn
+from limalib.statistics import Estimate
+from tests.misbehaving import reply, serving
+
+ASKED = [single_turn("a", "A?", kind="fact"), single_turn("b", "B?", kind="story")]
+
+
+def here(folder: Path, **more: object) -> Chapter:
+    """A chapter at a scale with a system whose answers lie in its `raw` folder, and two prompts."""
+    path = folder / "some.yml"
+    system = {"path": "claude.jsonl", "model": "claude-1", "date": "April 2023"}
+    content = {"description": "x", "base_model": "x", "systems": {"Claude": system}, **more}
+    path.write_text(json.dumps(content))
+    found = Chapter("05", scales.load(path), str(folder))
+    records.write(found.places.data("test"), ASKED)
+    raw = found.places.given("claude.jsonl")
+    raw.parent.mkdir(parents=True)
+    lines = [{"prompt": p.prompt, "response": f"to {p.id}", "model": "claude-1"} for p in ASKED]
+    raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return found
+
+
+def test_a_chapter_opens_on_its_parameters() -> None:
+    given = {"scale": "smoke", "runs": "/runs", "seed": 3}
+    types = {"scale": str, "runs": str, "seed": int}
+    opened = chapter.open({"__annotations__": types, **given}, "05", base_model="org/other")
+    assert (opened.scale.name, opened.seed, opened.scale.base_model) == ("smoke", 3, "org/other")
+    assert opened.places.metrics("05") == Path("/runs/smoke/metrics/05.json")
+    with pytest.raises(ValueError, match="unknown parameter sede"):
+        chapter.open({"__annotations__": types, **given, "sede": 1}, "05")
+
+
+def test_readers_are_told_words(tmp_path: Path) -> None:
+    counts = {"noise": [0.2], "quantity": [8], "ablation": 16}
+    names = here(tmp_path, counts=counts).names
+    assert names["howto"] == "how-to articles only"
+    assert names["noise_0.2_filtered"] == "filtered Stack Exchange, noise 0.2"
+    assert names["quantity_8"] == "8 examples"
+    assert names["filtered"] == "filtered Stack Exchange"
+
+
+def test_metrics_take_estimates_plain_numbers_and_nothing(tmp_path: Path) -> None:
+    five = here(tmp_path)
+    five.metric("x", Estimate(0.5, 0.4, 0.6, 9), "share")
+    five.metric("n", 3, "count")
+    five.metric("lima", {"correct": None, "score": 4.0}, chapter.UNITS)
+    assert not five.places.metrics("05").exists()
+    assert five.conclude() is None  # no claim among them
+    found = json.loads(five.places.metrics("05").read_text())
+    assert found["x"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": "share"}
+    assert found["n"]["value"] == 3
+    assert (found["lima_correct"]["value"], found["lima_score"]["unit"]) == (None, "score")
+
+
+def test_a_chapter_ends_with_the_verdicts_on_its_claims(tmp_path: Path) -> None:
+    five = here(tmp_path)
+    with pytest.raises(ValueError, match="a score difference, not share"):
+        five.metric("quality", None, "share")
+    five.metric("quality", Estimate(0.5, 0.4, 0.6, 9), "score difference")
+    page = five.conclude()
+    assert page is not None
+    assert "<td>reproduced</td>" in str(page.data)
+
+
+def test_missing_answers_name_the_notebook_and_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"02_training.*training_set lima, seed 0"):
+        here(tmp_path).answers("lima")
+
+
+def test_what_is_missing_is_named_and_the_rest_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    five = here(tmp_path)
+    found = five.answers("lima", "Claude")
+    assert [(r.prompt_id, r.system, r.text) for r in found["Claude"]] == [
+        ("a", "Claude", "to a"),
+        ("b", "Claude", "to b"),
+    ]
+    assert list(found) == ["Claude"]
+    assert capsys.readouterr().out.startswith("LIMA is left out: ")
+    assert five.rivals(found).values.tolist() == [["Claude", "claude-1", "April 2023", "", 2]]
+
+
+def test_recorded_answers_that_do_not_match_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    five = here(tmp_path)
+    raw = five.places.given("claude.jsonl")
+    raw.write_text(raw.read_text().splitlines()[0] + "\n")
+    five.answers("Claude")
+    assert "1 answer; 1 prompt without one, 0 to unknown prompts" in capsys.readouterr().out
+
+
+def test_a_server_is_asked_once_and_names_its_version(tmp_path: Path) -> None:
+    with serving(lambda body, before: reply("Because.")) as server:
+        settings = ServerSettings(model="gpt", base_url=server.url, key_variable=None)
+        five = here(tmp_path, systems={"GPT": settings.model_dump()})
+        for again in (five, Chapter("05", five.scale, five.runs)):
+            found = again.answers("GPT")
+        assert len(server.bodies) == 2
+    assert [(r.prompt_id, r.text) for r in found["GPT"]] == [("a", "Because."), ("b", "Because.")]
+    assert five.rivals(found).values.tolist()[0][:2] == ["GPT", "fake-2024-01-01"]
+
+
+def test_peoples_grades_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    five = here(tmp_path, judge="person")
+    given = [Grade("a", "Claude", 0, 0, 5, None, "excellent", None, judge="Ann")]
+    with pytest.raises(FileNotFoundError, match="people's grades are read from it"):
+        five.grades("Claude")
+    records.write(five.places.judgments("person", "Claude/seed-0"), given)
+    assert five.grades("lima", "Claude") == {"Claude": given}
+    assert "seed-<seed>.jsonl" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="people are the first judge"):
+        five.grader("dev")
+
+
+def test_any_two_systems_are_compared_by_their_names(tmp_path: Path) -> None:
+    systems = {n: {"path": f"{n}.jsonl", "model": n} for n in ("long", "short")}
+    world = {"seed": 0}
+    five = here(tmp_path, systems=systems, world=world, judge=["person", "oracle"])
+    for name in systems:
+        lines = [{"prompt": p.prompt, "response": name, "model": name} for p in ASKED]
+        raw = five.places.given(f"{name}.jsonl")
+        raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = five.compare("long", "short")
+    assert (found.verdicts, found.decisions, found.shares) == ([], [], None)  # nobody was asked yet
+    assert five.expected([five.pairs("long", "short")]) is None
+    assert five.spent() is None
+
+
+def test_a_judge_without_its_key_stops_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    server = {"model": "x", "key_variable": "SOME_KEY"}
+    five = here(tmp_path, judge="model", judge_model={"server": server})
+    with pytest.raises(ValueError, match="SOME_KEY is not set"):
+        five.dev_grader("lima")
+
+
+def test_people_choose_no_checkpoint_by_themselves(tmp_path: Path) -> None:
+    five = here(tmp_path, judge=["person", "model"], judge_model={"server": {"model": "x"}})
+    assert five.dev_grader("lima") is None
+
+
+def test_a_scale_without_a_world_has_no_oracle(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no oracle, for its world is not invented"):
+        here(tmp_path).oracle()
