@@ -107,28 +107,8 @@ def few_shot_text(world: World, question: str, shots: int = 3) -> str:
     return "\n".join([*lines[: 1 + 2 * shots], f"Q: {question}", "A:"])
 
 
-def _probe(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    facts: Sequence[tuple[Thing, str]],
-    texts: Sequence[str],
-    exposures: Exposures,
-    longest: int,
-) -> list[Probe]:
-    answers = _continued(model, tokenizer, texts, longest)
-    return [
-        Probe(
-            thing.name,
-            attribute,
-            exposures[thing.name][attribute],
-            thing.facts[attribute].lower() in _first_sentence(answer),
-        )
-        for (thing, attribute), answer in zip(facts, answers, strict=True)
-    ]
-
-
 @torch.inference_mode()
-def _continued(
+def continued(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: int
 ) -> list[str]:
     """The likeliest `longest` tokens after each text, or less up to the end of the line."""
@@ -147,9 +127,29 @@ def _continued(
             eos_token_id=tokenizer.encode("\n")[-1],
             pad_token_id=tokenizer.eos_token_id,
         )
-        for i, ids in zip(chosen, made[:, length:], strict=True):
-            answers[i] = tokenizer.decode(ids)
+        for i, new in zip(chosen, made[:, length:], strict=True):
+            answers[i] = tokenizer.decode(new)
     return answers
+
+
+def _probe(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    facts: Sequence[tuple[Thing, str]],
+    texts: Sequence[str],
+    exposures: Exposures,
+    longest: int,
+) -> list[Probe]:
+    answers = continued(model, tokenizer, texts, longest)
+    return [
+        Probe(
+            thing.name,
+            attribute,
+            exposures[thing.name][attribute],
+            thing.facts[attribute].lower() in _first_sentence(answer),
+        )
+        for (thing, attribute), answer in zip(facts, answers, strict=True)
+    ]
 
 
 def _first_sentence(text: str) -> str:
