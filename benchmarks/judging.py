@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from limalib.data.readers.alpaca import read_alpaca
-from limalib.judging.grades import oracle
+from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.running.provenance import machine, versions
 from miniature import raw, world

@@ -20,7 +20,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from limalib.judging.model_judge import Pair, compare_pairs
+from limalib.judging.model_judge import compare_pairs
+from limalib.judging.pairs import Pair
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.records import Response, single_turn
 from limalib.running.provenance import machine, versions
@@ -107,7 +108,7 @@ def main() -> None:
             times = []
             for _ in range(2):
                 cpu, wall = time.process_time(), time.perf_counter()
-                verdicts = compare_pairs(settings, store, prompts, answers, progress=False)
+                verdicts = compare_pairs(settings, store, prompts, answers)
                 times.append((time.process_time() - cpu, time.perf_counter() - wall))
         least = math.ceil(len(verdicts) / concurrency) * options.delay
         (cpu, wall), (_, again) = times

@@ -18,12 +18,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from limalib import claims, records, scales, statistics
-from limalib.judging import comparison, measures, model_judge, people, recorded, replies, servers
-from limalib.judging import grades as grading
+from limalib.judging import (
+    comparison,
+    measures,
+    model_judge,
+    oracle,
+    people,
+    recorded,
+    replies,
+    servers,
+)
 from limalib.judging.comparison import Comparison
-from limalib.judging.grades import Judge
 from limalib.judging.measures import UNITS, Value, grid, measured
-from limalib.judging.model_judge import Pair
+from limalib.judging.oracle import Judge
+from limalib.judging.pairs import Pair, pair_answers
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
 from limalib.records import Dialogue, Grade, Response, Verdict
@@ -38,7 +46,6 @@ __all__ = ["NAMES", "UNITS", "Chapter", "grid", "measured", "open"]
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-AGAIN = "run this notebook again"
 NAMES = {
     "lima": "LIMA",
     "lima_dialogues": "LIMA with dialogues",
@@ -157,16 +164,14 @@ class Chapter:
             if given is None:
                 found = self._trained(system)
             elif isinstance(given, RecordedAnswers):
-                named = recorded.RecordedSystem(system, given.model, given.date, given.source)
-                matched = recorded.answers(self.places.given(given.path), self.prompts, named)
+                path = self.places.given(given.path)
+                matched = recorded.answers(path, self.prompts, system, given.model)
                 if matched.missing or matched.unknown or matched.duplicates:
-                    print(matched.summary())
+                    print(f"{system}: {matched.summary()}")
                 found = list(matched.responses)
             else:
-                store, sampling = self._replies(system), self.scale.sampling
-                found = servers.sample_from_server(
-                    given, sampling, store, self.prompts, system, finish=AGAIN
-                )
+                store, decoding = self._replies(system), self.scale.sampling.decoding()
+                found = servers.sample_from_server(given, store, self.prompts, system, **decoding)
             self._answered[system] = found
         return self._answered[system]
 
@@ -207,7 +212,7 @@ class Chapter:
                 f"scale {self.scale.name!r} has no oracle, for its world is not invented: name a "
                 "model or a person as its judge"
             )
-        return grading.oracle(self.places.given("answer_key.jsonl"), self.scale.world.seed)
+        return oracle.oracle(self.places.given("answer_key.jsonl"), self.scale.world.seed)
 
     def grader(self, name: str, labels: bool = True) -> Grader:
         """How the first of the scale's judges grades single answers.
@@ -220,11 +225,9 @@ class Chapter:
                 f"scale {self.scale.name!r}: people are the first judge, and not at hand here"
             )
         if self.scale.judge[0] == "oracle":
-            return partial(grading.grade_all, self.oracle())
+            return partial(oracle.grade_answers, self.oracle())
         kept = self.places.judgments("model", f"replies/grades/{name}")
-        return partial(
-            model_judge.grade_answers, self._judge_model, kept, labels=labels, finish=AGAIN
-        )
+        return partial(model_judge.grade_answers, self._judge_model, kept, labels=labels)
 
     def grades(self, *systems: str, labels: bool = False) -> dict[str, list[Grade]]:
         """Graded answers to the test prompts by the first of the scale's judges, by system.
@@ -253,7 +256,7 @@ class Chapter:
 
     def pairs(self, first: str, second: str) -> list[Pair]:
         """Any two systems' answers to the prompts that both answered."""
-        return comparison.pairs(self._answers(first), self._answers(second))
+        return pair_answers(self._answers(first), self._answers(second))
 
     def compare(self, first: str, second: str, judge: JudgeKind | None = None) -> Comparison:
         """What a judge (the scale's first, unless named) says of any two systems' answers."""
@@ -269,9 +272,9 @@ class Chapter:
         """
         judge = judge or self.scale.judge[0]
         if judge == "oracle":
-            said = comparison.by_grade(self.oracle(), asked, paired)
+            said = oracle.compare_pairs(self.oracle(), asked, paired)
         elif judge == "person":
-            said = people.standing(self.places.judgments("person", "verdicts"))
+            said = people.verdicts(self.places.judgments("person", "verdicts"))
         else:
             said = self.ask_model(paired, asked)
         ids = [prompt.id for prompt in asked]
@@ -280,9 +283,7 @@ class Chapter:
     def ask_model(self, paired: Sequence[Pair], asked: Sequence[Dialogue] = ()) -> list[Verdict]:
         """The scale's language model's verdicts on pairs, each in both orders."""
         store = comparison.store(self._said_by_model, paired)
-        return model_judge.compare_pairs(
-            self._judge_model, store, asked or self.prompts, paired, finish=AGAIN
-        )
+        return model_judge.compare_pairs(self._judge_model, store, asked or self.prompts, paired)
 
     def expected(self, paired: Iterable[Sequence[Pair]]) -> Bill | None:
         """About what comparing will cost, several pairs of systems; None where no model judges."""

@@ -11,17 +11,15 @@ from typing import NamedTuple
 
 from limalib import statistics
 from limalib.judging import bias, model_judge, people, replies, servers
-from limalib.judging import grades as judging
-from limalib.judging.model_judge import Pair
+from limalib.judging import oracle as exact
+from limalib.judging.pairs import Pair, pair_answers, pair_seeds
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Decision, between, combine, table
-from limalib.records import Dialogue, Preferred, Response, Turn, Verdict
+from limalib.judging.verdicts import Decision, between, combine, grid
+from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.scales import JudgeKind, Scale
 from limalib.statistics import Estimate
-from limalib.training.development import AGAIN, oracle
-
-_PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
+from limalib.training.development import oracle
 
 
 class Comparison(NamedTuple):
@@ -48,15 +46,9 @@ class Biases(NamedTuple):
 
 
 def pairs(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
-    """Two systems' first answers to each prompt that both answered; see `model_judge.pair_answers`
+    """Two systems' first answers to each prompt that both answered; see `pair_answers`
     for how seeds meet. Raises ValueError when there is no such prompt."""
-    ours, theirs = ([a for a in answers if a.sample == 0] for answers in (first, second))
-    both = {a.prompt_id for a in ours} & {a.prompt_id for a in theirs}
-    if not both:
-        raise ValueError("the two systems answered no prompt in common")
-    return model_judge.pair_answers(
-        *([a for a in answers if a.prompt_id in both] for answers in (ours, theirs))
-    )
+    return pair_answers(first, second)
 
 
 def compare(
@@ -72,11 +64,17 @@ def compare(
     have been asked with notebooks/10_judge_by_hand.ipynb, perhaps about some pairs only, or none.
     """
     if judge == "person":
-        said = _people_said(scale, runs, paired)
+        prompts = {answer.prompt_id for answer, _ in paired}
+        said = [
+            verdict
+            for verdict in people.verdicts(scale.judgments(runs, "person", "verdicts"))
+            if {verdict.first, verdict.second} == {*_systems(paired)}
+            and verdict.prompt_id in prompts
+        ]
     elif judge == "model":
         said = ask_model(scale, runs, asked, paired)
     else:
-        said = _by_grade(scale, runs, asked, paired)
+        said = exact.compare_pairs(oracle(scale, runs), asked, paired)
     combined = combine(said, scale.both_orders)
     first, second = _systems(paired)
     seen = between(combined.decisions, first, second) if combined.decisions else []
@@ -88,9 +86,7 @@ def ask_model(
 ) -> list[Verdict]:
     """The scale's language model's verdicts on pairs, each in both orders; see
     `model_judge.compare_pairs`."""
-    return model_judge.compare_pairs(
-        _model(scale), _store(scale, runs, paired), asked, paired, finish=AGAIN
-    )
+    return model_judge.compare_pairs(_model(scale), _store(scale, runs, paired), asked, paired)
 
 
 def expected(
@@ -102,7 +98,7 @@ def expected(
     settings, requests, tokens_in, tokens_out = _model(scale), 0, 0, 0
     for some in paired:
         questions = model_judge.pair_requests(settings, asked, some)
-        bill = model_judge.estimate(settings, _store(scale, runs, some), questions)
+        bill = servers.estimate(settings.server, questions, _store(scale, runs, some))
         requests, tokens_in = requests + bill.requests, tokens_in + bill.tokens_in
         tokens_out += bill.tokens_out
     return servers.bill(settings.server, requests, tokens_in, tokens_out)
@@ -132,7 +128,7 @@ def biases(compared: Comparison, paired: Sequence[Pair], seed: int = 0) -> Biase
     in characters."""
     longer = {
         (a.prompt_id, seed, a.sample): len(a.text) - len(b.text)
-        for (a, b), seed in zip(paired, model_judge.pair_seeds(paired), strict=True)
+        for (a, b), seed in zip(paired, pair_seeds(paired), strict=True)
     }
     measured = [d for d in compared.decisions if (d.prompt_id, d.seed, d.sample) in longer]
     net = [d.net for d in measured]
@@ -140,7 +136,7 @@ def biases(compared: Comparison, paired: Sequence[Pair], seed: int = 0) -> Biase
     names = [d.prompt_id for d in measured]
     position = bias.position_bias(compared.verdicts, seed=seed)
     decided = any(n and length for n, length in zip(net, by, strict=True))
-    points = table(compared.decisions, sorted({d.prompt_id for d in compared.decisions}))
+    points = grid(compared.decisions, sorted({d.prompt_id for d in compared.decisions}))
     return Biases(
         position.flipped,
         position.first_shown,
@@ -170,36 +166,6 @@ def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) 
         text = model_judge.transcript(said)
         found.append(Response(name, last.system, seed, 0, text, last.stopped, None))
     return found
-
-
-def _by_grade(
-    scale: Scale, runs: str | Path, asked: Sequence[Dialogue], paired: Sequence[Pair]
-) -> list[Verdict]:
-    answers = list(dict.fromkeys(chain.from_iterable(paired)))
-    grades = judging.grade_all(oracle(scale, runs), asked, answers)
-    graded = dict(zip(answers, grades, strict=True))
-    return [
-        Verdict(
-            first.prompt_id,
-            first.system,
-            second.system,
-            _PREFERRED[judging.compare(graded[first], graded[second])],
-            None,
-            "oracle",
-            seed,
-            first.sample,
-        )
-        for (first, second), seed in zip(paired, model_judge.pair_seeds(paired), strict=True)
-    ]
-
-
-def _people_said(scale: Scale, runs: str | Path, paired: Sequence[Pair]) -> list[Verdict]:
-    systems, prompts = {*_systems(paired)}, {first.prompt_id for first, _ in paired}
-    return [
-        verdict
-        for verdict in people.standing(scale.judgments(runs, "person", "verdicts"))
-        if {verdict.first, verdict.second} == systems and verdict.prompt_id in prompts
-    ]
 
 
 def _systems(paired: Sequence[Pair]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from limalib import records
 from limalib.figures import Graded
 from limalib.judging import recorded, replies
-from limalib.judging.recorded import Recorded, RecordedSystem
+from limalib.judging.recorded import Recorded
 from limalib.judging.servers import sample_from_server
 from limalib.judging.settings import ServerSettings
 from limalib.records import (
@@ -29,7 +29,7 @@ from limalib.records import (
 from limalib.scales import RecordedAnswers, Scale
 from limalib.statistics import Estimate, Grid, bootstrap_mean, bootstrap_share, grid, to_record
 from limalib.training import models
-from limalib.training.development import AGAIN, grader, oracle, prompts
+from limalib.training.development import grader, oracle, prompts
 from limalib.training.sampling import sample
 from limalib.training.settings import SamplingSettings
 
@@ -46,11 +46,11 @@ def responses(scale: Scale, runs: str | Path, system: str) -> list[Response]:
     if isinstance(given, RecordedAnswers):
         matched = recorded_answers(scale, runs, system, given)
         if matched.missing or matched.unknown or matched.duplicates:
-            print(matched.summary())
+            print(f"{system}: {matched.summary()}")
         return list(matched.responses)
     if given is not None:
         store, asked = _replies(scale, runs, system), prompts(scale, runs)
-        return sample_from_server(given, scale.sampling, store, asked, system, finish=AGAIN)
+        return sample_from_server(given, store, asked, system, **scale.sampling.decoding())
     found: list[Response] = []
     for seed in scale.seeds:
         path = scale.responses(runs, system, seed)
@@ -67,8 +67,9 @@ def recorded_answers(
     scale: Scale, runs: str | Path, system: str, given: RecordedAnswers
 ) -> Recorded:
     """Recorded answers matched to the test prompts; see `recorded.answers`."""
-    named = RecordedSystem(system, given.model, given.date, given.source)
-    return recorded.answers(scale.given(runs, given.path), prompts(scale, runs), named)
+    return recorded.answers(
+        scale.given(runs, given.path), prompts(scale, runs), system, given.model
+    )
 
 
 def at_hand(scale: Scale, runs: str | Path, systems: Iterable[str]) -> dict[str, list[Response]]:

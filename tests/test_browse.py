@@ -40,7 +40,7 @@ def three_systems() -> pd.DataFrame:
         system: [grade(p, system, s) for p, s in zip("abc", found, strict=False)]
         for system, found in scores.items()
     }
-    return browse.table(PROMPTS, answers, grades)
+    return browse.rows(PROMPTS, answers, grades)
 
 
 def test_every_prompt_has_every_answer_with_its_grade() -> None:
@@ -60,7 +60,7 @@ def test_letters_are_dealt_anew_for_every_prompt_and_by_the_seed_alone() -> None
 
     def deal(order: tuple[str, ...], seed: int) -> list[str]:
         answers = {name: [response(p.id, name) for p in prompts] for name in order}
-        return browse.table(prompts, answers, {}, seed)["system"].tolist()
+        return browse.rows(prompts, answers, {}, seed)["system"].tolist()
 
     dealt = deal(systems, 0)
     assert dealt == deal(systems[::-1], 0) != deal(systems, 1)
@@ -75,12 +75,12 @@ def test_the_first_answer_of_the_first_seed_is_shown() -> None:
         response("a", "x", "second", sample=1),
         response("a", "x", "first"),
     ]
-    assert browse.table(PROMPTS, {"x": answers}, {})["text"].tolist() == ["first"]
+    assert browse.rows(PROMPTS, {"x": answers}, {})["text"].tolist() == ["first"]
 
 
 def test_answers_without_a_grade_have_empty_cells_and_conversations_all_turns() -> None:
     talk = Dialogue("d", (Turn("user", "x"), Turn("assistant", "y"), Turn("user", "z")))
-    row = browse.table([talk], {"s": [response("d", "s", "w")]}, {}).iloc[0]
+    row = browse.rows([talk], {"s": [response("d", "s", "w")]}, {}).iloc[0]
     assert row["prompt"] == "x\n\ny\n\nz"
     assert row[["grade", "score", "beats"]].tolist() == ["", "", ""]
 
@@ -104,7 +104,7 @@ def test_three_hundred_prompts_with_four_systems_stay_light() -> None:
     prompts = [single_turn(str(n), f"{n}?" * 10) for n in range(300)]
     words = "A word or two of an answer that is as long as those of the miniature are. " * 4
     answers = {name: [response(p.id, name, words) for p in prompts] for name in "wxyz"}
-    assert len(shown(browse.table(prompts, answers, {}))) < 2_000_000
+    assert len(shown(browse.rows(prompts, answers, {}))) < 2_000_000
 
 
 # --- in a browser --------------------------------------------------------------------------------

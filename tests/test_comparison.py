@@ -2,7 +2,8 @@
 
 import pytest
 
-from limalib.judging import comparison
+from limalib.judging import comparison, oracle
+from limalib.judging.pairs import pair_answers
 from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 
 ASKED = [single_turn("a", "A?"), single_turn("b", "B?")]
@@ -18,7 +19,7 @@ def by_length(prompt: Dialogue, text: str, stopped: bool) -> Grade:
     return Grade(prompt.id, "", 0, 0, len(text), None, None, None)
 
 
-PAIRED = comparison.pairs(
+PAIRED = pair_answers(
     [answer("a", "12345"), answer("b", "12")],
     [answer("a", "123", "rival"), answer("b", "12", "rival")],
 )
@@ -26,24 +27,24 @@ PAIRED = comparison.pairs(
 
 def test_first_answers_to_common_prompts_meet() -> None:
     ours = [answer("a", "x"), answer("a", "y", sample=1), answer("b", "z")]
-    assert comparison.pairs(ours, [answer("a", "w", "rival")]) == [
+    assert pair_answers(ours, [answer("a", "w", "rival")]) == [
         (answer("a", "x"), answer("a", "w", "rival"))
     ]
 
 
 def test_a_recorded_system_meets_every_seed() -> None:
     ours = [answer("a", "x"), answer("a", "y", seed=1)]
-    found = comparison.pairs(ours, [answer("a", "w", "rival")])
+    found = pair_answers(ours, [answer("a", "w", "rival")])
     assert [(first.seed, second.text) for first, second in found] == [(0, "w"), (1, "w")]
 
 
 def test_systems_without_a_common_prompt_are_not_compared() -> None:
     with pytest.raises(ValueError, match="no prompt in common"):
-        comparison.pairs([answer("a", "x")], [answer("b", "x", "rival")])
+        pair_answers([answer("a", "x")], [answer("b", "x", "rival")])
 
 
 def test_the_higher_grade_is_preferred() -> None:
-    found = comparison.compare(comparison.by_grade(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
+    found = comparison.compare(oracle.compare_pairs(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
     assert [(d.prompt_id, d.win, d.tie, d.lose) for d in found.decisions] == [
         ("a", 1, 0, 0),
         ("b", 0, 1, 0),
@@ -73,7 +74,9 @@ def test_nobody_was_asked_yet() -> None:
 
 
 def test_the_longer_answer_won_the_only_decided_pair() -> None:
-    compared = comparison.compare(comparison.by_grade(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
+    compared = comparison.compare(
+        oracle.compare_pairs(by_length, ASKED, PAIRED), PAIRED, ["a", "b"]
+    )
     found = compared.biases
     assert found is not None
     assert found.longer_wins is not None
@@ -87,8 +90,8 @@ def test_p_values_are_corrected_for_the_number_of_rivals() -> None:
     ours = [answer(i, "12345") for i in ids]
     compared = {}
     for name, text in (("worse", "1"), ("same", "12345")):
-        paired = comparison.pairs(ours, [answer(i, text, name) for i in ids])
-        said = comparison.by_grade(by_length, asked, paired)
+        paired = pair_answers(ours, [answer(i, text, name) for i in ids])
+        said = oracle.compare_pairs(by_length, asked, paired)
         compared[name] = comparison.compare(said, paired, ids)
     found = comparison.p_values(compared)
     assert found["worse"].sign_test == pytest.approx(2 * 2 / 2**12)

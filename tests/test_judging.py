@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from limalib import records
-from limalib.judging import grades as judging
+from limalib.judging import oracle
 from limalib.records import Dialogue, Grade, Response, single_turn
 
 
@@ -24,7 +24,7 @@ PROMPTS = [single_turn("a", "A?"), single_turn("b", "B?")]
 
 
 def test_every_response_gets_a_grade_that_names_whose_it_is() -> None:
-    grades = judging.grade_all(length_judge, PROMPTS, [response("b", "one two", "t", 2, 1)])
+    grades = oracle.grade_answers(length_judge, PROMPTS, [response("b", "one two", "t", 2, 1)])
     assert grades == [Grade("b", "t", 2, 1, 2, 2, "pass", True, ("x",))]
 
 
@@ -35,30 +35,30 @@ def test_the_judge_does_not_see_the_system() -> None:
         seen.append((prompt.id, text, stopped))
         return length_judge(prompt, text, stopped)
 
-    judging.grade_all(spy, PROMPTS, [response("a", "x", "secret system")])
+    oracle.grade_answers(spy, PROMPTS, [response("a", "x", "secret system")])
     assert seen == [("a", "x", True)]
 
 
 def test_a_response_to_an_unknown_prompt_is_an_error() -> None:
     with pytest.raises(KeyError, match="not among the prompts"):
-        judging.grade_all(length_judge, PROMPTS, [response("c", "x")])
+        oracle.grade_answers(length_judge, PROMPTS, [response("c", "x")])
 
 
 @pytest.mark.parametrize(("first", "second", "verdict"), [(5, 4, 1), (4, 4, 0), (1, 6, -1)])
 def test_the_higher_score_wins_and_equal_scores_tie(first: int, second: int, verdict: int) -> None:
     grades = [Grade("a", "s", 0, 0, score, score, "pass", True) for score in (first, second)]
-    assert judging.compare(*grades) == verdict
+    assert oracle.compare(*grades) == verdict
 
 
 def test_answers_to_different_prompts_are_not_compared() -> None:
     with pytest.raises(ValueError, match="cannot compare"):
-        judging.compare(
+        oracle.compare(
             Grade("a", "s", 0, 0, 1, 1, "fail", False), Grade("b", "s", 0, 0, 1, 1, "fail", False)
         )
 
 
 def test_grades_read_back_as_written(tmp_path: Path) -> None:
-    grades = judging.grade_all(length_judge, PROMPTS, [response("a", "x"), response("b", "y z")])
+    grades = oracle.grade_answers(length_judge, PROMPTS, [response("a", "x"), response("b", "y z")])
     records.write(tmp_path / "deep" / "grades.jsonl", grades)
     assert list(records.read(tmp_path / "deep" / "grades.jsonl", Grade)) == grades
 

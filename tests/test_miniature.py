@@ -9,7 +9,7 @@ import torch
 
 from limalib import evaluation, scales
 from limalib.data import RedditRules, StackExchangeFilters, recipes
-from limalib.judging.grades import oracle
+from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.training import models
 from miniature import corpus, knowledge, pretraining, raw, wording, world

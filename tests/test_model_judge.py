@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib.judging import model_judge, replies
-from limalib.judging.injection import SENTENCE, injected, injection_effect, injection_table
+from limalib.judging import model_judge, replies, servers
+from limalib.judging.injection import SENTENCE, injected, injection_effect
 from limalib.judging.model_judge import (
     LABEL,
     PAIRWISE,
     SCORE,
-    Pair,
     compare_pairs,
+    fill,
     grade_answers,
-    pair_answers,
-    pair_seeds,
+    instructions,
     read_reply,
 )
+from limalib.judging.pairs import Pair, pair_answers, pair_seeds
 from limalib.judging.servers import Incomplete
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import combine
@@ -75,9 +75,7 @@ def longer(body: dict[str, Any], before: int) -> Behaviour:
 
 def test_each_pair_is_judged_in_both_orders(tmp_path: Path) -> None:
     with serving(longer) as seen:
-        found = compare_pairs(
-            settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS, progress=False
-        )
+        found = compare_pairs(settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS)
     digest = hashlib.sha256((model_judge.FOLDER / "pairwise.md").read_bytes()).hexdigest()
     text = '{"explanation": "why", "verdict": "%s"}'
     judge = "fake-2024-01-01"
@@ -91,7 +89,7 @@ def test_each_pair_is_judged_in_both_orders(tmp_path: Path) -> None:
 
 def test_the_judge_is_told_no_name_and_asked_at_temperature_0(tmp_path: Path) -> None:
     with serving(longer) as seen:
-        compare_pairs(settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS, progress=False)
+        compare_pairs(settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS)
     for body in seen.bodies:
         assert body["temperature"] == 0
         assert "top_p" not in body
@@ -106,7 +104,7 @@ def test_replies_are_held_to_a_schema_where_the_server_takes_one(tmp_path: Path)
             update={"server": with_schema.server.model_copy(update={"json_schema": False})}
         )
         for number, judge in enumerate((with_schema, without)):
-            compare_pairs(judge, tmp_path / f"{number}", PROMPTS, PAIRS, progress=False)
+            compare_pairs(judge, tmp_path / f"{number}", PROMPTS, PAIRS)
     assert ["response_format" in body for body in seen.bodies] == [True, True, False, False]
     schema = seen.bodies[0]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["verdict"] == {
@@ -118,7 +116,7 @@ def test_replies_are_held_to_a_schema_where_the_server_takes_one(tmp_path: Path)
 def test_a_second_run_asks_nothing_and_says_the_same(tmp_path: Path) -> None:
     with serving(longer) as seen:
         runs = [
-            compare_pairs(settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS, progress=False)
+            compare_pairs(settings(seen.url), tmp_path / "s.jsonl", PROMPTS, PAIRS)
             for _ in range(2)
         ]
     assert runs[0] == runs[1]
@@ -131,14 +129,14 @@ def test_a_version_that_changes_between_the_orders_makes_one_decision(tmp_path: 
         return reply('{"verdict": "tie"}', model=model)
 
     with serving(behave) as seen:
-        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
+        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.judge for v in found] == ["m-1+m-2", "m-1+m-2"]
     assert [(d.judge, d.tie) for d in combine(found).decisions] == [("m-1+m-2", 1)]
 
 
 def test_a_tie_is_a_tie_in_either_order(tmp_path: Path) -> None:
     with serving(lambda body, before: verdict("tie")) as seen:
-        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
+        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.preferred for v in found] == ["tie", "tie"]
 
 
@@ -177,7 +175,7 @@ def test_what_cannot_be_read_is_asked_again_and_then_kept_as_unreadable(
 
 def test_a_reply_that_is_read_the_second_time_is_a_verdict(tmp_path: Path) -> None:
     with serving(lambda body, before: verdict("tie") if before else reply("hm")) as seen:
-        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
+        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.preferred for v in found] == ["tie", "tie"]
     assert [r.text for r, _ in replies.unreadable(tmp_path / "s")] == ["hm", "hm"]
 
@@ -189,13 +187,10 @@ def test_missing_verdicts_end_the_run_with_a_table_and_are_never_invented(tmp_pa
     with serving(behave) as seen:
         judge = settings(seen.url)
         with pytest.raises(Incomplete) as failure:
-            compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS, progress=False, finish="make book")
-        left = compare_pairs(
-            judge, tmp_path / "s", PROMPTS, PAIRS, progress=False, allow_missing=True
-        )
+            compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
     assert "| lima against gpt-4 | 1 of 2 | status 500: no | p |" in str(failure.value)
-    assert str(failure.value).endswith("To ask for the rest: make book")
-    assert [(v.preferred, v.shown_first) for v in left] == [("first", "second")]
+    assert str(failure.value).endswith("To ask for the rest, run this again.")
+    assert len(replies.kept(tmp_path / "s")) == 1
 
 
 def test_an_answer_to_an_unknown_prompt_is_an_error(tmp_path: Path) -> None:
@@ -227,11 +222,11 @@ def test_a_score_is_a_whole_number_from_1_to_6(value: Any) -> None:
 # Pairs
 
 
-def test_answers_are_paired_by_prompt_sample_and_rank_of_seed() -> None:
+def test_first_answers_are_paired_by_prompt_and_rank_of_seed() -> None:
     ours = [answer(f"{s}{n}", "a", seed=s, sample=n) for s in (0, 1) for n in (0, 1)]
     theirs = [answer(f"{s}{n}", "b", seed=s, sample=n) for s in (7, 5) for n in (1, 0)]
     texts = [(one.text, other.text) for one, other in pair_answers(ours, theirs)]
-    assert texts == [("00", "50"), ("01", "51"), ("10", "70"), ("11", "71")]
+    assert texts == [("00", "50"), ("10", "70")]
 
 
 def test_a_recorded_system_meets_every_seed_and_verdicts_stay_apart(tmp_path: Path) -> None:
@@ -241,7 +236,7 @@ def test_a_recorded_system_meets_every_seed_and_verdicts_stay_apart(tmp_path: Pa
         with serving(longer) as seen:
             found = compare_pairs(
                 settings(seen.url), tmp_path / first[0].system, PROMPTS,
-                pair_answers(first, second), progress=False,
+                pair_answers(first, second),
             )  # fmt: skip
         assert [v.seed for v in found] == [0, 0, 1, 1, 2, 2]
 
@@ -255,10 +250,10 @@ def test_verdicts_go_by_the_seeds_of_the_system_that_has_several() -> None:
 
 
 def test_an_answer_without_a_partner_is_an_error() -> None:
-    with pytest.raises(ValueError, match="1 answers have no partner; prompts q"):
-        pair_answers([answer("x", "a"), answer("x", "a", "q")], [answer("x", "b")])
-    with pytest.raises(ValueError, match="1 answers have no partner; prompts q"):
-        pair_answers([answer("x", "a")], [answer("x", "b"), answer("x", "b", "q")])
+    whole = [answer("x", "a", prompt, seed) for seed in (0, 1) for prompt in "pq"]
+    for ours, theirs in ((whole, whole[:3]), (whole[:3], whole)):
+        with pytest.raises(ValueError, match="1 answers have no partner; prompts q"):
+            pair_answers(ours, theirs)
 
 
 # Grading
@@ -273,8 +268,8 @@ def test_an_answer_gets_a_score_and_a_label(tmp_path: Path) -> None:
 
     with serving(behave) as seen:
         judge, asked = settings(seen.url), [answer("x", "lima", seed=2, sample=1)]
-        found = grade_answers(judge, tmp_path / "s", PROMPTS, asked, progress=False)
-        scores = grade_answers(judge, tmp_path / "s", PROMPTS, asked, labels=False, progress=False)
+        found = grade_answers(judge, tmp_path / "s", PROMPTS, asked)
+        scores = grade_answers(judge, tmp_path / "s", PROMPTS, asked, labels=False)
     digests = [
         hashlib.sha256((model_judge.FOLDER / name).read_bytes()).hexdigest()
         for name in ("score.md", "label.md")
@@ -310,7 +305,6 @@ def test_a_conversation_is_shown_turn_by_turn(tmp_path: Path) -> None:
     with serving(lambda body, before: reply('{"score": 1}')) as seen:
         grade_answers(
             settings(seen.url), tmp_path / "s", [chat], [answer("x", "s")], labels=False,
-            progress=False,
         )  # fmt: skip
     assert shown(seen.bodies[0])["request"] == (
         "(user)\n    Hi\n\n(assistant)\n    Yes?\n\n(user)\n    Why?"
@@ -328,9 +322,9 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
     with serving(longer) as seen:
         judge = settings(seen.url, max_tokens=50)
         asked = model_judge.pair_requests(judge, PROMPTS, PAIRS)
-        before = model_judge.estimate(judge, tmp_path / "s", asked)
-        compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS, progress=False)
-        after = model_judge.estimate(judge, tmp_path / "s", asked)
+        before = servers.estimate(judge.server, asked, tmp_path / "s")
+        compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
+        after = servers.estimate(judge.server, asked, tmp_path / "s")
     assert (before.requests, before.tokens_out) == (2, 100)
     assert 600 < before.tokens_in < 1200
     assert after.requests == 0
@@ -349,7 +343,6 @@ def test_a_user_can_replace_the_instructions(tmp_path: Path) -> None:
     with serving(lambda body, before: verdict("tie")) as seen:
         found = compare_pairs(
             settings(seen.url, prompts=str(tmp_path)), tmp_path / "s", PROMPTS, PAIRS,
-            progress=False,
         )  # fmt: skip
     sent = sorted(body["messages"][0]["content"][16:] for body in seen.bodies)
     assert (
@@ -364,24 +357,22 @@ def test_a_user_can_replace_the_instructions(tmp_path: Path) -> None:
 def test_a_prompt_file_with_wrong_places_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "pairwise.md").write_text(text)
     with pytest.raises(ValueError, match=r"pairwise.md: must mention \$first, \$mark, \$request"):
-        model_judge.instructions(PAIRWISE, tmp_path)
+        instructions(PAIRWISE, tmp_path)
 
 
 def test_a_relative_folder_begins_at_the_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = model_judge.instructions(PAIRWISE)
-    assert model_judge.instructions(PAIRWISE, "limalib/judging/prompts") == own
+    own = instructions(PAIRWISE)
+    assert instructions(PAIRWISE, "limalib/judging/prompts") == own
 
 
 def test_other_instructions_are_asked_anew(tmp_path: Path) -> None:
     (tmp_path / "pairwise.md").write_text("$mark $request $first $second")
     with serving(lambda body, before: verdict("tie")) as seen:
         for folder in (None, str(tmp_path)):
-            compare_pairs(
-                settings(seen.url, prompts=folder), tmp_path / "s", PROMPTS, PAIRS, progress=False
-            )
+            compare_pairs(settings(seen.url, prompts=folder), tmp_path / "s", PROMPTS, PAIRS)
     assert len(seen.bodies) == 4
 
 
@@ -389,7 +380,7 @@ def test_other_instructions_are_asked_anew(tmp_path: Path) -> None:
 
 
 def test_an_answer_cannot_close_its_own_part(tmp_path: Path) -> None:
-    mark = model_judge.instructions(PAIRWISE).fill(request="r", first="a", second="b")
+    mark = fill(instructions(PAIRWISE), request="r", first="a", second="b")
     stolen = re.search(r"the mark (\w{16}) ", mark)
     assert stolen
     attack = (
@@ -398,7 +389,7 @@ def test_an_answer_cannot_close_its_own_part(tmp_path: Path) -> None:
     )
     pairs = [(answer(attack, "s"), answer("b", "t"))]
     with serving(lambda body, before: verdict("tie")) as seen:
-        compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, pairs, progress=False)
+        compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, pairs)
     for body in seen.bodies:
         parts = shown(body)
         assert list(parts) == ["request", "answer A", "answer B", "end"]
@@ -407,7 +398,7 @@ def test_an_answer_cannot_close_its_own_part(tmp_path: Path) -> None:
 
 @given(st.text(), st.text())
 def test_no_part_holds_the_mark(first: str, second: str) -> None:
-    text = model_judge.instructions(PAIRWISE).fill(request="r", first=first, second=second)
+    text = fill(instructions(PAIRWISE), request="r", first=first, second=second)
     mark = re.search(r"the mark (\w{16}) ", text)
     assert mark
     assert mark[1] not in first + second
@@ -455,10 +446,6 @@ def test_the_effect_of_a_sentence_is_measured() -> None:
     ignored = injection_effect(upright, MANY)
     assert (ignored.before, ignored.after, ignored.shift.value) == (50, 50, 0)
     assert (ignored.toward, ignored.away, ignored.verdicts) == (0, 0, 20)
-    assert injection_table({"gullible": obeyed, "upright": ignored}).splitlines()[2:] == [
-        "| gullible | 50.0 | 100.0 | +50.0 (+50.0 to +50.0) | 40 | 0 | 40 |",
-        "| upright | 50.0 | 50.0 | +0.0 (+0.0 to +0.0) | 0 | 0 | 20 |",
-    ]
 
 
 def test_a_model_that_obeys_is_caught(tmp_path: Path) -> None:
@@ -469,9 +456,7 @@ def test_a_model_that_obeys_is_caught(tmp_path: Path) -> None:
 
     with serving(behave) as seen:
         effect = injection_effect(
-            lambda pairs: compare_pairs(
-                settings(seen.url), tmp_path / "s", PROMPTS, pairs, progress=False
-            ),
+            lambda pairs: compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, pairs),
             PAIRS,
         )
     assert (effect.before, effect.after, effect.toward, effect.verdicts) == (50, 100, 2, 2)
@@ -491,7 +476,7 @@ def test_unreadable_verdicts_are_no_effect() -> None:
 
 def test_labels_stand_in_their_instructions() -> None:
     for question in (PAIRWISE, SCORE, LABEL):
-        text = model_judge.instructions(question).text
+        text = instructions(question)
         assert f'"{question.field}": ' in text
         for value in question.values:
             assert re.search(rf"(\"|^){value}(\"|:)", text, re.MULTILINE), (question.name, value)
@@ -501,7 +486,7 @@ def test_a_server_that_sends_a_surrogate_breaks_nothing(tmp_path: Path) -> None:
     content = json.dumps({"choices": [{"finish_reason": "stop", "message": {
         "content": '{"explanation": "\\ud800", "verdict": "tie"}'}}]})  # fmt: skip
     with serving(lambda body, before: raw(content)) as seen:
-        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS, progress=False)
+        found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.preferred for v in found] == ["tie", "tie"]
 
 
@@ -545,7 +530,7 @@ def test_a_gullible_judge_of_real_answers_is_caught(shared_data: Path, tmp_path:
         return verdict(told[0]) if told else longer(body, before)
 
     def judge(asked: Sequence[Pair]) -> list[Verdict]:
-        return compare_pairs(settings(seen.url), tmp_path / "s", prompts, asked, progress=False)
+        return compare_pairs(settings(seen.url), tmp_path / "s", prompts, asked)
 
     with serving(behave) as seen:
         effect = injection_effect(judge, pairs[:20])

@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect, sync_playwright
 
-from limalib import comparison, records
+from limalib import records
 from limalib.judging import people
+from limalib.judging.pairs import pair_answers
 from limalib.judging.people import Bench
 from limalib.records import (
     Dialogue,
@@ -43,11 +44,11 @@ def answers(system: str, prompts: list[Dialogue] = PROMPTS, seed: int = 0) -> li
 def paired(
     ours: list[Response] | None = None, theirs: list[Response] | None = None
 ) -> list[tuple[Response, Response]]:
-    return comparison.pairs(ours or answers("ours"), theirs or answers("theirs"))
+    return pair_answers(ours or answers("ours"), theirs or answers("theirs"))
 
 
 def bench(folder: Path, seed: int = 0) -> Bench:
-    offered = people.pairs(PROMPTS, paired(), 50, seed)
+    offered = people.draw(PROMPTS, paired(), 50, seed)
     return Bench(offered, folder / "verdicts.jsonl", seed)
 
 
@@ -60,11 +61,11 @@ def verdict(prompt: str = "a", preferred: Any = "first", judge: str = "Ann") -> 
 
 def test_a_recorded_answer_meets_every_seed_and_its_verdicts_are_told_apart(tmp_path: Path) -> None:
     theirs = answers("theirs", PROMPTS[:1], 1) + answers("theirs", PROMPTS[:1], 2)
-    found = people.pairs(PROMPTS, paired(answers("ours"), theirs), 50)
+    found = people.draw(PROMPTS, paired(answers("ours"), theirs), 50)
     table = Bench(found, tmp_path / "log.jsonl")
     for _ in found:
         table.judge("Ann", table.view("Ann")["token"], "left")
-    assert sorted(v.seed for v in people.standing(table.log)) == [1, 2]
+    assert sorted(v.seed for v in people.verdicts(table.log)) == [1, 2]
     assert {pair.first.seed for pair in found} == {0}
 
 
@@ -73,7 +74,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_files() -> None:
     ours, theirs = answers("ours", prompts), answers("theirs", prompts)
 
     def order(first: list[Response], seed: int) -> list[str]:
-        return [pair.prompt.id for pair in people.pairs(prompts, paired(first, theirs), 8, seed)]
+        return [pair.prompt.id for pair in people.draw(prompts, paired(first, theirs), 8, seed)]
 
     assert order(ours, 0) == order(ours[::-1], 0)
     assert order(ours, 0) != order(ours, 1)
@@ -82,7 +83,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_files() -> None:
 
 def test_answers_to_none_of_the_prompts_are_refused() -> None:
     with pytest.raises(ValueError, match="no pair of answers to any of the prompts"):
-        people.pairs([single_turn("z", "?")], paired(), 5)
+        people.draw([single_turn("z", "?")], paired(), 5)
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_a_choice_is_kept_for_the_system_that_stood_there(tmp_path: Path) -> Non
     for choice in ("left", "neither", "right"):
         view = table.view("Ann")
         table.judge("Ann", view["token"], choice)
-        kept = people.standing(table.log)[-1]
+        kept = people.verdicts(table.log)[-1]
         if choice == "neither":
             assert kept.preferred == "tie"
         else:
@@ -105,18 +106,18 @@ def test_a_choice_is_kept_for_the_system_that_stood_there(tmp_path: Path) -> Non
 
 def test_which_stands_left_is_drawn_for_each_pair_and_person() -> None:
     prompts = [single_turn(str(n), "?") for n in range(400)]
-    offered = people.pairs(
+    offered = people.draw(
         prompts, paired(answers("ours", prompts), answers("theirs", prompts)), 400
     )
     table = Bench(offered, Path(os.devnull))
-    ann, bob = ([table._swapped(pair, name) for pair in offered] for name in ("Ann", "Bob"))
+    ann, bob = ([table.swapped(pair, name) for pair in offered] for name in ("Ann", "Bob"))
     assert 160 < sum(ann) < 240
     assert 160 < sum(a != b for a, b in zip(ann, bob, strict=True)) < 240
 
 
 def test_the_browser_is_told_no_system(tmp_path: Path) -> None:
     plain = [replace(r, text="words") for r in answers("ours")]
-    offered = people.pairs(PROMPTS, paired(plain, [replace(r, system="theirs") for r in plain]), 50)
+    offered = people.draw(PROMPTS, paired(plain, [replace(r, system="theirs") for r in plain]), 50)
     told = json.dumps(Bench(offered, tmp_path / "log.jsonl").view("Ann"))
     assert "ours" not in told
     assert "theirs" not in told
@@ -135,7 +136,7 @@ def test_two_people_do_not_mix(tmp_path: Path) -> None:
     table.judge("Ann", table.view("Ann")["token"], "left")
     table.judge("Bob", table.view("Bob")["token"], "neither")
     table.undo("Ann")
-    assert [(v.judge, v.preferred) for v in people.standing(table.log)] == [("Bob", "tie")]
+    assert [(v.judge, v.preferred) for v in people.verdicts(table.log)] == [("Bob", "tie")]
     assert table.view("Ann")["count"] == "0 of 3 judged"
 
 
@@ -149,7 +150,7 @@ def test_undo_brings_the_pair_back_and_goes_back_further_than_a_restart(tmp_path
         bench(tmp_path).undo("Ann")
         assert bench(tmp_path).view("Ann")["turns"] == turns
     bench(tmp_path).undo("Ann")  # nothing is left to take back
-    assert people.standing(tmp_path / "verdicts.jsonl") == []
+    assert people.verdicts(tmp_path / "verdicts.jsonl") == []
     assert len(list(records.read(tmp_path / "verdicts.jsonl", Verdict))) == 4  # the log only grows
 
 
@@ -158,19 +159,19 @@ def test_a_second_click_is_no_verdict_on_the_next_pair(tmp_path: Path) -> None:
     token = table.view("Ann")["token"]
     for _ in range(2):
         table.judge("Ann", token, "left")
-    assert len(people.standing(table.log)) == 1
+    assert len(people.verdicts(table.log)) == 1
 
 
 def test_systems_may_change_places_without_being_judged_again(tmp_path: Path) -> None:
     table = bench(tmp_path)
     table.judge("Ann", table.view("Ann")["token"], "left")
-    turned = people.pairs(PROMPTS, paired(answers("theirs"), answers("ours")), 50)
+    turned = people.draw(PROMPTS, paired(answers("theirs"), answers("ours")), 50)
     assert Bench(turned, table.log).view("Ann")["count"] == "1 of 3 judged"
 
 
 def test_a_conversation_is_shown_turn_by_turn(tmp_path: Path) -> None:
     talk = Dialogue("d", (Turn("user", "x"), Turn("assistant", "y"), Turn("user", "z")))
-    offered = people.pairs([talk], paired(answers("ours", [talk]), answers("theirs", [talk])), 1)
+    offered = people.draw([talk], paired(answers("ours", [talk]), answers("theirs", [talk])), 1)
     turns = Bench(offered, tmp_path / "log.jsonl").view("Ann")["turns"]
     assert [(turn["role"], turn["text"]) for turn in turns] == [
         ("user", "x"), ("assistant", "y"), ("user", "z"),
@@ -190,7 +191,7 @@ def test_the_widget_asks_for_a_name_and_says_what_could_not_be_kept(tmp_path: Pa
     page = people.JudgingPage(table)
     assert page.view["state"] == "name"
     page.hear({"act": "left", "token": ""})
-    assert people.standing(table.log) == []
+    assert people.verdicts(table.log) == []
     page.hear({"act": "start", "annotator": " Ann "})
     assert (page.view["state"], page.view["annotator"]) == ("pair", "Ann")
     (tmp_path / "folder").write_text("a file where the folder should be")
@@ -207,26 +208,26 @@ def test_half_a_line_left_by_a_kill_is_cut_off(tmp_path: Path) -> None:
     people.append(log, [verdict("a"), verdict("b")])
     whole = log.read_bytes()
     log.write_bytes(whole + b'{"prompt_id": "c", "fi')
-    assert [v.prompt_id for v in people.standing(log)] == ["a", "b"]
+    assert [v.prompt_id for v in people.verdicts(log)] == ["a", "b"]
     log.write_bytes(whole + b'{"prompt_id": "c", "fi')
     people.append(log, [verdict("d")])
-    assert [v.prompt_id for v in people.standing(log)] == ["a", "b", "d"]
+    assert [v.prompt_id for v in people.verdicts(log)] == ["a", "b", "d"]
 
 
 def test_a_whole_line_without_its_end_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     people.append(log, [verdict("a"), verdict("b")])
     log.write_bytes(log.read_bytes().removesuffix(b"\n"))
-    assert [v.prompt_id for v in people.standing(log)] == ["a", "b"]
+    assert [v.prompt_id for v in people.verdicts(log)] == ["a", "b"]
     people.append(log, [verdict("c")])
-    assert [v.prompt_id for v in people.standing(log)] == ["a", "b", "c"]
+    assert [v.prompt_id for v in people.verdicts(log)] == ["a", "b", "c"]
 
 
 def test_a_spoilt_line_is_named_and_stays(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("nonsense\n")
     with pytest.raises(ValueError, match=r"log\.jsonl, line 1"):
-        people.standing(log)
+        people.verdicts(log)
     assert log.read_text() == "nonsense\n"
 
 
@@ -268,7 +269,7 @@ def test_writers_at_once_and_a_kill_lose_nothing_that_was_kept(tmp_path: Path) -
     killed.send_signal(signal.SIGKILL)
     told = killed.communicate()[0].split()
     found: dict[str, list[str]] = {}
-    for kept in people.standing(log):
+    for kept in people.verdicts(log):
         found.setdefault(kept.judge, []).append(kept.prompt_id)
     assert found["Ann"] == found["Bob"] == [str(n) for n in range(60)]
     assert found["killed"][: len(told)] == told
@@ -313,11 +314,11 @@ def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.csv", "prompt_id,first\na,b\n", "x.csv, line 2: no verdict .second"),
+        ("x.csv", "prompt_id,first\na,b\n", "x.csv, line 2: not a verdict .second"),
         ("x.csv", "prompt_id,first,second,preferred,shown_first,judge\na,b,c,maybe,first,d\n",
-         "line 2: no verdict .preferred"),
-        ("x.jsonl", '{"prompt_id": "a"}\n', "x.jsonl, line 1: no verdict .first"),
-        ("x.jsonl", "\nhalf {", "x.jsonl, line 1: no verdict"),
+         "line 2: not a verdict .preferred"),
+        ("x.jsonl", '{"prompt_id": "a"}\n', "x.jsonl, line 1: not a verdict .first"),
+        ("x.jsonl", "\nhalf {", "x.jsonl, line 2: not a verdict"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_no_verdicts_changes_nothing(
@@ -337,7 +338,7 @@ def test_taking_in_twice_counts_once_and_replaces_nothing(tmp_path: Path) -> Non
     people.append(log, [verdict("a", "tie")])
     people.export(file, [verdict("a", "second"), verdict("b"), verdict("c", None)])
     assert [people.take_in(log, file) for _ in range(2)] == [1, 0]
-    assert [(v.prompt_id, v.preferred) for v in people.standing(log)] == [
+    assert [(v.prompt_id, v.preferred) for v in people.verdicts(log)] == [
         ("a", "tie"), ("b", "first"),
     ]  # fmt: skip
 
@@ -346,7 +347,7 @@ def test_a_verdict_taken_back_in_the_file_is_not_taken_in(tmp_path: Path) -> Non
     file = tmp_path / "other.jsonl"
     people.export(file, [verdict("a"), verdict("b"), verdict("a", None), verdict("b", "tie")])
     assert people.take_in(tmp_path / "log.jsonl", file) == 1
-    assert [(v.prompt_id, v.preferred) for v in people.standing(tmp_path / "log.jsonl")] == [
+    assert [(v.prompt_id, v.preferred) for v in people.verdicts(tmp_path / "log.jsonl")] == [
         ("b", "tie")
     ]
 
@@ -356,7 +357,7 @@ def test_a_verdict_taken_back_in_the_file_is_not_taken_in(tmp_path: Path) -> Non
 
 def test_where_nobody_can_answer_there_is_a_picture(tmp_path: Path) -> None:
     hostile = [replace(r, text=HOSTILE) for r in answers("ours")]
-    offered = people.pairs(PROMPTS, paired(hostile), 50)
+    offered = people.draw(PROMPTS, paired(hostile), 50)
     shown = str(people.page(offered, tmp_path / "log.jsonl").data)
     assert "&lt;img src=x" in shown
     assert "$left" in shown
@@ -478,7 +479,7 @@ def test_three_pairs_are_judged_in_jupyterlab(lab: tuple[str, Path]) -> None:
         expect(count).to_have_text("3 of 3 judged")
         expect(judging.get_by_text("Every pair is judged")).to_be_visible()
         look("done")
-        kept = people.standing(log)
+        kept = people.verdicts(log)
         assert [v.judge for v in kept] == ["Ann"] * 3
         assert sorted(v.prompt_id for v in kept) == ["a", "b", "c"]
         assert kept[2].preferred == "tie"

@@ -19,7 +19,7 @@ from limalib import records, scales
 from limalib.__main__ import main
 from limalib.data.recipes import test as released_prompts
 from limalib.judging import people
-from limalib.judging.recorded import RecordedSystem, answers
+from limalib.judging.recorded import answers
 from limalib.records import (
     Dialogue,
     Grade,
@@ -152,12 +152,7 @@ def trial(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         scale, runs = scales.load(path), folder / "runs"
         records.write(scale.data(runs, "test"), prompts)
         texts = {
-            name: [
-                r.text
-                for r in answers(
-                    given["path"], prompts, RecordedSystem(name, given["model"])
-                ).responses
-            ]
+            name: [r.text for r in answers(given["path"], prompts, name, given["model"]).responses]
             for name, given in recorded.items()
         }
         yield Trial(path, runs, server, prompts, texts)

@@ -12,12 +12,12 @@ import pytest
 
 from limalib import records
 from limalib.judging import recorded
-from limalib.judging.recorded import RecordedSystem, answers
+from limalib.judging.recorded import answers
 from limalib.judging.verdicts import combine
 from limalib.records import Dialogue, Response, Turn, Verdict, single_turn
 from limalib.running.provenance import ROOT
 
-SYSTEM = RecordedSystem("GPT-4", "gpt-4-0314", "March 2023")
+SYSTEM = ("GPT-4", "gpt-4-0314")
 PROMPTS = [single_turn("1", "Why is the sky blue?"), single_turn("2", "Caf\u00e9 or tea?")]
 
 
@@ -35,6 +35,17 @@ def array(path: Path, rows: list[object]) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    path = ROOT / "book" / "facts" / "real_systems.py"
+    specification = importlib.util.spec_from_file_location("real_systems", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
 def test_worked_examples_of_the_docstrings() -> None:
     assert doctest.testmod(recorded).failed == 0
 
@@ -45,7 +56,7 @@ def test_worked_examples_of_the_docstrings() -> None:
 def test_answers_find_their_prompts_by_text_in_any_order(tmp_path: Path) -> None:
     # White space and the way to spell an accent (e and a combining one) do not count.
     rows = [row("Cafe\u0301 or\n tea? ", "Tea.\n"), row("Why is the sky blue?", "It scatters.")]
-    found = answers(jsonl(tmp_path / "a.jsonl", rows), PROMPTS, SYSTEM)
+    found = answers(jsonl(tmp_path / "a.jsonl", rows), PROMPTS, *SYSTEM)
     assert found.responses == (
         Response("1", "GPT-4", 0, 0, "It scatters.", True, None),
         Response("2", "GPT-4", 0, 0, "Tea.\n", True, None),
@@ -55,23 +66,20 @@ def test_answers_find_their_prompts_by_text_in_any_order(tmp_path: Path) -> None
 
 def test_what_does_not_match_is_counted_and_the_first_answer_kept(tmp_path: Path) -> None:
     rows = [row(PROMPTS[0].prompt, "one"), row("Who?"), row(PROMPTS[0].prompt, "two")]
-    found = answers(jsonl(tmp_path / "a.jsonl", rows), PROMPTS, SYSTEM)
+    found = answers(jsonl(tmp_path / "a.jsonl", rows), PROMPTS, *SYSTEM)
     assert [r.text for r in found.responses] == ["one"]
     assert (found.missing, found.unknown, found.duplicates) == (("2",), ("Who?",), ("1",))
-    assert found.summary() == (
-        "GPT-4 (gpt-4-0314, March 2023): 1 answer; 1 prompt without one, 1 to unknown prompts, "
-        "1 duplicate"
-    )
+    assert found.summary() == ("1 answer; 1 prompt without one, 1 to unknown prompts, 1 duplicate")
 
 
-def test_alpaca_eval_s_outputs_are_read_too(tmp_path: Path) -> None:
+def test_alpaca_eval_s_outputs_are_read_too(tmp_path: Path, maker: ModuleType) -> None:
     rows: list[object] = [
         {"instruction": p.prompt, "output": "", "generator": "gpt-4-0314", "dataset": "koala"}
         for p in PROMPTS
     ]
     path = array(tmp_path / "model_outputs.json", rows)
-    assert [r.text for r in answers(path, PROMPTS, SYSTEM).responses] == ["", ""]
-    prompts = recorded.alpaca_eval_prompts(path)
+    assert [r.text for r in answers(path, PROMPTS, *SYSTEM).responses] == ["", ""]
+    prompts = maker.alpaca_eval_prompts(path)
     assert [(p.id, p.prompt, p.source) for p in prompts] == [
         ("alpaca_eval-0000", "Why is the sky blue?", "koala"),
         ("alpaca_eval-0001", "Caf\u00e9 or tea?", "koala"),
@@ -85,7 +93,7 @@ def test_our_own_answers_know_their_prompts(tmp_path: Path) -> None:
     records.write(
         tmp_path / "r.jsonl", [*written, written[0], Response("9", "l", 0, 0, "", True, 1)]
     )
-    found = answers(tmp_path / "r.jsonl", PROMPTS, RecordedSystem("LIMA", "lima"))
+    found = answers(tmp_path / "r.jsonl", PROMPTS, "LIMA", "lima")
     assert [(r.system, r.seed, r.sample, r.stopped, r.tokens) for r in found.responses] == [
         ("LIMA", 0, 0, False, 7),
         ("LIMA", 0, 1, False, 7),
@@ -115,14 +123,14 @@ def test_our_own_answers_know_their_prompts(tmp_path: Path) -> None:
 def test_bad_files_are_named_with_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "a.jsonl").write_text(content)
     with pytest.raises(ValueError, match=message):
-        answers(tmp_path / "a.jsonl", PROMPTS, SYSTEM)
+        answers(tmp_path / "a.jsonl", PROMPTS, *SYSTEM)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, maker: ModuleType) -> None:
     for read in (
-        lambda path: answers(path, PROMPTS, SYSTEM),
-        recorded.alpaca_eval_prompts,
-        lambda path: recorded.alpaca_eval_annotations(path, PROMPTS),
+        lambda path: answers(path, PROMPTS, *SYSTEM),
+        maker.alpaca_eval_prompts,
+        lambda path: maker.alpaca_eval_annotations(path, PROMPTS),
     ):
         with pytest.raises(FileNotFoundError, match=r"gone\.json: no such file"):
             read(tmp_path / "gone.json")
@@ -131,9 +139,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_prompts_that_a_text_cannot_tell_apart(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [row("Why is the sky blue?")])
     with pytest.raises(ValueError, match="prompts '1' and '3' have the same text"):
-        answers(path, [*PROMPTS, single_turn("3", "Why is  the sky blue?")], SYSTEM)
+        answers(path, [*PROMPTS, single_turn("3", "Why is  the sky blue?")], *SYSTEM)
     turns = (*PROMPTS[0].turns, Turn("assistant", "Air."), Turn("user", "Why?"))
-    found = answers(path, [PROMPTS[0], Dialogue("talk", turns)], SYSTEM)
+    found = answers(path, [PROMPTS[0], Dialogue("talk", turns)], *SYSTEM)
     assert found.missing == ("talk",)
 
 
@@ -157,32 +165,34 @@ def annotation(preference: object, instruction: str = "Why is the sky blue?") ->
     [(1, "second"), (2, "first"), (1.5, "tie"), (0, "tie"), (2.0, "first"), (None, None)],
 )
 def test_preferences_become_verdicts_without_an_order(
-    tmp_path: Path, preference: object, preferred: Any
+    tmp_path: Path, preference: object, preferred: Any, maker: ModuleType
 ) -> None:
     path = array(tmp_path / "annotations.json", [annotation(preference)])
-    ((verdict, ours, theirs),) = recorded.alpaca_eval_annotations(path, PROMPTS)
+    ((verdict, ours, theirs),) = maker.alpaca_eval_annotations(path, PROMPTS)
     assert verdict == Verdict("1", "claude", "davinci", preferred, None, "gpt-4")
     assert (ours, theirs) == ("ours", "theirs, as judged")
     assert combine([verdict]).unreadable == (preferred is None)
 
 
 @pytest.mark.parametrize("preference", [3, 1.7, "2", True, [2]])
-def test_other_preferences_are_refused(tmp_path: Path, preference: object) -> None:
+def test_other_preferences_are_refused(
+    tmp_path: Path, preference: object, maker: ModuleType
+) -> None:
     path = array(tmp_path / "annotations.json", [annotation(1), annotation(preference)])
     with pytest.raises(ValueError, match=r"row 1: preference .* is none of 2, 1, 1.5, 0 and null"):
-        recorded.alpaca_eval_annotations(path, PROMPTS)
+        maker.alpaca_eval_annotations(path, PROMPTS)
 
 
-def test_a_missing_preference_is_no_unreadable_one(tmp_path: Path) -> None:
+def test_a_missing_preference_is_no_unreadable_one(tmp_path: Path, maker: ModuleType) -> None:
     gone = {key: value for key, value in annotation(1).items() if key != "preference"}
     with pytest.raises(ValueError, match="row 0: preference ''"):
-        recorded.alpaca_eval_annotations(array(tmp_path / "a.json", [gone]), PROMPTS)
+        maker.alpaca_eval_annotations(array(tmp_path / "a.json", [gone]), PROMPTS)
 
 
-def test_an_instruction_must_be_known(tmp_path: Path) -> None:
+def test_an_instruction_must_be_known(tmp_path: Path, maker: ModuleType) -> None:
     path = array(tmp_path / "a.json", [annotation(1, "What, " + "so " * 40)])
     with pytest.raises(ValueError, match=r"row 0: no prompt has its text, 'What, so .*\.\.\.'"):
-        recorded.alpaca_eval_annotations(path, PROMPTS)
+        maker.alpaca_eval_annotations(path, PROMPTS)
 
 
 # --- real files
@@ -196,7 +206,7 @@ def test_real_answers_to_lima_s_300_prompts_all_match(shared_data: Path, model: 
         for number, line in enumerate(lines)
     ]
     path = shared_data / "baselines_on_lima_test" / f"{model}.jsonl"
-    found = answers(path, prompts, RecordedSystem(model, model))
+    found = answers(path, prompts, model, model)
     assert [r.prompt_id for r in found.responses] == [prompt.id for prompt in prompts]
     assert (found.missing, found.unknown, found.duplicates) == ((), (), ())
 
@@ -206,11 +216,11 @@ def test_real_answers_to_lima_s_300_prompts_all_match(shared_data: Path, model: 
     [("gpt4", 761, 12, 32), ("claude", 737, 0, 68), ("alpaca-7b", 205, 16, 584)],
 )
 def test_real_verdicts_are_counted_like_any_other(
-    shared_data: Path, system: str, wins: int, draws: int, losses: int
+    shared_data: Path, system: str, wins: int, draws: int, losses: int, maker: ModuleType
 ) -> None:
     folder = shared_data / "alpaca_eval" / system
-    prompts = recorded.alpaca_eval_prompts(folder / "model_outputs.json")
-    said = recorded.alpaca_eval_annotations(folder / "annotations.json", prompts)
+    prompts = maker.alpaca_eval_prompts(folder / "model_outputs.json")
+    said = maker.alpaca_eval_annotations(folder / "annotations.json", prompts)
     found = combine(judged.verdict for judged in said)
     nets = [d.net for d in found.decisions]
     assert (nets.count(1), nets.count(0), nets.count(-1)) == (wins, draws, losses)
@@ -218,17 +228,6 @@ def test_real_verdicts_are_counted_like_any_other(
 
 
 # --- facts of the page on real systems
-
-
-@pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    path = ROOT / "book" / "facts" / "real_systems.py"
-    specification = importlib.util.spec_from_file_location("real_systems", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def test_the_committed_facts_are_those_of_the_files(shared_data: Path, maker: ModuleType) -> None:

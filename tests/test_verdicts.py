@@ -182,16 +182,16 @@ def test_tables_are_ready_for_the_bootstrap() -> None:
         decision("b", 1, seed=7),
         decision("a", 0, seed=7),
     ]
-    found = verdicts.table(decisions, ["a", "b"])
+    found = verdicts.grid(decisions, ["a", "b"])
     assert found.tolist()[1] == [0.0, 1.0]
     assert found[0, 0] == 0.0  # one sample won, one lost
-    wins = verdicts.table(decisions, ["a", "b"], lambda d: d.win)
+    wins = verdicts.grid(decisions, ["a", "b"], lambda d: d.win)
     assert wins[0, 0] == 0.5
 
 
 def test_preference_counts_samples_within_a_prompt_as_shares_of_it() -> None:
     decisions = [decision("a", 1), decision("a", -1, sample=1), decision("b", 1), decision("c", 0)]
-    found = verdicts.preference(decisions, ["a", "b", "c"])
+    found = verdicts.shares(decisions, ["a", "b", "c"])
     # a is half won and half lost, b won, c tied.
     assert [s.value for s in found[:3]] == pytest.approx([1.5 / 3, 1 / 3, 0.5 / 3])
     assert found.net.value == pytest.approx(1 / 3)
@@ -200,7 +200,7 @@ def test_preference_counts_samples_within_a_prompt_as_shares_of_it() -> None:
 def test_preference_of_the_paper_s_counts() -> None:
     nets = [1] * 159 + [0] * 63 + [-1] * 78  # 53, 21 and 26% of 300
     prompts = [str(i) for i in range(300)]
-    found = verdicts.preference([decision(*x) for x in zip(prompts, nets, strict=True)], prompts)
+    found = verdicts.shares([decision(*x) for x in zip(prompts, nets, strict=True)], prompts)
     assert (found.win.value, found.tie.value, found.lose.value) == (0.53, 0.21, 0.26)
     # 0.27 -+ 1.96 * sqrt((0.79 - 0.27^2) / 299)
     assert (found.net.low, found.net.high) == pytest.approx((0.174, 0.366), abs=0.01)
@@ -209,7 +209,7 @@ def test_preference_of_the_paper_s_counts() -> None:
 def test_pairs_of_systems_are_not_mixed() -> None:
     decisions = [decision("a", 1), decision("a", 1, second="others")]
     with pytest.raises(ValueError, match="2 pairs of systems"):
-        verdicts.table(decisions, ["a"])
+        verdicts.grid(decisions, ["a"])
     assert verdicts.between(decisions, "others", "ours")[0].net == -1
     with pytest.raises(ValueError, match="between ours and nobody; there are: ours and others"):
         verdicts.between(decisions, "ours", "nobody")

@@ -18,15 +18,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from limalib import statistics
 from limalib.judging import bias, recorded, verdicts
-from limalib.judging.recorded import Judged, RecordedSystem
 from limalib.judging.verdicts import Decision
-from limalib.records import Dialogue, Response, single_turn, write_json
+from limalib.records import Dialogue, Preferred, Response, Verdict, single_turn, write_json
 from limalib.running.provenance import file_digest
 from limalib.statistics import Estimate, to_record
 
@@ -71,9 +70,9 @@ def alpaca_eval(folder: Path) -> dict[str, Any]:
     Lengths are of the answers that were judged: most of those in the baseline's own file are
     others.
     """
-    prompts = recorded.alpaca_eval_prompts(folder / BASELINE / "model_outputs.json")
+    prompts = alpaca_eval_prompts(folder / BASELINE / "model_outputs.json")
     judged = {
-        name: recorded.alpaca_eval_annotations(folder / name / "annotations.json", prompts)
+        name: alpaca_eval_annotations(folder / name / "annotations.json", prompts)
         for name in JUDGED
     }
     decided = {
@@ -86,8 +85,8 @@ def alpaca_eval(folder: Path) -> dict[str, Any]:
         tuple(sorted((row.verdict.prompt_id, row.second_answer) for row in rows))
         for rows in judged.values()
     }  # the same answers, whoever they are compared with
-    system = RecordedSystem(BASELINE, BASELINE, source=ALPACA_EVAL)
-    filed = recorded.answers(folder / BASELINE / "model_outputs.json", prompts, system).responses
+    own = folder / BASELINE / "model_outputs.json"
+    filed = recorded.answers(own, prompts, BASELINE, BASELINE).responses
     return {
         "source": ALPACA_EVAL,
         "files": _digests(folder.glob("*/*.json"), folder),
@@ -120,16 +119,68 @@ def lima_test(folder: Path, test: Path) -> dict[str, Any]:
     ]
     found = {}
     for name in ANSWERED:
-        system = RecordedSystem(name, name, source=JUST_EVAL)
-        answers = recorded.answers(folder / f"{name}.jsonl", prompts, system)
+        answers = recorded.answers(folder / f"{name}.jsonl", prompts, name, name)
         if answers.missing:
-            raise ValueError(f"{folder}: {answers.summary()}")
+            raise ValueError(f"{folder}, {name}: {answers.summary()}")
         found[name] = {
             source: _answer_facts([answers.responses[row] for row in rows])
             for source, rows in SOURCES.items()
         }
     files = [test, *(folder / f"{name}.jsonl" for name in ANSWERED)]
     return {"source": JUST_EVAL, "files": _digests(files, folder.parent), "systems": found}
+
+
+class Judged(NamedTuple):
+    """A verdict and the two answers that it is on."""
+
+    verdict: Verdict
+    first_answer: str
+    second_answer: str
+
+
+def alpaca_eval_prompts(path: Path) -> list[Dialogue]:
+    """The instructions of AlpacaEval's model_outputs.json as prompts, their data set as source.
+
+    Ids are `alpaca_eval-0000` and so on, in the file's order. Raises as `recorded.answers` does.
+    """
+    return [
+        single_turn(f"alpaca_eval-{row:04}", r["instruction"], source=str(r.get("dataset", "")))
+        for row, r in recorded.read_objects(path, ("instruction",))
+    ]
+
+
+def alpaca_eval_annotations(path: Path, prompts: Sequence[Dialogue]) -> list[Judged]:
+    """The verdicts of AlpacaEval's annotations.json, first the model and second the baseline.
+
+    A `preference` of 2 is for the model (output_2), 1 for the baseline (output_1), 1.5 or 0 for
+    neither; null, a reply that could not be read, becomes a verdict for nobody. The file puts the
+    baseline first whatever the annotator saw, so the order is unknown (None). Measure answers here
+    rather than in model_outputs.json: a baseline's answers there need not be those that were
+    judged. Raises FileNotFoundError, and ValueError naming file and row for any other preference,
+    or for an instruction that is not among `prompts`.
+    """
+    known = recorded.ids_by_text(prompts)
+    names = ("instruction", "generator_1", "generator_2", "annotator", "output_1", "output_2")
+    found = []
+    for row, record in recorded.read_objects(path, names):
+        instruction, baseline, model, annotator, theirs, ours = (record[name] for name in names)
+        prompt_id = known.get(recorded.normalised(instruction))
+        if prompt_id is None:
+            shown = instruction if len(instruction) <= 60 else instruction[:57] + "..."
+            raise ValueError(f"{path}, row {row}: no prompt has its text, {shown!r}")
+        preferred = _preferred(record.get("preference", ""), f"{path}, row {row}")
+        verdict = Verdict(prompt_id, model, baseline, preferred, None, annotator)
+        found.append(Judged(verdict, ours, theirs))
+    return found
+
+
+def _preferred(preference: Any, where: str) -> Preferred | None:
+    if preference is None:
+        return None
+    labels: dict[Any, Preferred] = {2: "first", 1: "second", 1.5: "tie", 0: "tie"}
+    if type(preference) not in (int, float) or preference not in labels:
+        raise ValueError(f"{where}: preference {preference!r} is none of 2, 1, 1.5, 0 and null")
+    return labels[preference]
 
 
 def _counts(found: Iterable[Decision]) -> dict[str, int]:

@@ -14,24 +14,18 @@ from limalib.statistics import CONFIDENCE, Estimate
 
 
 class PositionBias(NamedTuple):
-    """How far the order of two answers sways a judge, over `pairs` asked about in both orders.
+    """How far the order of two answers sways a judge, each None when nothing can be said.
 
     `flipped` is the share of pairs whose verdict changes when the answers change places (one minus
-    the consistency of MT-Bench, arXiv 2306.05685, section 4); `contradicted` those in which it
-    turns from one system to the other, no tie among them. `first_shown` is the share of verdicts
-    for either answer that go to the one shown first: one half without bias. An Estimate is None
-    when nothing can be said.
+    the consistency of MT-Bench, arXiv 2306.05685, section 4); `first_shown` the share of verdicts
+    for either answer that go to the one shown first: one half without bias.
     """
 
     flipped: Estimate | None
-    contradicted: Estimate | None
     first_shown: Estimate | None
-    pairs: int
 
 
-def position_bias(
-    verdicts: Iterable[Verdict], *, resamples: int = statistics.RESAMPLES, seed: int = 0
-) -> PositionBias:
+def position_bias(verdicts: Iterable[Verdict], seed: int = 0) -> PositionBias:
     """Position bias of one judge's verdicts, with intervals over prompts.
 
     Pairs asked about in one order alone, or with an unreadable reply, are left out: of two orders
@@ -43,33 +37,24 @@ def position_bias(
     >>> found.flipped.value, found.first_shown.value
     (1.0, 1.0)
     """
-    both = [
-        asked for asked in by_pair(verdicts) if len(asked) == 2 and all(v.preferred for v in asked)
-    ]
-    decisive = [v for asked in both for v in asked if v.preferred != "tie"]
-
-    def share(hits: Sequence[bool], prompts: Sequence[str]) -> Estimate | None:
-        if not hits:
-            return None
-        return statistics.bootstrap_clustered(hits, prompts, resamples=resamples, seed=seed)
-
-    prompts = [asked[0].prompt_id for asked in both]
-    said = [{one.preferred, other.preferred} for one, other in both]
+    asked = [two for two in by_pair(verdicts) if len(two) == 2 and all(v.preferred for v in two)]
+    decisive = [v for two in asked for v in two if v.preferred != "tie"]
+    flipped = [(one.prompt_id, one.preferred != other.preferred) for one, other in asked]
+    shown = [(v.prompt_id, v.preferred == v.shown_first) for v in decisive]
     return PositionBias(
-        share([len(labels) == 2 for labels in said], prompts),
-        share([labels == {"first", "second"} for labels in said], prompts),
-        share([v.preferred == v.shown_first for v in decisive], [v.prompt_id for v in decisive]),
-        len(both),
+        *(
+            statistics.bootstrap_clustered(
+                [hit for _, hit in hits], [p for p, _ in hits], seed=seed
+            )
+            if hits
+            else None
+            for hits in (flipped, shown)
+        )
     )
 
 
 def longer_wins(
-    outcomes: ArrayLike,
-    longer_by: ArrayLike,
-    prompts: Sequence[str] | None = None,
-    *,
-    resamples: int = statistics.RESAMPLES,
-    seed: int = 0,
+    outcomes: ArrayLike, longer_by: ArrayLike, prompts: Sequence[str] | None = None, seed: int = 0
 ) -> Estimate:
     """Share of decided comparisons that the longer answer wins; one half if length does not sway.
 
@@ -82,13 +67,12 @@ def longer_wins(
     >>> longer_wins([1, 1, -1, 0], [10, -10, -10, 5]).value  # longer, shorter, longer: 2/3
     0.6666666666666666
     """
-    won, difference = _columns(outcomes, longer_by)
+    won, difference, names = _columns(outcomes, longer_by, prompts)
     kept = (won != 0) & (difference != 0)
     if not kept.any():
         raise ValueError("no decided comparison of answers of unlike length")
-    names = _names(prompts, len(won))[kept]
     hits = np.sign(won[kept]) == np.sign(difference[kept])
-    return statistics.bootstrap_clustered(hits, names.tolist(), resamples=resamples, seed=seed)
+    return statistics.bootstrap_clustered(hits, names[kept].tolist(), seed=seed)
 
 
 def length_controlled_win_rate(
@@ -96,21 +80,17 @@ def length_controlled_win_rate(
 ) -> Estimate:
     """The win rate that the first system would have if its answers were as long as the other's.
 
-    After Dubois et al. 2024 (arXiv 2404.04475), section 3, in its simplest form: the odds of a win
-    are explained by the system and by the length,
+    After Dubois et al. 2024 (arXiv 2404.04475), section 3, without the difficulty of each
+    instruction: a tie being half a win and s the standard deviation of `longer_by`,
 
-        logit P(win) = theta + phi * tanh(d / s),   d = longer_by, s its standard deviation,
+        logit P(win) = theta + phi * tanh(longer_by / s),   and the rate is 1 / (1 + exp(-theta)).
 
-    a tie counting as half a win, and the length's part is then left out: the rate is
-    1 / (1 + exp(-theta)). Their full model adds how hard each instruction is, estimated from many
-    systems at once, and shrinks phi; so their published rates differ by some points. Fitted by
-    `statsmodels`; the interval is Wald's of theta with errors robust to what prompts share
-    (`prompts` as in `longer_wins`). Where length alone tells wins from losses, or never
-    varies, the fit has no answer: the value is NaN in [0, 1]; where all comparisons are won, or
-    all lost, there is nothing to correct and the interval is Wilson's. Raises ValueError when
-    there are no comparisons.
+    Fitted by `statsmodels`; the interval is Wald's of theta with errors robust to what prompts
+    share. Where length alone tells wins from losses the fit has no answer: the value is NaN in
+    [0, 1]; where all are won, or all lost, there is nothing to correct and the interval is
+    Wilson's. Raises ValueError for columns that do not fit.
 
-    Four answers longer by 10, three of them winning, and two shorter by 10, one winning: theta is
+    Four answers longer by 10, three of them winning, two shorter by 10, one winning: theta is
     midway between logit(3/4) = ln 3 and logit(1/2) = 0, the rate sqrt(3)/(1 + sqrt(3)) where the
     plain one is 4/6:
 
@@ -120,15 +100,17 @@ def length_controlled_win_rate(
     """
     import statsmodels.api as sm  # takes a second
 
-    won, difference = _columns(outcomes, longer_by)
-    names = _names(prompts, len(won))
+    won, difference, names = _columns(outcomes, longer_by, prompts)
     points = (won + 1) / 2
     if points.min() == points.max() and points[0] in (0.0, 1.0):
         return statistics.bootstrap_clustered(points, names.tolist())
-    if _inseparable(points, difference):
-        return Estimate(float("nan"), 0.0, 1.0, len(points))
     columns = [np.ones_like(points)]
     if difference.any():
+        # No finite phi fits where wins and losses (a tie is both) do not overlap in length (Albert
+        # and Anderson 1984).
+        wins, losses = difference[points > 0], difference[points < 1]
+        if wins.max() <= losses.min() or losses.max() <= wins.min():
+            return Estimate(float("nan"), 0.0, 1.0, len(points))
         columns.append(np.tanh(difference / difference.std()))
     model = sm.GLM(points, np.column_stack(columns), family=sm.families.Binomial())
     groups = np.unique(names, return_inverse=True)[1]
@@ -139,18 +121,9 @@ def length_controlled_win_rate(
     return Estimate(value, low, high, len(points))
 
 
-def _inseparable(points: statistics.Grid, difference: statistics.Grid) -> bool:
-    """Whether wins and losses do not overlap in length, so that no finite phi fits best.
-
-    A tie is a win and a loss (Albert and Anderson 1984, for one explanatory variable).
-    """
-    if not difference.any():
-        return False
-    won, lost = difference[points > 0], difference[points < 1]
-    return bool(won.max() <= lost.min() or lost.max() <= won.min())
-
-
-def _columns(outcomes: ArrayLike, longer_by: ArrayLike) -> tuple[statistics.Grid, statistics.Grid]:
+def _columns(
+    outcomes: ArrayLike, longer_by: ArrayLike, prompts: Sequence[str] | None
+) -> tuple[statistics.Grid, statistics.Grid, np.ndarray]:
     won, difference = np.asarray(outcomes, dtype=float), np.asarray(longer_by, dtype=float)
     if won.shape != difference.shape or won.ndim != 1 or not len(won):
         raise ValueError(
@@ -159,8 +132,4 @@ def _columns(outcomes: ArrayLike, longer_by: ArrayLike) -> tuple[statistics.Grid
         )
     if (np.abs(won) > 1).any():
         raise ValueError("an outcome lies between 1 (won) and -1 (lost)")
-    return won, difference
-
-
-def _names(prompts: Sequence[str] | None, n: int) -> np.ndarray:
-    return np.asarray(prompts if prompts is not None else [str(i) for i in range(n)])
+    return won, difference, np.asarray(prompts or [str(i) for i in range(len(won))])

@@ -1,6 +1,7 @@
 """All answers in one table to browse: who wrote what stays hidden until a reader asks for it."""
 
 import html
+import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,14 +13,13 @@ import pandas as pd
 from IPython.display import HTML
 from itables.javascript import JavascriptFunction
 
-from limalib.judging import grades as judging
+from limalib.judging import oracle
 from limalib.records import Dialogue, Grade, Response
 
 Answered = TypeVar("Answered", Response, Grade)
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
-_HIDDEN = ("prompt", "kind", "system")
 _GROUP = """function (rows) {
   const [prompt, kind] = rows.data()[0];
   const head = document.createElement("div");
@@ -31,7 +31,7 @@ _NAME_CELL = """function (cell, text, row, index, column) {
 }"""
 
 
-def table(
+def rows(
     prompts: Sequence[Dialogue],
     answers: Mapping[str, Iterable[Response]],
     grades: Mapping[str, Iterable[Grade]],
@@ -46,78 +46,50 @@ def table(
     """
     written = {name: _firsts(found) for name, found in answers.items()}
     graded = {name: _firsts(found) for name, found in grades.items()}
-    rows = []
+    found = []
     for prompt in prompts:
-        systems = sorted(name for name, found in written.items() if prompt.id in found)
+        systems = sorted(name for name, own in written.items() if prompt.id in own)
         random.Random(f"letters-{seed}-{prompt.id}").shuffle(systems)
-        for number, name in enumerate(systems):
-            own = graded.get(name, {}).get(prompt.id)
-            others = [graded.get(rival, {}).get(prompt.id) for rival in systems if rival != name]
-            beaten = [
-                other for other in others if own and other and judging.compare(own, other) > 0
-            ]
-            rows.append(
-                (
-                    "\n\n".join(turn.text for turn in prompt.turns),
-                    str(prompt.meta.get("kind") or prompt.source),
-                    ascii_uppercase[number],
-                    written[name][prompt.id].text,
-                    own.label if own else "",
-                    str(own.score) if own else "",
-                    f"{len(beaten)} of {len(others)}" if own else "",
-                    name,
-                )
-            )
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+        said = "\n\n".join(turn.text for turn in prompt.turns)
+        kind = str(prompt.meta.get("kind") or prompt.source)
+        marks = {name: graded.get(name, {}).get(prompt.id) for name in systems}
+        for letter, name in zip(ascii_uppercase, systems, strict=False):
+            own, others = marks[name], [marks[rival] for rival in systems if rival != name]
+            beaten = sum(bool(own and rival and oracle.compare(own, rival) > 0) for rival in others)
+            seen = (own.label, str(own.score), f"{beaten} of {len(others)}") if own else ("",) * 3
+            found.append((said, kind, letter, written[name][prompt.id].text, *seen, name))
+    return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
 def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
-    """The table of `table` for a page: searched, filtered by kind and grade and, once a reader has
+    """The table of `rows` for a page: searched, filtered by kind and grade and, once a reader has
     asked who wrote what, by system. It needs no network; texts are escaped.
     """
     itables.init_notebook_mode(all_interactive=False, connected=False)
-    escaped = answers.map(_escape)
-    systems = max(1, answers["system"].nunique())
+    a_page = prompts_a_page * max(1, answers["system"].nunique())
     place = {name: _COLUMNS.index(name) for name in _COLUMNS}
+    hidden, seen = ("prompt", "kind", "system"), ("answer", "grade", "score", "beats", "system")
     return HTML(
         itables.to_html_datatable(
-            escaped,
-            allow_html=True,
-            connected=False,
-            display_logo_when_loading=False,
-            table_id="answers",
-            classes="row-border limalib-answers",
-            style="table-layout:auto;width:100%",
+            answers.map(_escape),
             css=(_HERE / "browse.css").read_text(encoding="utf-8"),
-            maxBytes=0,
-            showIndex=False,
-            ordering=False,
-            autoWidth=False,
-            pageLength=prompts_a_page * systems,
-            lengthMenu=[prompts_a_page * systems * times for times in (1, 4, 10)],
-            layout={"topStart": "search", "topEnd": "pageLength"},
-            language={
-                "search": "Search",
-                "lengthMenu": "_MENU_ answers a page",
-                "info": "Answers _START_ to _END_ of _TOTAL_",
-                "infoEmpty": "No answers",
-                "infoFiltered": "(of _MAX_ in all)",
-                "zeroRecords": "No answer fits.",
-            },
+            pageLength=a_page,
+            lengthMenu=[a_page * times for times in (1, 4, 10)],
             columnDefs=[
                 {"targets": "_all", "type": "string"},
-                {"targets": [place[name] for name in _HIDDEN], "visible": False},
+                {"targets": [place[name] for name in hidden], "visible": False},
                 # Else a search for a system's name would give its answers away.
                 {"targets": place["system"], "searchable": False},
                 {"targets": place["text"], "className": "answer-text"},
                 {
-                    "targets": [place[n] for n in ("answer", "grade", "score", "beats", "system")],
+                    "targets": [place[name] for name in seen],
                     "className": "answer-meta",
                     "createdCell": JavascriptFunction(_NAME_CELL),
                 },
             ],
             rowGroup={"dataSrc": place["prompt"], "startRender": JavascriptFunction(_GROUP)},
             drawCallback=JavascriptFunction((_HERE / "browse.js").read_text(encoding="utf-8")),
+            **json.loads((_HERE / "browse.json").read_text(encoding="utf-8")),
         )
     )
 

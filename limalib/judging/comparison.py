@@ -1,33 +1,24 @@
-"""Two systems compared by any judge: what it decides, what sways it, and what it costs.
-
-A judge's verdicts on pairs of answers become decisions by one rule, whether the oracle, a language
-model or people gave them.
-"""
+"""Two systems compared: what a judge's verdicts come to, what sways it, and what it costs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from limalib import statistics
-from limalib.judging import bias, grades, model_judge, replies, servers, verdicts
-from limalib.judging.grades import Judge
-from limalib.judging.model_judge import Pair, pair_seeds
+from limalib.judging import bias, model_judge, replies, servers, verdicts
+from limalib.judging.pairs import Pair, pair_seeds
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Decision, Rule
-from limalib.records import Dialogue, Preferred, Response, Turn, Verdict
+from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
-
-_PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
 
 
 class Biases(NamedTuple):
     """How far order and length may sway a judge, each None where nothing can be said; see
-    `bias.position_bias`, `bias.longer_wins` and `bias.length_controlled_win_rate`. A tie is half a
-    win in `win_rate`."""
+    `judging.bias`. A tie is half a win in `win_rate`."""
 
     flipped: Estimate | None
     first_shown: Estimate | None
@@ -54,8 +45,7 @@ class Comparison(NamedTuple):
         """All that is a share, by name: of wins, ties and losses, and what may sway the judge."""
         shares = self.shares._asdict() if self.shares else dict.fromkeys(PreferenceShares._fields)
         biases = self.biases._asdict() if self.biases else dict.fromkeys(Biases._fields)
-        del shares["net"]
-        return {**shares, **biases}
+        return {**{name: shares[name] for name in ("win", "tie", "lose")}, **biases}
 
 
 NOTHING = Comparison([], [], 0)
@@ -69,18 +59,6 @@ class PValues(NamedTuple):
     permutation: float
 
 
-def pairs(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
-    """Two systems' first answers to each prompt that both answered; see `model_judge.pair_answers`
-    for how seeds meet. Raises ValueError when there is no such prompt."""
-    ours, theirs = ([a for a in answers if a.sample == 0] for answers in (first, second))
-    both = {a.prompt_id for a in ours} & {a.prompt_id for a in theirs}
-    if not both:
-        raise ValueError("the two systems answered no prompt in common")
-    return model_judge.pair_answers(
-        *([a for a in answers if a.prompt_id in both] for answers in (ours, theirs))
-    )
-
-
 def compare(
     said: Iterable[Verdict],
     paired: Sequence[Pair],
@@ -90,20 +68,41 @@ def compare(
 ) -> Comparison:
     """What one judge's verdicts on pairs of two systems' answers come to, with intervals over
     `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
-    systems = {answer.system for answer in paired[0]}
-    asked = {first.prompt_id for first, _ in paired}
-    own = [v for v in said if {v.first, v.second} == systems and v.prompt_id in asked]
+    first, second = (answer.system for answer in paired[0])
+    asked = {answer.prompt_id for answer, _ in paired}
+    own = [v for v in said if {v.first, v.second} == {first, second} and v.prompt_id in asked]
     combined = verdicts.combine(own, rule)
     if not combined.decisions:
         return Comparison(own, [], combined.unreadable)
-    decisions = verdicts.between(combined.decisions, *(answer.system for answer in paired[0]))
+    decisions = verdicts.between(combined.decisions, first, second)
     return Comparison(
         own,
         decisions,
         combined.unreadable,
-        verdicts.table(decisions, prompts),
-        verdicts.preference(decisions, prompts, seed=seed),
+        verdicts.grid(decisions, prompts),
+        verdicts.shares(decisions, prompts, seed),
         _biases(own, decisions, paired, seed),
+    )
+
+
+def _biases(
+    said: Sequence[Verdict], decisions: Sequence[Decision], paired: Sequence[Pair], seed: int
+) -> Biases:
+    """How far order and length (in characters) may have swayed one judge."""
+    longer = {
+        (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
+        for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
+    }
+    measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
+    by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
+    net, names = [d.net for d in measured], [d.prompt_id for d in measured]
+    decided = any(n and length for n, length in zip(net, by, strict=True))
+    points = verdicts.grid(decisions, sorted({d.prompt_id for d in decisions}))
+    return Biases(
+        *bias.position_bias(said, seed),
+        bias.longer_wins(net, by, names, seed) if decided else None,
+        statistics.bootstrap_share((points + 1) / 2, seed=seed),
+        bias.length_controlled_win_rate(net, by, names) if net else None,
     )
 
 
@@ -130,25 +129,6 @@ def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: in
     return rows
 
 
-def by_grade(judge: Judge, asked: Sequence[Dialogue], paired: Sequence[Pair]) -> list[Verdict]:
-    """Verdicts of a judge of single answers: the higher grade is preferred."""
-    answers = list(dict.fromkeys(chain.from_iterable(paired)))
-    graded = dict(zip(answers, grades.grade_all(judge, asked, answers), strict=True))
-    return [
-        Verdict(
-            first.prompt_id,
-            first.system,
-            second.system,
-            _PREFERRED[grades.compare(graded[first], graded[second])],
-            None,
-            "oracle",
-            seed,
-            first.sample,
-        )
-        for (first, second), seed in zip(paired, pair_seeds(paired), strict=True)
-    ]
-
-
 def store(folder: Path, paired: Sequence[Pair]) -> Path:
     """Where a model's replies on two systems are kept, whichever is called the first."""
     return folder / "pairs" / f"{'--'.join(sorted(answer.system for answer in paired[0]))}.jsonl"
@@ -160,20 +140,21 @@ def expected(
     asked: Sequence[Dialogue],
     paired: Iterable[Sequence[Pair]],
 ) -> Bill:
-    """About what comparing will cost by a model whose replies are kept under `folder`, several
-    pairs of systems."""
-    requests = tokens_in = tokens_out = 0
-    for some in paired:
-        questions = model_judge.pair_requests(settings, asked, some)
-        bill = model_judge.estimate(settings, store(folder, some), questions)
-        requests, tokens_in = requests + bill.requests, tokens_in + bill.tokens_in
-        tokens_out += bill.tokens_out
-    return servers.bill(settings.server, requests, tokens_in, tokens_out)
+    """About what comparing several pairs of systems will cost, replies being kept in `folder`."""
+    bills = [
+        servers.estimate(
+            settings.server, model_judge.pair_requests(settings, asked, some), store(folder, some)
+        )
+        for some in paired
+    ]
+    sums = (
+        sum(getattr(b, name) for b in bills) for name in ("requests", "tokens_in", "tokens_out")
+    )
+    return servers.bill(settings.server, *sums)
 
 
 def spent(settings: JudgeSettings, folder: Path) -> Bill:
-    """What a model's replies under `folder` took so far, those that nothing could be read from
-    among them."""
+    """What a model's replies under `folder` took so far, unreadable ones among them."""
     said = [
         reply
         for kept in folder.rglob("*.jsonl")
@@ -190,41 +171,15 @@ def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) 
     """
     held: dict[tuple[int, str], dict[str, Response]] = {}
     for answer in answers:
-        held.setdefault((answer.seed, answer.prompt_id.rsplit("/", 1)[0]), {})[answer.prompt_id] = (
-            answer
-        )
-    known = {conversation.id: conversation for conversation in conversations}
+        turns = held.setdefault((answer.seed, answer.prompt_id.rsplit("/", 1)[0]), {})
+        turns[answer.prompt_id] = answer
+    known = {conversation.id: conversation.turns for conversation in conversations}
     found = []
     for (seed, name), turns in held.items():
-        said = chain.from_iterable(
-            (turn, Turn("assistant", turns[f"{name}/{number}"].text))
-            for number, turn in enumerate(known[name].turns)
-        )
-        last = turns[f"{name}/{len(known[name].turns) - 1}"]
+        said: list[Turn] = []
+        for number, turn in enumerate(known[name]):
+            last = turns[f"{name}/{number}"]
+            said += [turn, Turn("assistant", last.text)]
         text = model_judge.transcript(said)
         found.append(Response(name, last.system, seed, 0, text, last.stopped, None))
     return found
-
-
-def _biases(
-    said: Sequence[Verdict], decisions: Sequence[Decision], paired: Sequence[Pair], seed: int
-) -> Biases:
-    """How far order and length (in characters) may have swayed one judge."""
-    longer = {
-        (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
-        for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
-    }
-    measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
-    net = [d.net for d in measured]
-    by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
-    names = [d.prompt_id for d in measured]
-    position = bias.position_bias(said, seed=seed)
-    decided = any(n and length for n, length in zip(net, by, strict=True))
-    points = verdicts.table(decisions, sorted({d.prompt_id for d in decisions}))
-    return Biases(
-        position.flipped,
-        position.first_shown,
-        bias.longer_wins(net, by, names, seed=seed) if decided else None,
-        statistics.bootstrap_share((points + 1) / 2, seed=seed),
-        bias.length_controlled_win_rate(net, by, names) if net else None,
-    )

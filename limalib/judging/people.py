@@ -1,78 +1,71 @@
 """People as judges: a page in a notebook on which they say which of two answers is better.
 
 The page shows a prompt and two answers, not who wrote them; which stands left is drawn anew for
-each person and pair. Verdicts go into one JSONL file that only grows: on a pair, a person's last
-line holds, and taking a verdict back is one more line. So the file alone says where anyone
-stopped, a kill can lose the line being written and no other, and two people can write at once.
+each person and pair. Verdicts go into one log that only grows: on a pair, a person's last line
+holds, and taking a verdict back is one more line. So the file alone says where anyone stopped.
 """
 
-import csv
-import fcntl
 import html
-import json
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from string import Template
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import anywidget
+import pandas as pd
 import traitlets
 from IPython import get_ipython
 from IPython.display import HTML
 from pydantic import TypeAdapter, ValidationError
 
 from limalib import records
-from limalib.records import (
-    Dialogue,
-    Preferred,
-    Response,
-    Verdict,
-    replacing,
-)
+from limalib.judging import log
+from limalib.judging.pairs import Pair, pair_seeds
+from limalib.records import Dialogue, Preferred, Response, Verdict
+from limalib.settings import one_line
 
 Choice = Literal["left", "neither", "right"]
-View = dict[str, Any]
-
-TAKEN_BACK = "taken back"
 
 _HERE = Path(__file__).parent
-_VERDICT = TypeAdapter(Verdict)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two systems' answers to one prompt; `seed` is the higher of theirs, as other judges name it
-    (a recorded system has seed 0)."""
+class Item(NamedTuple):
+    """What people are asked to judge: two systems' answers to a prompt; for `seed` see
+    `pairs.pair_seeds`."""
 
     prompt: Dialogue
     first: Response
     second: Response
+    seed: int
 
     @property
-    def seed(self) -> int:
-        return max(self.first.seed, self.second.seed)
+    def question(self) -> tuple[Any, ...]:
+        """What tells it from others; either system may be called the first."""
+        systems = self.first.system, self.second.system
+        return _question(self.prompt.id, *systems, self.seed, self.first.sample)
 
 
-def pairs(
-    prompts: Iterable[Dialogue],
-    paired: Iterable[tuple[Response, Response]],
-    count: int,
-    seed: int = 0,
-) -> list[Pair]:
-    """At most `count` pairs of two systems' answers, in an order drawn by `seed`.
+def draw(
+    prompts: Iterable[Dialogue], pairs: Sequence[Pair], count: int, seed: int = 0
+) -> list[Item]:
+    """At most `count` of the pairs, in an order drawn by `seed`.
 
-    `paired` are all there are (see `comparison.pairs`). The order is the same for everybody, so
-    that two people who both stop early have judged the same pairs and can be compared. Raises
-    ValueError when no pair answers one of the prompts.
+    The order is the same for everybody, so that two people who both stop early have judged the same
+    pairs and can be compared. Raises ValueError when no pair answers one of the prompts.
     """
     asked = {prompt.id: prompt for prompt in prompts}
-    found = [Pair(asked[a.prompt_id], a, b) for a, b in paired if a.prompt_id in asked]
+    found = [
+        Item(asked[first.prompt_id], first, second, seed)
+        for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True)
+        if first.prompt_id in asked
+    ]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
-    found.sort(key=lambda p: (p.prompt.id, p.first.seed, p.second.seed, p.first.sample))
+    found.sort(key=lambda i: (i.prompt.id, i.first.seed, i.second.seed, i.first.sample))
     random.Random(f"pairs-{seed}").shuffle(found)
     return found[:count]
 
@@ -80,17 +73,16 @@ def pairs(
 # --- where verdicts are kept ---------------------------------------------------------------------
 
 
-def standing(log: str | Path) -> list[Verdict]:
+def verdicts(path: str | Path) -> list[Verdict]:
     """The verdicts of a log that hold, oldest first: the last of each person on each pair, without
     those taken back. Empty where there is no log yet.
 
-    Half a last line, which a kill leaves, is cut off. Raises ValueError naming file and line for
-    any other line that is no verdict.
+    Raises ValueError naming file and line for a line that is no verdict.
     """
-    if not Path(log).is_file():
+    if not Path(path).is_file():
         return []
-    with _alone(Path(log)):
-        said = list(records.read(log, Verdict))
+    with log.writing(path):  # nobody is in the middle of a line
+        said = list(records.read(path, Verdict))
     latest: dict[tuple[Any, ...], Verdict] = {}
     for verdict in said:
         latest.pop(_matter(verdict), None)
@@ -98,54 +90,18 @@ def standing(log: str | Path) -> list[Verdict]:
     return [verdict for verdict in latest.values() if verdict.preferred is not None]
 
 
-def append(log: str | Path, verdicts: Iterable[Verdict]) -> None:
+def append(path: str | Path, said: Iterable[Verdict]) -> None:
     """Add verdicts to a log; they are on disk when this returns.
 
     Raises OSError when they cannot be written; the log is then as it was.
     """
-    records = (json.dumps(asdict(verdict), ensure_ascii=False) for verdict in verdicts)
-    lines = "".join(f"{record}\n" for record in records).encode()
-    path = Path(log)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path) as file:
-        size = os.fstat(file).st_size
-        try:
-            while lines:
-                lines = lines[os.write(file, lines) :]
-            os.fsync(file)
-        except OSError:
-            os.ftruncate(file, size)
-            raise
+    with log.writing(path) as file:
+        log.append(file, map(asdict, said))
+        os.fsync(file)
 
 
-class _alone:
-    """A log opened for appending that nobody else writes to meanwhile, without half a last line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> int:
-        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        # Whoever wrote half a line held the lock, and is dead.
-        said = self.path.read_bytes()
-        whole = said.rfind(b"\n") + 1
-        if whole < len(said):
-            try:
-                json.loads(said[whole:])
-            except ValueError:
-                os.ftruncate(self.file, whole)
-            else:  # all of a line but its end: an editor, or a kill at the last byte
-                os.write(self.file, b"\n")
-        return self.file
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.file)
-
-
-def _matter(verdict: Verdict) -> tuple[Any, ...]:
-    """What a verdict is about, and whose it is; either system may be called the first."""
-    v = verdict
+def _matter(v: Verdict) -> tuple[Any, ...]:
+    """What a verdict is about, and whose it is."""
     return (*_question(v.prompt_id, v.first, v.second, v.seed, v.sample), v.judge)
 
 
@@ -156,88 +112,63 @@ def _question(prompt_id: str, first: str, second: str, seed: int, sample: int) -
 # --- import and export ---------------------------------------------------------------------------
 
 
-def export(path: str | Path, verdicts: Iterable[Verdict]) -> None:
+def export(path: str | Path, said: Iterable[Verdict]) -> None:
     """Write verdicts as JSONL or, where the name ends in .csv, as CSV that spreadsheets open.
 
     A spreadsheet takes a cell that begins with =, +, - or @ for a formula; an apostrophe before it
     makes it text. The file appears whole or not at all.
     """
     if Path(path).suffix != ".csv":
-        records.write(path, verdicts)
+        records.write(path, said)
         return
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8-sig", newline="") as out,
-    ):
-        table = csv.DictWriter(out, [field.name for field in fields(Verdict)])
-        table.writeheader()
-        for verdict in verdicts:
-            table.writerow({name: _cell(value) for name, value in asdict(verdict).items()})
+    names = [field.name for field in fields(Verdict)]
+    table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
+    with records.replacing(path) as temporary:
+        table.map(lambda cell: f"'{cell}" if _formula(cell) else cell).to_csv(
+            temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n"
+        )
 
 
 def load(path: str | Path) -> list[Verdict]:
     """Verdicts that `export` wrote. Raises FileNotFoundError, and ValueError naming file and line.
 
-    Columns in another order, or more of them, do no harm.
+    Columns of a CSV in another order, or more of them, do no harm.
     """
-    records = _csv_records if Path(path).suffix == ".csv" else _jsonl_records
+    if Path(path).suffix != ".csv":
+        return list(records.read(path, Verdict))
+    form = {"dtype": str, "keep_default_na": False, "index_col": False, "encoding": "utf-8-sig"}
+    try:
+        table = pd.read_csv(path, engine="python", **form)
+    except ValueError as error:
+        raise ValueError(f"{path}: not CSV ({error})") from None
+    table = table.map(lambda cell: cell[1:] if _formula(cell) and cell[0] == "'" else cell)
     found = []
-    for line, record in records(Path(path)):
+    for line, row in enumerate(table.to_dict("records"), 2):
+        absent = {name: row.get(name) or None for name in ("preferred", "shown_first")}
         try:
-            found.append(_VERDICT.validate_python(record))
+            found.append(TypeAdapter(Verdict).validate_python(row | absent))
         except ValidationError as error:
-            problem = error.errors()[0]
-            reason = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            raise ValueError(f"{path}, line {line}: no verdict ({reason})") from None
+            raise ValueError(f"{path}, line {line}: not a verdict ({one_line(error)})") from None
     return found
 
 
-def take_in(log: str | Path, path: str | Path) -> int:
+def take_in(path: str | Path, file: str | Path) -> int:
     """Add a file's verdicts to a log. Returns how many were new.
 
     In the file too a person's last word on a pair counts. Where their verdict on it stands in the
     log already, that one stays; so the same file can be taken in twice. Raises what `load` raises,
     and the log is then as it was.
     """
-    there = {_matter(verdict) for verdict in standing(log)}
-    last = {_matter(verdict): verdict for verdict in load(path)}
+    there = {_matter(verdict) for verdict in verdicts(path)}
+    last = {_matter(verdict): verdict for verdict in load(file)}
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
-    append(log, new)
+    append(path, new)
     return len(new)
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def _cell(value: Any) -> Any:
-    dangerous = isinstance(value, str) and value.lstrip("'").startswith(_FORMULA)
-    return f"'{value}" if dangerous else value
-
-
-def _text(cell: str | None) -> str | None:
-    dangerous = cell and cell[0] == "'" and cell.lstrip("'").startswith(_FORMULA)
-    return cell[1:] if cell and dangerous else cell
-
-
-def _csv_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        try:
-            for row in table:
-                record = {name: _text(cell) for name, cell in row.items() if name}
-                absent = {name: record.get(name) or None for name in ("preferred", "shown_first")}
-                yield table.line_num, record | absent
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, line {table.line_num}: not CSV ({error})") from None
-
-
-def _jsonl_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: no verdict ({error})") from None
+def _formula(cell: Any) -> bool:
+    """Whether a spreadsheet takes a cell for a formula, with apostrophes before it or not."""
+    return isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA)
 
 
 # --- what the page shows and does ----------------------------------------------------------------
@@ -245,21 +176,21 @@ def _jsonl_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 @dataclass(frozen=True)
 class Bench:
-    """Pairs to be judged, and the log of what was said of them. Keeps nothing else in mind."""
+    """Items to be judged, and the log of what was said of them. Keeps nothing else in mind."""
 
-    pairs: Sequence[Pair]
+    items: Sequence[Item]
     log: Path
     seed: int = 0
 
-    def view(self, annotator: str, notice: str = "") -> View:
-        """What the page shows to a person: the first pair not judged yet, without system names.
+    def view(self, annotator: str, notice: str = "") -> dict[str, Any]:
+        """What the page shows to a person: the first item not judged yet, without system names.
 
         Without a person's name, the page asks for it.
         """
         judged = {_matter(verdict)[:-1] for verdict in self._said(annotator)}
-        waiting = [n for n, pair in enumerate(self.pairs) if _pair_question(pair) not in judged]
-        done, total = len(self.pairs) - len(waiting), len(self.pairs)
-        view: View = {
+        waiting = [n for n, item in enumerate(self.items) if item.question not in judged]
+        done, total = len(self.items) - len(waiting), len(self.items)
+        view: dict[str, Any] = {
             "state": "name" if not annotator else "pair" if waiting else "done",
             "annotator": annotator,
             "done": done,
@@ -273,66 +204,59 @@ class Bench:
             "right": "",
         }
         if annotator and waiting:
-            pair = self.pairs[waiting[0]]
-            left, right = (pair.first.text, pair.second.text)
-            if self._swapped(pair, annotator):
+            item = self.items[waiting[0]]
+            left, right = (item.first.text, item.second.text)
+            if self.swapped(item, annotator):
                 left, right = right, left
             view |= {
                 "token": f"{waiting[0]} {annotator}",
-                "turns": [asdict(turn) for turn in pair.prompt.turns],
+                "turns": [asdict(turn) for turn in item.prompt.turns],
                 "left": left,
                 "right": right,
             }
         return view
 
     def judge(self, annotator: str, token: str, choice: Choice) -> None:
-        """Keep a person's verdict on the pair that the page showed them.
+        """Keep a person's verdict on the item that the page showed them.
 
-        `token` is that of the view: a choice made on another pair than the one to be judged now
+        `token` is that of the view: a choice made on another item than the one to be judged now
         (a second click, a page left open) is not taken for a verdict on it.
         """
-        view = self.view(annotator)
-        if not token or token != view["token"]:
+        if not token or token != self.view(annotator)["token"]:
             return
-        pair = self.pairs[int(token.split()[0])]
-        swapped = self._swapped(pair, annotator)
+        item = self.items[int(token.split()[0])]
+        swapped = self.swapped(item, annotator)
         preferred: Preferred = "tie"
         if choice != "neither":
             preferred = "first" if (choice == "left") != swapped else "second"
         verdict = Verdict(
-            pair.prompt.id,
-            pair.first.system,
-            pair.second.system,
-            preferred,
-            "second" if swapped else "first",
-            annotator,
-            pair.seed,
-            pair.first.sample,
+            prompt_id=item.prompt.id,
+            first=item.first.system,
+            second=item.second.system,
+            preferred=preferred,
+            shown_first="second" if swapped else "first",
+            judge=annotator,
+            seed=item.seed,
+            sample=item.first.sample,
         )
         append(self.log, [verdict])
 
     def undo(self, annotator: str) -> None:
-        """Take a person's last verdict on these pairs back, if there is one."""
-        said = self._said(annotator)
-        if said:
-            append(self.log, [replace(said[-1], preferred=None, reply=TAKEN_BACK)])
+        """Take a person's last verdict on these items back, if there is one."""
+        if said := self._said(annotator):
+            append(self.log, [replace(said[-1], preferred=None, reply="taken back")])
+
+    def swapped(self, item: Item, annotator: str) -> bool:
+        """Whether the second answer stands left, where this person sees the item."""
+        return random.Random(f"{self.seed} {item.question} {annotator}").random() < 0.5
 
     def _said(self, annotator: str) -> list[Verdict]:
-        asked = {_pair_question(pair) for pair in self.pairs}
+        asked = {item.question for item in self.items}
         return [
             verdict
-            for verdict in standing(self.log)
+            for verdict in verdicts(self.log)
             if verdict.judge == annotator and _matter(verdict)[:-1] in asked
         ]
-
-    def _swapped(self, pair: Pair, annotator: str) -> bool:
-        """Whether the second answer stands left, where this person sees the pair."""
-        return random.Random(f"{self.seed} {_pair_question(pair)} {annotator}").random() < 0.5
-
-
-def _pair_question(pair: Pair) -> tuple[Any, ...]:
-    systems = pair.first.system, pair.second.system
-    return _question(pair.prompt.id, *systems, pair.seed, pair.first.sample)
 
 
 def person(name: str) -> str:
@@ -356,51 +280,35 @@ class JudgingPage(anywidget.AnyWidget):
         super().__init__(shell=_shell(), view=bench.view(self.annotator))
         self.on_msg(lambda _, content, __: self.hear(content))
 
-    def hear(self, content: Mapping[str, str]) -> None:
+    def hear(self, content: Mapping[str, Any]) -> None:
         """Do what the page asks for, and show what follows; what went wrong is said on the page."""
-        token = content.get("token", "")
-        acts: dict[str, Callable[[], None]] = {
-            "start": lambda: self._sit(content.get("annotator", "")),
-            "leave": lambda: self._sit(""),
-            "undo": lambda: self.bench.undo(self.annotator),
-            "left": lambda: self.bench.judge(self.annotator, token, "left"),
-            "neither": lambda: self.bench.judge(self.annotator, token, "neither"),
-            "right": lambda: self.bench.judge(self.annotator, token, "right"),
-        }
-        notice = ""
+        act, notice = content["act"], ""
         try:
-            acts[content["act"]]()
+            if act in ("start", "leave"):
+                self.annotator = person(content.get("annotator", "") if act == "start" else "")
+            elif act == "undo":
+                self.bench.undo(self.annotator)
+            elif act in ("left", "neither", "right"):
+                self.bench.judge(self.annotator, content.get("token", ""), act)
         except OSError as error:
             notice = f"Not kept: {error}. Judge again when it is mended."
         # Counted, so that the page hears of every answer, a repeated one too.
         self.answered += 1
         self.view = self.bench.view(self.annotator, notice) | {"answered": self.answered}
 
-    def _sit(self, annotator: str) -> None:
-        self.annotator = person(annotator)
-
 
 def page(
-    pairs: Sequence[Pair], log: str | Path, seed: int = 0, annotator: str = ""
+    items: Sequence[Item], path: str | Path, seed: int = 0, annotator: str = ""
 ) -> JudgingPage | HTML:
     """The judging page, to be the last line of a cell; or its picture, where nobody can answer.
 
-    Verdicts go to `log`. A run by papermill has nobody to ask; what it leaves, the book shows.
+    Verdicts go to a log. A run by papermill has nobody to ask; what it leaves, the book shows.
     """
-    bench = Bench(pairs, Path(log), seed)
-    return JudgingPage(bench, annotator) if attended() else picture(pairs, seed)
-
-
-def attended() -> bool:
-    """Whether somebody sits at the notebook: the front end says that it could ask for input."""
     shell = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    return bool(parent.get("content", {}).get("allow_stdin"))
-
-
-def picture(pairs: Sequence[Pair], seed: int = 0) -> HTML:
-    """The page with its first pair, as HTML without a script; nothing in it can be pressed."""
-    view = Bench(pairs, Path(os.devnull), seed).view("a reader")
+    if parent.get("content", {}).get("allow_stdin"):  # the front end could ask somebody for input
+        return JudgingPage(Bench(items, Path(path), seed), annotator)
+    view = Bench(items, Path(os.devnull), seed).view("a reader")
     turns = "".join(
         f'<div class="{turn["role"]}"><div class="role">'
         f"{'Prompt' if turn['role'] == 'user' else 'Answer so far'}</div>"

@@ -1,23 +1,19 @@
-"""What servers were asked and replied: one line each in a file that only grows.
+"""What servers were asked and replied: one line each in a log that only grows.
 
 A reply is found again by the digest of everything that determines it, so nothing is asked twice.
-A line is written at once and begins on a line of its own: one that a killed run left half-written
-harms no other, and runs at the same time may share a file, asking one after the other (`alone`).
 The first reply to a request counts.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from limalib.judging import log
 
 
 @dataclass(frozen=True)
@@ -58,49 +54,14 @@ class Reply:
     tokens_out: int | None = None
 
 
-def open_store(path: str | Path) -> None:
-    """Make the file where it is missing. Raises OSError where it cannot be written, which is better
-    known before anything is paid for."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
-
-
-@contextmanager
-def alone(path: str | Path) -> Iterator[None]:
-    """Ask for what a store lacks while no other run does, else both pay for the same replies.
-
-    Another run waits, and should then look again at what is kept.
-    """
-    with Path(path).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{Path(path).name}: another run asks; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def keep(path: str | Path, request: Request, reply: Reply, problem: str = "") -> None:
-    """Append a reply to a store that is there (`open_store`).
+def keep(file: int, request: Request, reply: Reply, problem: str = "") -> None:
+    """Append a reply to a log opened by `log.writing`.
 
     With a `problem` it is kept for people to read, never as a result.
     """
-    record = {
-        "key": request.key,
-        "asked": {"base_url": request.base_url, "body": request.body, "sample": request.sample},
-        "not_sent": request.not_sent,
-        "reply": asdict(reply),
-        "problem": problem,
-    }
-    # Escaped, so that a lone surrogate that a server sends cannot break the write.
-    line = f"\n{json.dumps(record)}\n".encode()
-    file = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        written = os.write(file, line)
-    finally:
-        os.close(file)
-    if written < len(line):
-        raise OSError(f"{path}: wrote {written} of {len(line)} bytes; is the disk full?")
+    asked = {"base_url": request.base_url, "body": request.body, "sample": request.sample}
+    said = {"reply": asdict(reply), "problem": problem}
+    log.append(file, [{"key": request.key, "asked": asked, "not_sent": request.not_sent, **said}])
 
 
 def kept(path: str | Path) -> dict[str, Reply]:
@@ -123,9 +84,8 @@ def unreadable(path: str | Path) -> list[tuple[Reply, str]]:
 def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
     """Versions of the models that replied, each with the first and the last day it did."""
     days: dict[str, list[str]] = {}
-    for _, reply, problem in _lines(Path(path)):
-        if not problem:
-            days.setdefault(reply.model, []).append(reply.date[:10])
+    for reply in kept(path).values():
+        days.setdefault(reply.model, []).append(reply.date[:10])
     return {model: (min(found), max(found)) for model, found in sorted(days.items())}
 
 
@@ -133,10 +93,8 @@ def _lines(path: Path) -> Iterator[tuple[str, Reply, str]]:
     broken = 0
     if not path.is_file():
         return
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
+    with path.open("rb") as lines:
+        for line in filter(bytes.strip, lines):
             try:
                 record = json.loads(line)
                 yield record["key"], Reply(**record["reply"]), record["problem"]

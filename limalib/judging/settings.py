@@ -1,9 +1,9 @@
 """Settings of servers and of a language model as judge, apart from the code that obeys them."""
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from limalib.settings import Settings
 
@@ -18,11 +18,9 @@ class ServerSettings(Settings):
     vLLM, Ollama and llama.cpp listen on this machine or another, mostly under `/v1`."""
     key_variable: str | None = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Name of the environment variable that holds the key, never the key; null for none."""
-    dialect: Literal["openai", "vllm", "llama.cpp"] = "openai"
-    """How decoding is asked for beyond OpenAI's fields. vLLM and llama.cpp take a repetition
-    penalty, which looks at the prompt too, and are told to leave out top-k and min-p, which they
-    may add by themselves. Others take neither; what is not sent is kept with the reply. Ollama adds
-    a top-k of 40 unless its Modelfile says otherwise."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """What this server wants in each request beyond OpenAI's fields, such as a repetition penalty;
+    vLLM and llama.cpp add a top-k by themselves unless told not to (book/how_to_rerun.md)."""
     json_schema: bool = True
     """Whether the server holds replies to a JSON schema; replies are checked either way."""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -43,6 +41,13 @@ class ServerSettings(Settings):
     """Price of a million tokens read, in US dollars."""
     price_out: float | None = Field(None, ge=0)
     """Price of a million tokens written, in US dollars."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_dialect(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "dialect" in given:
+            raise ValueError("dialect is now extra_body: see 'Systems from elsewhere' in the book")
+        return given
 
     @field_validator("base_url")
     @classmethod

@@ -1,5 +1,4 @@
-"""Verdicts: which of two answers to a prompt a judge prefers, where they are kept, what they add
-up to.
+"""Verdicts: which of two answers to a prompt a judge prefers, and what they add up to.
 
 A judge is swayed by which answer stands first, so a pair is asked about in both orders. A named
 rule makes one decision of the two verdicts; decisions become win, tie and lose shares, and the
@@ -12,12 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 from limalib import statistics
-from limalib.records import Verdict
+from limalib.records import Preferred, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-Preferred = Literal["first", "second", "tie"]
 Rule = Literal["agree", "unanimous", "average", "first order"]
 """How two orders make one decision; see `combine`."""
+_VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
+_OTHER: dict[Literal["first", "second"], Literal["first", "second"]] = {
+    "first": "second",
+    "second": "first",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> Combined:
         first order   the verdict with the first system shown first, alone
 
     A pair that was asked about in one order only (people see each pair once) is decided by that
-    one. Seeds and samples stay apart. Raises ValueError for an unknown rule, and for a judge's two
-    verdicts on one pair in the same order: which of them counts is not ours to say.
+    one. Raises ValueError for an unknown rule, and for a judge's two verdicts on one pair in the
+    same order: which of them counts is not ours to say.
 
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "tie", "second", "judge")
@@ -84,12 +87,36 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> Combined:
         if len(votes) < len(used):
             unreadable += 1
             continue
-        shares = _decided(votes, rule)
+        if rule == "unanimous" and len(set(votes)) > 1:
+            votes = [0]
+        elif rule != "average":
+            votes = [(sum(votes) > 0) - (sum(votes) < 0)]
+        shares = (votes.count(vote) / len(votes) for vote in (1, 0, -1))
         v = asked[0]
         decisions.append(
             Decision(v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample, *shares)
         )
     return Combined(decisions, unreadable)
+
+
+def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
+    """Verdicts of one judge on one pair of answers together, all seen from the same system."""
+    found: dict[tuple[object, ...], list[Verdict]] = {}
+    for v in verdicts:
+        if v.first == v.second:
+            raise ValueError(f"prompt {v.prompt_id!r}: {v.first!r} is compared with itself")
+        pair = (v.prompt_id, frozenset((v.first, v.second)), v.judge, v.seed, v.sample)
+        asked = found.setdefault(pair, [])
+        if asked and v.first != asked[0].first:
+            v = _verdict_turned(v)
+        orders = {v.shown_first, *(other.shown_first for other in asked)}
+        if asked and (len(asked) > 1 or orders != {*_OTHER}):
+            raise ValueError(
+                f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
+                f"{v.first} against {v.second} twice in the same order; keep one of the verdicts"
+            )
+        asked.append(v)
+    return list(found.values())
 
 
 def between(decisions: Iterable[Decision], first: str, second: str) -> list[Decision]:
@@ -102,13 +129,14 @@ def between(decisions: Iterable[Decision], first: str, second: str) -> list[Deci
         _turned(d) for d in decisions if (d.second, d.first) == (first, second)
     ]
     if not found:
-        pairs = sorted({f"{d.first} and {d.second}" for d in decisions})
-        known = "; ".join(pairs) or "none at all"
-        raise ValueError(f"no decision between {first} and {second}; there are: {known}")
+        known = "; ".join(sorted({f"{d.first} and {d.second}" for d in decisions}))
+        raise ValueError(
+            f"no decision between {first} and {second}; there are: {known or 'none at all'}"
+        )
     return found
 
 
-def table(
+def grid(
     decisions: Iterable[Decision],
     prompts: Sequence[str],
     value: Callable[[Decision], float] = lambda decision: decision.net,
@@ -126,24 +154,17 @@ def table(
     return statistics.grid(((d.seed, d.prompt_id, value(d)) for d in decisions), prompts)
 
 
-def preference(
-    decisions: Iterable[Decision],
-    prompts: Sequence[str],
-    *,
-    resamples: int = statistics.RESAMPLES,
-    seed: int = 0,
+def shares(
+    decisions: Iterable[Decision], prompts: Sequence[str], seed: int = 0
 ) -> PreferenceShares:
     """Win, tie and lose shares of one pair of systems with intervals over prompts and seeds."""
     decisions = list(decisions)
-
-    def share(value: Callable[[Decision], float]) -> Estimate:
-        cells = table(decisions, prompts, value)
-        return statistics.bootstrap_share(cells, resamples=resamples, seed=seed)
-
-    net = statistics.bootstrap_mean(table(decisions, prompts), resamples=resamples, seed=seed)
-    return PreferenceShares(
-        share(lambda d: d.win), share(lambda d: d.tie), share(lambda d: d.lose), net
+    won, tied, lost = (
+        statistics.bootstrap_share(grid(decisions, prompts, value), seed=seed)
+        for value in (lambda d: d.win, lambda d: d.tie, lambda d: d.lose)
     )
+    net = statistics.bootstrap_mean(grid(decisions, prompts), seed=seed)
+    return PreferenceShares(won, tied, lost, net)
 
 
 class Agreement(NamedTuple):
@@ -156,9 +177,7 @@ class Agreement(NamedTuple):
     kappa: Estimate
 
 
-def agreement(
-    decisions: Iterable[Decision], *, resamples: int = statistics.RESAMPLES, seed: int = 0
-) -> list[Agreement]:
+def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
     """Agreement of every two judges that share a pair of answers, sorted by name.
 
     Tie-discounted as in the paper (section 4.2), and Cohen's kappa; intervals are over prompts,
@@ -177,54 +196,11 @@ def agreement(
             ours, theirs = ([judged[judge][item] for item in shared] for judge in (first, second))
             prompts = [item[0] for item in shared]
             measures = (
-                measure(ours, theirs, prompts, resamples=resamples, seed=seed)
+                measure(ours, theirs, prompts, seed=seed)
                 for measure in (statistics.tie_discounted_agreement, statistics.cohen_kappa)
             )
             found.append(Agreement(first, second, len(shared), *measures))
     return found
-
-
-_VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
-_ORDERS = {"first", "second"}
-_OTHER: dict[Literal["first", "second"], Literal["first", "second"]] = {
-    "first": "second",
-    "second": "first",
-}
-
-
-def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """Verdicts of one judge on one pair of answers together, all seen from the same system."""
-    found: dict[tuple[str, frozenset[str], str, int, int], list[Verdict]] = {}
-    for v in verdicts:
-        if v.first == v.second:
-            raise ValueError(f"prompt {v.prompt_id!r}: {v.first!r} is compared with itself")
-        asked = found.setdefault(
-            (v.prompt_id, frozenset((v.first, v.second)), v.judge, v.seed, v.sample), []
-        )
-        if asked and v.first != asked[0].first:
-            v = _seen_from_other(v)
-        if asked and not (len(asked) == 1 and {v.shown_first, asked[0].shown_first} == _ORDERS):
-            raise ValueError(
-                f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
-                f"{v.first} against {v.second} twice in the same order; keep one of the verdicts"
-            )
-        asked.append(v)
-    return list(found.values())
-
-
-def _decided(votes: Sequence[int], rule: Rule) -> tuple[float, float, float]:
-    """Shares won, tied and lost of one pair's votes."""
-    if rule == "average":
-        return (
-            votes.count(1) / len(votes),
-            votes.count(0) / len(votes),
-            votes.count(-1) / len(votes),
-        )
-    if rule == "unanimous":
-        vote = votes[0] if len(set(votes)) == 1 else 0
-    else:
-        vote = (sum(votes) > 0) - (sum(votes) < 0)
-    return float(vote > 0), float(vote == 0), float(vote < 0)
 
 
 def _turned(d: Decision) -> Decision:
@@ -232,7 +208,7 @@ def _turned(d: Decision) -> Decision:
     return replace(d, first=d.second, second=d.first, win=d.lose, lose=d.win)
 
 
-def _seen_from_other(v: Verdict) -> Verdict:
+def _verdict_turned(v: Verdict) -> Verdict:
     """The verdict with its two systems named the other way round."""
     return replace(
         v,

@@ -10,9 +10,9 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib import records
-from limalib.judging import grades as judging
 from limalib.judging import model_judge, servers
-from limalib.judging.grades import Judge
+from limalib.judging import oracle as exact
+from limalib.judging.oracle import Judge
 from limalib.records import Dialogue, Grade, Response
 from limalib.scales import Scale
 from limalib.training.loop import Evaluate, perplexity
@@ -20,8 +20,6 @@ from limalib.training.sampling import sample
 
 Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]
 """From prompts and answers to grades of the answers."""
-
-AGAIN = "run this notebook again"
 
 
 def oracle(scale: Scale, runs: str | Path) -> Judge:
@@ -31,7 +29,7 @@ def oracle(scale: Scale, runs: str | Path) -> Judge:
             f"scale {scale.name!r} has no oracle, for its world is not invented: name a model or a "
             "person as its judge"
         )
-    return judging.oracle(scale.folder(runs) / "raw" / "answer_key.jsonl", scale.world.seed)
+    return exact.oracle(scale.folder(runs) / "raw" / "answer_key.jsonl", scale.world.seed)
 
 
 def grader(scale: Scale, runs: str | Path, name: str, labels: bool = True) -> Grader:
@@ -44,10 +42,8 @@ def grader(scale: Scale, runs: str | Path, name: str, labels: bool = True) -> Gr
         raise ValueError(f"scale {scale.name!r}: people are the first judge, and not at hand here")
     if scale.judge[0] == "model" and scale.judge_model:
         kept = scale.judgments(runs, "model", f"replies/grades/{name}")
-        return partial(
-            model_judge.grade_answers, scale.judge_model, kept, labels=labels, finish=AGAIN
-        )
-    return partial(judging.grade_all, oracle(scale, runs))
+        return partial(model_judge.grade_answers, scale.judge_model, kept, labels=labels)
+    return partial(exact.grade_answers, oracle(scale, runs))
 
 
 def chooses(scale: Scale) -> bool:

@@ -3,7 +3,7 @@
 They stand alone so that a scale can be read, and a parameter refused, without loading torch.
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -130,3 +130,8 @@ class SamplingSettings(Settings):
     """Answers drawn at once: more is faster and takes more memory."""
     seed: int = 0
     """Decides every draw, together with the prompt's id and the sample's number."""
+
+    def decoding(self) -> dict[str, Any]:
+        """What a server is asked for; see `servers.chat`."""
+        names = {"temperature", "top_p", "repetition_penalty"}
+        return {**self.model_dump(include=names), "max_tokens": self.max_new_tokens}

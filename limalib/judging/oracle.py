@@ -1,0 +1,79 @@
+"""The miniature's exact judge: grades answers, and prefers the higher grade.
+
+It is told a prompt, an answer's text and whether it stopped by itself, never who wrote it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from limalib.judging.pairs import Pair, pair_seeds
+from limalib.records import Dialogue, Grade, Preferred, Response, Verdict
+from miniature import world
+from miniature.oracle import Oracle, look_up, read_key
+
+Judge = Callable[[Dialogue, str, bool], Grade]
+"""From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
+_PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
+
+
+def oracle(key_path: str | Path, world_seed: int) -> Judge:
+    """The miniature's exact judge. Raises FileNotFoundError when the key was not made yet."""
+    judge, key = Oracle(world.build(world_seed)), read_key(key_path)
+
+    def grade(prompt: Dialogue, text: str, stopped: bool) -> Grade:
+        turns = [turn.text for turn in prompt.turns if turn.role == "user"]
+        found = judge.grade(look_up(key, turns), "\n".join(turns), text, stopped)
+        return Grade(prompt.id, "", 0, 0, *found)
+
+    return grade
+
+
+def grade_answers(
+    judge: Judge, prompts: Iterable[Dialogue], responses: Iterable[Response]
+) -> list[Grade]:
+    """A grade for every response, in order. Raises KeyError for a response to no known prompt."""
+    known = {prompt.id: prompt for prompt in prompts}
+    grades = []
+    for answer in responses:
+        if answer.prompt_id not in known:
+            raise KeyError(
+                f"{answer.system}, seed {answer.seed}: answers prompt {answer.prompt_id!r}, "
+                "which is not among the prompts; were the prompts made again?"
+            )
+        blind = judge(known[answer.prompt_id], answer.text, answer.stopped)
+        whose = {name: getattr(answer, name) for name in ("system", "seed", "sample")}
+        grades.append(replace(blind, prompt_id=answer.prompt_id, **whose))
+    return grades
+
+
+def compare(first: Grade, second: Grade) -> int:
+    """1 if the first answer is better, -1 if the second, 0 for a tie: neither has a higher score.
+
+    Raises ValueError when they answer different prompts.
+    """
+    if first.prompt_id != second.prompt_id:
+        raise ValueError(f"cannot compare answers to {first.prompt_id!r} and {second.prompt_id!r}")
+    return (first.score > second.score) - (first.score < second.score)
+
+
+def compare_pairs(
+    judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
+) -> list[Verdict]:
+    """Verdicts on pairs of answers: the one with the higher grade is preferred."""
+    answers = list(dict.fromkeys(chain.from_iterable(pairs)))
+    grades = dict(zip(answers, grade_answers(judge, prompts, answers), strict=True))
+    return [
+        Verdict(
+            prompt_id=first.prompt_id,
+            first=first.system,
+            second=second.system,
+            preferred=_PREFERRED[compare(grades[first], grades[second])],
+            shown_first=None,
+            judge="oracle",
+            seed=seed,
+            sample=first.sample,
+        )
+        for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True)
+    ]
