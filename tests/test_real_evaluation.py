@@ -17,8 +17,9 @@ import yaml
 
 from limalib import records, scales
 from limalib.__main__ import main
+from limalib.chapter import Chapter
 from limalib.data.recipes import test as released_prompts
-from limalib.judging import people
+from limalib.judging import injection, people, verdicts
 from limalib.judging.recorded import answers
 from limalib.records import (
     Dialogue,
@@ -182,17 +183,20 @@ def said(trial: Trial) -> list[Verdict]:
 
 
 @pytest.fixture(scope="module")
-def preferred(trial: Trial, said: list[Verdict]) -> Ran:
-    return trial.run("03_preference", against="GPT-4", injected=10)
+def here(trial: Trial, said: list[Verdict]) -> Chapter:
+    """A chapter in which any two systems are compared, whatever is trained."""
+    return Chapter("trial", trial.scale, str(trial.runs))
 
 
 class TestPreference:
     def test_systems_that_are_not_there_are_named_and_the_rest_is_shown(
-        self, preferred: Ran
+        self, here: Chapter, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert "lima is left out" in preferred.printed
-        assert "alpaca is left out" in preferred.printed
-        table = preferred.table("system", "version", "answers")
+        answers = here.answers("lima", "alpaca", *here.scale.systems)
+        printed = capsys.readouterr().out
+        assert "LIMA is left out" in printed
+        assert "Alpaca's recipe is left out" in printed
+        table = here.rivals(answers)
         assert table[["system", "version", "answers"]].values.tolist() == [
             ["GPT-4", "gpt-4-0314", 300],
             ["GPT-3.5", "gpt-3.5-turbo-0301", 300],
@@ -201,56 +205,61 @@ class TestPreference:
 
     @pytest.mark.parametrize("rival", ["GPT-3.5", "Vicuna"])
     def test_shares_are_those_counted_directly(
-        self, trial: Trial, preferred: Ran, rival: str
+        self, trial: Trial, here: Chapter, rival: str
     ) -> None:
         wanted = decided(trial.answers["GPT-4"], trial.answers[rival])
-        metrics = trial.metrics("03_preference_GPT-4")
-        for outcome, vote in (("win", 1), ("tie", 0), ("lose", -1)):
-            found = metrics[f"GPT-4_against_{rival}_{outcome}"]
-            assert found["value"] == pytest.approx(wanted.count(vote) / 300)
-            assert found["low"] < found["value"] < found["high"]
-        assert metrics[f"GPT-4_against_{rival}_flipped"]["value"] == pytest.approx(
-            wanted.count(0) / 300
-        )
-        assert metrics[f"GPT-4_against_{rival}_longer_wins"]["value"] == 1
-        assert metrics[f"GPT-4_against_{rival}_unreadable"]["value"] == 0
+        found = here.compare("GPT-4", rival)
+        assert found.shares is not None
+        assert found.biases is not None
+        for share, vote in zip(found.shares, (1, 0, -1), strict=False):
+            assert share.value == pytest.approx(wanted.count(vote) / 300)
+            assert share.low < share.value < share.high
+        assert found.biases.flipped is not None
+        assert found.biases.flipped.value == pytest.approx(wanted.count(0) / 300)
+        assert found.biases.longer_wins is not None
+        assert found.biases.longer_wins.value == 1
+        assert found.unreadable == 0
 
-    def test_people_stand_beside_the_model(self, trial: Trial, preferred: Ran) -> None:
-        found = trial.metrics("03_preference_GPT-4")["person_GPT-4_against_Vicuna_win"]
-        assert found["value"] == pytest.approx(0.75)  # Ann's 50 and Bob's 25 of 100
-        table = preferred.table("judge", "other judge", "agreement", "reported")
-        pairs = table.set_index(["judge", "other judge"])
-        assert pairs.loc[("Ann", "Bob"), "pairs"] == 50
+    def test_people_stand_beside_the_model(self, trial: Trial, here: Chapter) -> None:
+        found = here.compare("GPT-4", "Vicuna", "person")
+        assert found.shares is not None
+        assert found.shares.win.value == pytest.approx(0.75)  # Ann's 50 and Bob's 25 of 100
+        together = [*found.decisions, *here.compare("GPT-4", "Vicuna", "model").decisions]
+        agreed = {(a.first, a.second): a for a in verdicts.agreement(together)}
+        assert agreed["Ann", "Bob"].items == 50
         # A point where both say GPT-4, half a point where Bob says tie: 25 + 25/2 of 50.
-        assert pairs.loc[("Ann", "Bob"), "agreement"].startswith("75.0%")
+        assert agreed["Ann", "Bob"].tie_discounted.value == pytest.approx(0.75)
         model = decided(trial.answers["GPT-4"][:50], trial.answers["Vicuna"][:50])
         points = statistics.mean({1: 1.0, 0: 0.5, -1: 0.0}[vote] for vote in model)
-        shown = pairs.loc[("Ann", "fake-2024-01-01"), "agreement"]
-        assert shown.startswith(f"{100 * points:.1f}%")
-        assert pairs.loc[("crowd", "author"), "reported"] == "81%"
+        shown = agreed["Ann", "fake-2024-01-01"].tie_discounted
+        assert shown.value == pytest.approx(points)
 
-    def test_what_it_costs_is_said_before_and_after(self, trial: Trial, preferred: Ran) -> None:
+    def test_what_it_costs_is_said_before_and_after(self, trial: Trial, said: object) -> None:
         # 2 rivals x 300 prompts x 2 orders, which are one where both gave the same answer.
+        fresh = Chapter("trial", trial.scale, str(trial.runs.with_name("fresh")))
+        records.write(fresh.places.data("test"), trial.prompts)
         ours = trial.answers["GPT-4"]
         rivals = [trial.answers[name] for name in ("GPT-3.5", "Vicuna")]
         same = sum(our == their for rival in rivals for our, their in zip(ours, rival, strict=True))
-        assert f"to compare pairs, about: {1200 - same:,} requests" in preferred.printed
-        # With 20 about answers that speak to the judge, and a score for each of 900 answers; each
-        # reply is 100 tokens read and 10 written.
-        asked = 1200 - same + 20 + 900
+        paired = [fresh.pairs("GPT-4", name) for name in ("GPT-3.5", "Vicuna")]
+        assert str(fresh.expected(paired)).startswith(f"{1200 - same:,} requests")
+        for name in ("GPT-3.5", "Vicuna"):
+            fresh.compare("GPT-4", name)
+        fresh.grades("GPT-4", "GPT-3.5", "Vicuna")
+        # With a score for each of 900 answers; each reply is 100 tokens read and 10 written.
+        asked = 1200 - same + 900
         bill = f"{asked:,} requests, {100 * asked:,} tokens read, {10 * asked:,} written, 0.42 USD"
-        assert bill in preferred.printed
+        assert str(fresh.spent()) == bill
 
-    def test_what_the_sentence_changed_is_measured(self, trial: Trial, preferred: Ran) -> None:
-        found = trial.metrics("03_preference_GPT-4")["GPT-4_against_GPT-3.5_injection"]
-        assert found["unit"] == "points"
-        assert found["n"] == 10
+    def test_what_the_sentence_changed_is_measured(self, here: Chapter) -> None:
+        found = injection.injection_effect(here.ask_model, here.pairs("GPT-4", "GPT-3.5")[:10])
+        assert found.shift.n == 10
 
-    def test_a_second_run_asks_nothing_again(self, trial: Trial, preferred: Ran) -> None:
-        before, asked = trial.metrics("03_preference_GPT-4"), len(trial.server.bodies)
-        trial.run("03_preference", against="GPT-4", injected=10)
+    def test_a_second_run_asks_nothing_again(self, trial: Trial, here: Chapter) -> None:
+        before, asked = here.compare("GPT-4", "Vicuna"), len(trial.server.bodies)
+        again = Chapter("trial", trial.scale, str(trial.runs)).compare("GPT-4", "Vicuna")
         assert len(trial.server.bodies) == asked
-        assert trial.metrics("03_preference_GPT-4") == before
+        assert again.shares == before.shares
 
 
 def test_labels_of_a_recorded_system(trial: Trial) -> None:
@@ -304,8 +313,15 @@ class TestTrained:
         assert kept.is_file()
 
     def test_limas_figures_have_the_rivals_rows(self, trained: Trial) -> None:
-        trained.run("03_preference", bases="false", grade="false")
+        ran = trained.run("03_preference", bases="false", grade="false", injected=5)
+        assert "Alpaca's recipe is left out" in ran.printed
+        assert "to compare pairs, about: " in ran.printed
+        assert ran.table("win", "lose", "p (sign test)").shape[0] == 3
         metrics = trained.metrics("03_preference")
+        assert (metrics["GPT-4_injection"]["unit"], metrics["GPT-4_injection"]["n"]) == (
+            "points",
+            5,
+        )
         assert metrics["GPT-4_lose"]["value"] == 1  # a few tokens against a real answer
         assert metrics["GPT-4_lose"]["n"] == 10
         assert metrics["alpaca_win"]["value"] is None
