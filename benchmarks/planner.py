@@ -29,10 +29,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 from limalib import scales
 from limalib.running.provenance import machine, versions
 from limalib.training import models, planner
-from limalib.training.loop import Learner, computes_in_bf16
 from limalib.training.packing import packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.settings import LoRA, TrainingSettings
+from limalib.training.step import Learner
 
 GIB = 2**30
 
@@ -195,10 +195,7 @@ def matrix_product_speed(device: str, settings: TrainingSettings) -> float:
     on_gpu = device.startswith("cuda")
     clock = time.perf_counter if on_gpu else time.process_time
     size = 8192 if on_gpu else 2048
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and computes_in_bf16(torch.device(device))
-    )
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    dtype = models.compute_dtype(settings.precision, torch.device(device))
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     times = []
     for _ in range(6):

@@ -43,12 +43,12 @@ from transformers import (
 
 from limalib.data.readers.lima_release import read_release
 from limalib.training import planner
-from limalib.training.loop import Learner, computes_in_bf16
-from limalib.training.models import EOT
+from limalib.training.models import EOT, compute_dtype
 from limalib.training.packing import packed_attention
 from limalib.training.planner import training_flops
 from limalib.training.rendering import Rendered, render
 from limalib.training.settings import LoRA, TrainingSettings
+from limalib.training.step import Learner
 
 LIMA = Path(__file__).resolve().parents[2].joinpath("shared", "data", "lima")
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -387,7 +387,7 @@ def main() -> None:
     machine = {
         "device": torch.cuda.get_device_name() if gpu else platform.machine(),
         "cores": os.cpu_count(),
-        "bf16": computes_in_bf16(torch.device("cuda" if gpu else "cpu")),
+        "bf16": compute_dtype("auto", torch.device("cuda" if gpu else "cpu")) == torch.bfloat16,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "trl": trl.__version__,

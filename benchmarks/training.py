@@ -23,9 +23,11 @@ import transformers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from limalib.training.loop import Learner, TrainingSettings, computes_in_bf16
+from limalib.training.models import compute_dtype
 from limalib.training.packing import packed_attention
 from limalib.training.rendering import Rendered
+from limalib.training.settings import TrainingSettings
+from limalib.training.step import Learner
 
 Step = Callable[[], tuple[float, float]]
 
@@ -153,7 +155,7 @@ def machine() -> dict[str, str | int | bool]:
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
-        "bf16": computes_in_bf16(torch.device("cpu")),
+        "bf16": compute_dtype("auto", torch.device("cpu")) == torch.bfloat16,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

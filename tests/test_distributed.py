@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from limalib.training import distributed, models
-from limalib.training.loop import TrainingLog, choose_checkpoint, read_log
+from limalib.training.log import TrainingLog, read_log
 from limalib.training.settings import LoRA, TrainingSettings
+from limalib.training.state import choose_checkpoint
 from tests.test_training import given_up, run, settings
 from tests.tiny import byte_tokenizer, dialogues, family, llama
 

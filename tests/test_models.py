@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, Gemma2Config, PreTrainedModel
 
 from limalib.records import Dialogue, Turn, single_turn
 from limalib.training import models
-from limalib.training.loop import summed_loss, train
+from limalib.training.loop import train
+from limalib.training.loss import summed_loss
 from limalib.training.packing import hidden_states, pack, packed_attention
 from limalib.training.rendering import render
 from limalib.training.sampling import sample
@@ -276,16 +277,6 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not again.training
 
 
-def test_bf16_on_disk_leaves_the_model_in_memory_alone(tmp_path: Path) -> None:
-    model = llama()
-    models.save(model, byte_tokenizer(), tmp_path / "full")
-    models.save(model, byte_tokenizer(), tmp_path / "half", dtype=torch.bfloat16)
-    assert model.dtype == torch.float32
-    full, half = (tmp_path / name / "model.safetensors" for name in ("full", "half"))
-    assert half.stat().st_size < 0.6 * full.stat().st_size
-    assert models.load(tmp_path / "half", dtype=torch.bfloat16)[0].dtype == torch.bfloat16
-
-
 def test_a_failed_save_leaves_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,27 +357,16 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
         models.load(tmp_path / "model")
 
 
-def test_code_of_a_checkpoint_runs_only_when_asked_for(tmp_path: Path) -> None:
+def test_code_of_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "model")
     edit_config(
         folder,
         model_type="own",
         auto_map={"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
     )
-    code = """
-from transformers import LlamaConfig, LlamaForCausalLM
-
-class OwnConfig(LlamaConfig):
-    model_type = "own"
-
-class OwnModel(LlamaForCausalLM):
-    config_class = OwnConfig
-"""
-    (folder / "own.py").write_text(code)
+    (folder / "own.py").write_text("raise SystemExit('it was run')")
     with pytest.raises(ValueError, match="model: it runs code of its own"):
         models.load(folder)
-    model, _ = models.load(folder, trust_remote_code=True)
-    assert type(model).__name__ == "OwnModel"
 
 
 # --- adapters and quantised weights
@@ -414,7 +394,9 @@ def test_a_merged_adapter_is_an_ordinary_checkpoint(name: str, tmp_path: Path) -
     moved(model)
     after = logits(model)
     assert (after - before).abs().max() > 0.1
-    merged = models.merge_lora(adapted)
+    base = family(name)
+    models.add_end_of_turn(base, byte_tokenizer())
+    merged = models.merge_lora(adapted, base)
     assert torch.allclose(logits(merged), after, atol=1e-5)
     models.save(merged, tokenizer, tmp_path / "merged")
     again, _ = models.load(tmp_path / "merged")
@@ -436,7 +418,9 @@ def test_adapters_and_the_rows_of_eot_are_all_that_is_trained(tied: bool) -> Non
         model(ids, labels=ids).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    after = models.merge_lora(adapted).state_dict()
+    base = llama(258, tied=tied)
+    models.add_end_of_turn(base, byte_tokenizer())
+    after = models.merge_lora(adapted, base).state_dict()
     linear = [key for key in before if "proj" in key]
     assert len(linear) == 14
     for key, weight in before.items():
@@ -505,8 +489,6 @@ def test_an_adapter_of_a_quantised_model_is_merged_into_the_full_one(
     reference, _ = models.load(folder)
     models.add_lora(reference, small, eot_id)
     moved(reference)  # in the same way
-    with pytest.raises(ValueError, match="give the base in full precision"):
-        models.merge_lora(adapted)
     base, _ = models.load(folder)
     merged = models.merge_lora(adapted, base)
     assert difference(merged, reference) < 1e-5

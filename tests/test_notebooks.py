@@ -22,7 +22,7 @@ from limalib.__main__ import main
 from limalib.records import Dialogue, Response
 from limalib.running import parameters
 from limalib.running.provenance import ROOT
-from limalib.training.loop import read_log
+from limalib.training.log import read_log
 from limalib.training.models import load_tokenizer
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

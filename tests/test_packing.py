@@ -40,7 +40,7 @@ def test_a_pack_looks_like_its_drawing() -> None:
 def test_packed_logits_are_those_of_each_example_alone(
     build: object, longest_padded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_LONGEST_PADDED", longest_padded)
+    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
     model = build()  # type: ignore[operator]
     with torch.no_grad():
         alone = [model(torch.tensor([example.ids])).logits[0] for example in examples()]
@@ -53,7 +53,7 @@ def test_packed_logits_are_those_of_each_example_alone(
 def test_packed_gradients_are_the_sum_of_those_alone(
     longest_padded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_LONGEST_PADDED", longest_padded)
+    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
     model = llama()
 
     def gradients() -> list[torch.Tensor]:

@@ -13,11 +13,12 @@ from transformers import LlamaConfig, PretrainedConfig
 from limalib import records, scales
 from limalib.__main__ import main
 from limalib.training import models, planner
-from limalib.training.loop import Learner, summed_loss
+from limalib.training.loss import summed_loss
 from limalib.training.packing import pack, packed_attention
 from limalib.training.planner import GIB, plan, require
 from limalib.training.rendering import Rendered
 from limalib.training.settings import LoRA, TrainingSettings
+from limalib.training.step import Learner
 from tests.tiny import FAMILIES, dialogues, family
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ from limalib.records import (
     single_turn,
 )
 from limalib.running.provenance import ROOT
-from limalib.training import loop as training
+from limalib.training.log import read_log
 from tests.misbehaving import Behaviour, Misbehaving, reply, serving
 
 pytestmark = pytest.mark.slow
@@ -306,7 +306,7 @@ def trained(trial: Trial) -> Trial:
 
 class TestTrained:
     def test_the_model_chooses_the_checkpoint(self, trained: Trial) -> None:
-        log = training.read_log(trained.scale.model(trained.runs, "lima", 0))
+        log = read_log(trained.scale.model(trained.runs, "lima", 0))
         assert [epoch.metrics["quality"] for epoch in log.epochs] == [1, 1]  # short answers
         assert "correct" not in log.epochs[0].metrics
         kept = trained.scale.judgments(trained.runs, "model", "replies/grades/dev/lima-seed-0")

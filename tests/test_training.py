@@ -25,25 +25,17 @@ from tqdm import tqdm
 
 from limalib.records import Dialogue, Turn, single_turn
 from limalib.running.provenance import file_digest
-from limalib.training import loop as training
-from limalib.training import models
-from limalib.training.loop import (
-    Epoch,
-    Learner,
-    TrainingLog,
-    choose,
-    choose_checkpoint,
-    judge_candidates,
-    learning_rate,
-    perplexity,
-    read_log,
-    summed_loss,
-    train,
-)
+from limalib.training import loss, models, watching
+from limalib.training.distributed import judge_candidates
+from limalib.training.log import Epoch, TrainingLog, choose, read_log
+from limalib.training.loop import learning_rate, train
+from limalib.training.loss import perplexity, summed_loss
 from limalib.training.packing import pack, packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.sampling import sample
 from limalib.training.settings import LoRA, SamplingSettings, TrainingSettings
+from limalib.training.state import choose_checkpoint
+from limalib.training.step import Learner
 from tests.tiny import FAMILIES, byte_tokenizer, dialogues, family, llama
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -240,7 +232,7 @@ def test_logits_in_parts_give_the_same_loss_and_gradient(
         return loss.item(), model.lm_head.weight.grad
 
     whole = loss_and_gradient()
-    monkeypatch.setattr(training, "MOST_LOGITS", 264 * 4)  # four rows at a time
+    monkeypatch.setattr(loss, "MOST_LOGITS", 264 * 4)  # four rows at a time
     parts = loss_and_gradient()
     assert parts[0] == pytest.approx(whole[0], rel=1e-6)
     torch.testing.assert_close(parts[1], whole[1], rtol=1e-4, atol=1e-5)
@@ -440,7 +432,7 @@ def test_adapters_resumed_end_on_the_same_bits(
 def test_a_bar_shows_loss_rate_speed_and_time_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "tqdm", partial(tqdm, mininterval=0, ascii=True))
+    monkeypatch.setattr(watching, "tqdm", partial(tqdm, mininterval=0, ascii=True))
     train(llama(), byte_tokenizer(), dialogues(14), settings(), tmp_path)
     shown = capsys.readouterr().err
     end = r"12/12 \[\d\d:\d\d<\d\d:\d\d, .*loss \d\.\d+, rate 0.0001, [\d,]+ tokens/s"

@@ -6,7 +6,7 @@ import pytest
 
 from limalib import scales
 from limalib.training import tuning
-from limalib.training.loop import Epoch, TrainingLog
+from limalib.training.log import Epoch, TrainingLog
 from limalib.training.settings import TrainingSettings
 from tests.tiny import dialogues
 

@@ -39,7 +39,7 @@ def dev_curve(
     """
 
     def evaluate(model: "PreTrainedModel", epoch: int) -> dict[str, float]:
-        from limalib.training.loop import perplexity
+        from limalib.training.loss import perplexity
         from limalib.training.sampling import sample
 
         metrics = {}

@@ -15,7 +15,8 @@ from limalib.judging import oracle as exact
 from limalib.judging.oracle import Judge
 from limalib.records import Dialogue, Grade, Response
 from limalib.scales import Scale
-from limalib.training.loop import Evaluate, perplexity
+from limalib.training.loop import Evaluate
+from limalib.training.loss import perplexity
 from limalib.training.sampling import sample
 
 Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]

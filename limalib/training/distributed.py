@@ -1,6 +1,6 @@
 """Training on one process or many: starts the processes, shows how far they are, stops together.
 
-    torchrun --nproc-per-node 8 -m limalib.distributed <job.json>
+    torchrun --nproc-per-node 8 -m limalib.training.distributed <job.json>
 
 is what each process runs; `train` writes the job and calls it. A process that dies takes the
 others with it, and the first cause becomes one line.
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from limalib import records
 from limalib.records import Dialogue, write_json
 from limalib.settings import ROOT, Settings
-from limalib.training import loop as training
-from limalib.training import models
-from limalib.training.loop import Evaluate, Step, TrainingLog
+from limalib.training import loop, models, state
+from limalib.training.log import LOG, Step, TrainingLog, read_log
+from limalib.training.loop import Evaluate
 from limalib.training.settings import TrainingSettings
+from limalib.training.watching import Watch, progress_bar
 
 JOB = ".job"
 """Folder beside the weights for what the processes are told and say, while they run."""
@@ -54,17 +56,17 @@ def train(
     progress: bool = True,
     replace: bool = False,
 ) -> TrainingLog:
-    """Load a base model and fine-tune it, as `training.train` does, on `settings.processes`.
+    """Load a base model and fine-tune it, as `loop.train` does, on `settings.processes`.
 
     One process trains here. Several are started by `launcher`, a command such as `srun torchrun
     ...` to which the module and its job are added; empty, torchrun starts them on this machine.
     They keep every candidate checkpoint, and `evaluate` judges those here afterwards.
 
-    Raises as `training.train` does; RuntimeError, one line, when a process failed or was killed.
+    Raises as `loop.train` does; RuntimeError, one line, when a process failed or was killed.
     """
     if settings.processes == 1 and not launcher:
-        model, tokenizer = load(base, settings)
-        return training.train(
+        model, tokenizer = models.load_base(base, settings)
+        return loop.train(
             model, tokenizer, dialogues, settings, out_dir, evaluate, progress, replace
         )
     if settings.lora:
@@ -80,33 +82,34 @@ def train(
         replace=replace,
     )
     write_json(folder / "job.json", job.model_dump(mode="json"))
-    command = shlex.split(launcher) or _torchrun(settings.processes)
-    _follow([*command, "-m", __name__, str(folder / "job.json")], folder, progress)
+    here = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    command = shlex.split(launcher) or [*here, str(settings.processes), "--max-restarts", "0"]
+    with progress_bar() if progress else nullcontext() as draw:
+        _follow([*command, "-m", __name__, str(folder / "job.json")], folder, draw)
     shutil.rmtree(folder)
-    return training.judge_candidates(out_dir, evaluate) if evaluate else training.read_log(out_dir)
+    return judge_candidates(out_dir, evaluate) if evaluate else read_log(out_dir)
 
 
-def load(base: str, settings: TrainingSettings) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The base model as these settings train it, on this process's device.
+def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
+    """Evaluate the kept candidates that nobody has evaluated yet, and choose among them.
 
-    In float32, from which the master copy is made; with adapters in what it computes in.
+    For a run on several processes, which does not evaluate by itself. Models are loaded one after
+    the other, on this process's device. Raises OSError when one was not kept.
     """
-    device = training.device()
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and training.computes_in_bf16(device)
-    )
-    dtype = torch.bfloat16 if settings.lora and bf16 else torch.float32
-    return models.load(base, dtype, settings.quantization, device)
+    out_dir = Path(out_dir)
+    log = read_log(out_dir)
+    first, last = log.settings.candidate_epochs
+    waiting = [epoch for epoch in log.epochs[first - 1 : last] if not epoch.metrics]
+    for epoch in waiting:
+        model, _ = models.load_result(state.candidate(out_dir, epoch.epoch), log.settings)
+        judged = epoch.model_copy(update={"metrics": evaluate(model, epoch.epoch)})
+        epochs = tuple(judged if e.epoch == epoch.epoch else e for e in log.epochs)
+        log = log.model_copy(update={"epochs": epochs})
+        write_json(out_dir / LOG, log.model_dump(mode="json"))
+    return state.choose_checkpoint(out_dir) if waiting else log
 
 
-def _torchrun(processes: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *("--nproc-per-node", str(processes), "--max-restarts", "0"),
-    ]
-
-
-def _follow(command: list[str], folder: Path, progress: bool) -> None:
+def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
     """Run the processes to their end, drawing the steps that the first one tells of.
 
     What else they say goes to `log.txt`. Raises RuntimeError with the first cause.
@@ -116,7 +119,6 @@ def _follow(command: list[str], folder: Path, progress: bool) -> None:
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with (
         log.open("w", encoding="utf-8") as said,
-        training.progress_bar(progress) as draw,
         subprocess.Popen(
             command,
             cwd=ROOT,
@@ -183,12 +185,12 @@ def main(job_path: str) -> None:
     job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
     try:
         _check_processes(job.settings)
-        device = training.device()
+        device = models.device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         model, tokenizer = _load_once(job.base)
-        training.train(
+        loop.train(
             model,
             tokenizer,
             list(records.read(job.dialogues, Dialogue)),

@@ -1,7 +1,7 @@
 """Causal language models: loading, EOT, residual dropout by layer, adapters, saving.
 
 Models are ordinary Hugging Face checkpoints. Weights are read and written as safetensors only, and
-code that comes with a checkpoint is run only when asked for.
+code that comes with a checkpoint is never run.
 """
 
 import os
@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from limalib.training.settings import LoRA
+from limalib.training.settings import LoRA, TrainingSettings
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -32,8 +32,26 @@ if TYPE_CHECKING:
 EOT = "<|eot|>"
 """Text of the end-of-turn token (paper, section 3)."""
 
-_BLOCK_LISTS = (("model", "layers"), ("transformer", "h"), ("gpt_neox", "layers"))
-_SUBLAYERS = (("self_attn", "mlp"), ("attn", "mlp"), ("attention", "mlp"))
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def device() -> torch.device:
+    """Where this process computes: its own GPU where there is one, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Number type that a model computes in; `auto` is bfloat16 where the processor has it."""
+    if precision == "auto":
+        has_it = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else torch.cpu.get_capabilities().get("avx512_bf16")
+        )
+        precision = "bf16" if has_it else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def load(
@@ -41,21 +59,19 @@ def load(
     dtype: torch.dtype = torch.float32,
     quantization: Literal["4bit", "8bit"] | None = None,
     device: str | torch.device = "cpu",
-    trust_remote_code: bool = False,
     spread: bool = False,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> Loaded:
     """The model and tokenizer of a folder or of a name on the Hugging Face hub, in eval mode.
 
     `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
-    quantisation) or 8 bits; they then compute in `dtype`. `trust_remote_code` runs a checkpoint's
-    own Python, for architectures that transformers does not know. `spread` lays the layers of what
-    is too large for one GPU over all of this machine's.
+    quantisation) or 8 bits; they then compute in `dtype`. `spread` lays the layers of what is too
+    large for one GPU over all of this machine's.
 
     Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it has no
     tokenizer, no safetensors weights or not all of them, ValueError when the tokenizer's ids do
     not fit the embedding table or the architecture is not known.
     """
-    tokenizer = load_tokenizer(name, trust_remote_code)
+    tokenizer = load_tokenizer(name)
     spread = spread and torch.device(device).type == "cuda"
     # The library reports what does not fit as a table on the screen; here it becomes an error.
     with _quiet(), _one_line(name):
@@ -63,7 +79,7 @@ def load(
             str(name),
             dtype=dtype,
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=False,
             quantization_config=_quantization_config(quantization, dtype),
             device_map="auto" if spread else {"": device} if quantization else None,
             ignore_mismatched_sizes=True,
@@ -91,18 +107,32 @@ def load(
     return (model if quantization or spread else model.to(device)).eval(), tokenizer
 
 
-def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
+    """The base model as these settings train it, on this process's device: in float32, from which
+    the master copy is made; with adapters in what it computes in."""
+    here = device()
+    dtype = compute_dtype(settings.precision, here) if settings.lora else torch.float32
+    return load(name, dtype, settings.quantization, here)
+
+
+def load_result(folder: str | Path, settings: TrainingSettings) -> Loaded:
+    """A trained checkpoint, to be sampled from: in bfloat16 on a GPU that computes in it, and over
+    all GPUs of this machine where several trained it."""
+    here = device()
+    dtype = compute_dtype("auto", here) if here.type == "cuda" else torch.float32
+    return load(folder, dtype, device=here, spread=settings.processes > 1)
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer alone. Raises FileNotFoundError as `load` does, OSError when there is none."""
     is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
-                str(name), trust_remote_code=trust_remote_code
-            )
+            tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except OSError as error:
-        reason = str(error).splitlines()[0]
+        reason = _first_line(error)
         raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise OSError(f"{name}: no tokenizer that can be read ({_first_line(error)})") from None
@@ -122,9 +152,8 @@ def _one_line(name: str | Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
     except ValueError as error:
-        reason = _first_line(error)
-        if "trust_remote_code" in str(error):
-            reason = "it runs code of its own; read that, then load with trust_remote_code=True"
+        own = "trust_remote_code" in str(error)
+        reason = "it runs code of its own, which is not done here" if own else _first_line(error)
         raise ValueError(f"{name}: {reason}") from None
 
 
@@ -188,31 +217,23 @@ def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
 
 def _embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
-    return [
-        table
-        for table in (model.get_input_embeddings(), model.get_output_embeddings())
-        if table is not None
-    ]
+    return [model.get_input_embeddings(), model.get_output_embeddings()]
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The model's transformer blocks, from the bottom up.
-
-    Raises ValueError for an architecture whose blocks are kept elsewhere than in LLaMA (and most
-    others), GPT-2 or GPT-NeoX.
-    """
-    for backbone, blocks in _BLOCK_LISTS:
-        layers = getattr(getattr(model, backbone, None), blocks, None)
-        if isinstance(layers, nn.ModuleList):
-            return layers
+    """The model's transformer blocks, from the bottom up: its one list of as many modules as the
+    config says. Raises ValueError for an architecture that has none."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return module
     raise ValueError(f"{type(model).__name__}: transformer blocks not found")
 
 
 def sublayers(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
     """Attention and MLP of one transformer block. Raises ValueError when they are not found."""
-    for attention, mlp in _SUBLAYERS:
-        if hasattr(layer, attention) and hasattr(layer, mlp):
-            return getattr(layer, attention), getattr(layer, mlp)
+    for attention in ("self_attn", "attn", "attention"):
+        if hasattr(layer, attention) and hasattr(layer, "mlp"):
+            return getattr(layer, attention), layer.mlp
     raise ValueError(f"{type(layer).__name__}: attention and MLP not found")
 
 
@@ -300,20 +321,11 @@ def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0)
         return _adapted(model, config)
 
 
-def merge_lora(adapted: "PeftModel", base: PreTrainedModel | None = None) -> PreTrainedModel:
-    """The ordinary model that a model with adapters is; `adapted` cannot be used afterwards.
-
-    Adapters of a quantised model are merged into `base`: the same model in full precision, with
-    EOT added. Raises ValueError when the model is quantised and there is no base.
-    """
+def merge_lora(adapted: "PeftModel", base: PreTrainedModel) -> PreTrainedModel:
+    """The ordinary model that a model with adapters is: `base`, which becomes it, is the same
+    model without them, in full precision and with EOT. `adapted` stays as it is."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    if base is None:
-        if getattr(adapted.get_base_model(), "is_quantized", False):
-            raise ValueError(
-                "adapters are not merged into quantised weights: give the base in full precision"
-            )
-        return adapted.merge_and_unload(safe_merge=True)
     weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     full = _adapted(base, adapted.peft_config["default"])
     set_peft_model_state_dict(full, weights)
@@ -330,43 +342,31 @@ def _adapted(model: PreTrainedModel, config: "LoraConfig") -> "PeftModel":
         return get_peft_model(model, config, autocast_adapter_dtype=False)
 
 
-def save(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    path: str | Path,
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Write a Hugging Face checkpoint; the folder appears whole or not at all.
-
-    `dtype` (say `torch.bfloat16`) is that of the weights on disk; the model in memory keeps its
-    own. An older checkpoint at `path` is replaced only once the new one is complete.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        weights = model.state_dict()
-        if dtype is not None:
-            # Tied tensors stay one tensor, else both would be written.
-            cast = {value.data_ptr(): _cast(value, dtype) for value in weights.values()}
-            weights = {name: cast[value.data_ptr()] for name, value in weights.items()}
-        with _quiet():
-            model.save_pretrained(temporary, state_dict=weights)
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str | Path) -> None:
+    """Write a Hugging Face checkpoint; an older one at `path` is replaced once it is complete."""
+    with replacing_folder(Path(path)) as temporary, _quiet():
+        model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        replace_folder(temporary, path)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, which takes its place when the block ends well; what was there
+    is removed afterwards, never before."""
+    new, old = beside(path), path.with_name(f".{path.name}.old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, old)
+        os.replace(new, path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
-    return value.to(dtype) if value.is_floating_point() else value
-
-
-def replace_folder(new: Path, path: Path) -> None:
-    """Put folder `new` at `path`; what was there is removed afterwards, never before."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
-        os.replace(path, old)
-    os.replace(new, path)
-    shutil.rmtree(old, ignore_errors=True)
+def beside(path: Path) -> Path:
+    """Where a folder is made that is to take the place of `path`."""
+    return path.with_name(f".{path.name}.new")

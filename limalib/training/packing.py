@@ -19,7 +19,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from limalib.training.rendering import Rendered
 
-_LONGEST_PADDED = 512
+LONGEST_PADDED = 512
 """Up to this length attention matrices are small enough to be written out."""
 _LARGEST_FLASH_HEAD = 256
 """Flash attention takes no larger heads."""
@@ -163,7 +163,7 @@ class _Segments:
 
 def _segments(lengths: Sequence[int], device: torch.device) -> _Segments:
     ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-    return _Segments(tuple(lengths), _blocks(lengths, device), ends)
+    return _Segments(tuple(lengths), blocks(lengths, device), ends)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class _Block:
         return max(self.lengths)
 
 
-def _blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
+def blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
     """Segments in blocks within which no length is more than twice another."""
     groups: list[list[int]] = []
     for length in lengths:
@@ -236,7 +236,7 @@ def _packed_attention(
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
-    if longest <= _LONGEST_PADDED:
+    if longest <= LONGEST_PADDED:
         output = _PaddedAttention.apply(query[0], key[0], value[0], segments.blocks, scale)
     else:
         output = _segment_attention(query[0], key[0], value[0], segments.lengths, scale)

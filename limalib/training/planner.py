@@ -25,7 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 from limalib import paper
 from limalib.training import models
-from limalib.training.loop import MOST_LOGITS, computes_in_bf16
+from limalib.training.loss import MOST_LOGITS
 from limalib.training.packing import hidden_states, pack, packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.settings import LoRA, TrainingSettings
@@ -286,7 +286,10 @@ def _memory(
     and nothing of the pass is given up yet, and when the gradient is complete."""
     devices = settings.processes
     half = settings.precision == "bf16" or (
-        settings.precision == "auto" and (device == "cuda" or computes_in_bf16(torch.device("cpu")))
+        settings.precision == "auto"
+        and (
+            device == "cuda" or models.compute_dtype("auto", torch.device("cpu")) == torch.bfloat16
+        )
     )
     element = 2 if half else 4
     batch = _micro_batch(settings, lengths)

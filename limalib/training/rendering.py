@@ -4,11 +4,13 @@ LIMA (section 3) puts a special end-of-turn token (EOT) after every utterance.
 """
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from limalib.records import Dialogue
+from limalib.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Rendered:
     ids: list[int]
     mask: list[bool]
     cut: int = 0
+
+    @property
+    def supervised(self) -> int:
+        """Number of tokens that the loss counts: nothing predicts the first."""
+        return sum(self.mask[1:])
 
 
 def render(
@@ -53,7 +60,8 @@ def render(
         add([tokenizer.bos_token_id], False)
     for turn in dialogue.turns:
         trained = train_on_prompts or turn.role == "assistant"
-        add(_encode(turn.text, tokenizer), trained)
+        text = tokenizer.encode(turn.text, add_special_tokens=False, split_special_tokens=True)
+        add(text, trained)
         add([eot_id], trained)
     return Rendered(ids[:max_tokens], mask[:max_tokens], max(0, len(ids) - max_tokens))
 
@@ -68,5 +76,12 @@ def render_prompt(prompt: Dialogue, tokenizer: PreTrainedTokenizerBase, eot_id: 
     return render(prompt, tokenizer, eot_id, max_tokens=sys.maxsize).ids
 
 
-def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+def render_all(
+    dialogues: Iterable[Dialogue],
+    tokenizer: PreTrainedTokenizerBase,
+    eot_id: int,
+    settings: TrainingSettings,
+) -> list[Rendered]:
+    """Dialogues as these settings have them read."""
+    limits = (settings.max_tokens, settings.train_on_prompts)
+    return [render(dialogue, tokenizer, eot_id, *limits) for dialogue in dialogues]

@@ -28,14 +28,14 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def wait() -> None:
-    """Wait until every process is here."""
+def barrier() -> None:
+    """Go on when every process is here."""
     if processes() > 1:
         dist.barrier()
 
 
-def agreed(ask: Callable[[], Anything]) -> Anything:
-    """What the first process answers; the others do not ask."""
+def broadcast(ask: Callable[[], Anything]) -> Anything:
+    """What `ask` returns in the first process; the others do not ask."""
     if processes() == 1:
         return ask()
     answer = [ask() if rank() == 0 else None]
@@ -43,7 +43,7 @@ def agreed(ask: Callable[[], Anything]) -> Anything:
     return answer[0]  # type: ignore[return-value]
 
 
-def total(value: float) -> float:
+def all_reduce(value: float) -> float:
     """Sum of a number over all processes."""
     if processes() == 1:
         return value
@@ -52,17 +52,17 @@ def total(value: float) -> float:
     return sum(values)
 
 
-def shard(module: nn.Module, layers: Iterable[nn.Module], bf16: bool, device: torch.device) -> None:
+def shard(
+    module: nn.Module, layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device
+) -> None:
     """Spread the weights of `module` over all processes, layer by layer, in float32.
 
     Weights and buffers are those of the first process; elsewhere they may be on the meta device,
-    so that only one process reads the model. With `bf16` the gathered weights are bfloat16.
-    Gradients are summed, in float32.
+    so that only one process reads the model. A layer is gathered in `dtype`, and gradients are
+    summed in float32.
     """
     mesh = init_device_mesh(device.type, (processes(),))
-    precision = MixedPrecisionPolicy(
-        param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32
-    )
+    precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for part in [*layers, module]:
         _receive(part, device)
         fully_shard(part, mesh=mesh, mp_policy=precision)

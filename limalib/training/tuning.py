@@ -12,7 +12,7 @@ from pathlib import Path
 
 from limalib.records import Dialogue, write_json
 from limalib.scales import Scale
-from limalib.training.loop import TrainingLog
+from limalib.training.log import TrainingLog
 from limalib.training.settings import TrainingSettings
 
 

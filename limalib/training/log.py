@@ -1,0 +1,117 @@
+"""What happened in a training run, as training.json says it, and which checkpoint that chooses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from limalib.settings import Settings
+from limalib.training.settings import TrainingSettings
+
+LOG = "training.json"
+"""Name of the log beside the weights; its presence says that the training is complete."""
+QUALITY = "quality"
+"""Name of the metric that chooses the checkpoint."""
+
+
+class Step(Settings):
+    """One optimiser step. `loss` is None when nothing in the batch was supervised."""
+
+    loss: float | None
+    gradient_norm: float | None
+    learning_rate: float
+    tokens: int
+    supervised: int
+    seconds: float
+
+
+class Epoch(Settings):
+    """One pass over the data, and what `evaluate` said of the model after it."""
+
+    epoch: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+class TrainingLog(Settings):
+    """What happened in a training run; stored beside the weights as training.json."""
+
+    settings: TrainingSettings
+    inputs: dict[str, str]
+    """Digests of the training data and of the base model."""
+    examples: int
+    cut_examples: int
+    """Examples that were longer than `max_tokens`."""
+    cut_tokens: int
+    tokens: int
+    """Tokens of one epoch."""
+    supervised_tokens: int
+    """Those of them that the loss counts."""
+    skipped_steps: int = 0
+    """Steps in which nothing was supervised."""
+    steps: tuple[Step, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    chosen_epoch: int | None = None
+    chosen_by: str = ""
+    tokens_per_second: float | None = None
+    """Training tokens a second, evaluation not counted."""
+
+    def loss_by_step(self) -> dict[int, float]:
+        """Loss of each step, counted from 1, where anything was supervised."""
+        numbered = enumerate(self.steps, 1)
+        return {number: step.loss for number, step in numbered if step.loss is not None}
+
+
+def read_log(path: str | Path) -> TrainingLog:
+    """The log of a finished training run, from its folder.
+
+    Raises FileNotFoundError, and ValueError for a file that is no such log.
+    """
+    path = Path(path) / LOG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; train with notebooks/02_training.ipynb")
+    try:
+        return TrainingLog.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        reason = "; ".join(str(error).splitlines()[:3])
+        raise ValueError(f"{path}: damaged ({reason}): remove it to train anew") from None
+
+
+_NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates", "tensorboard"}
+"""Settings that decide how a run goes, not what comes out of it."""
+
+
+def has_same_inputs(found: TrainingLog, wanted: TrainingLog, path: Path, replace: bool) -> bool:
+    """Whether what lies at `path` was made from the inputs that are wanted now.
+
+    Raises ValueError, which says what differs, when it was not and may not be replaced.
+    """
+    before = {**found.settings.model_dump(exclude=_NO_INPUT), **found.inputs}
+    now = {**wanted.settings.model_dump(exclude=_NO_INPUT), **wanted.inputs}
+    difference = ", ".join(
+        f"{name} {str(before[name])[:12]} there and {str(now[name])[:12]} here"
+        for name in now
+        if before[name] != now[name]
+    )
+    if difference and not replace:
+        raise ValueError(
+            f"{path} was made from other inputs ({difference}): remove it, or use another folder"
+        )
+    return not difference
+
+
+def choose(epochs: Sequence[Epoch], candidates: tuple[int, int]) -> int | None:
+    """The candidate epoch of highest `quality`, the earliest on ties; without any quality the
+    last candidate; None before the first."""
+    first, last = candidates
+    reached = [epoch for epoch in epochs if first <= epoch.epoch <= last]
+    judged = [epoch for epoch in reached if QUALITY in epoch.metrics]
+    if judged:
+        return max(judged, key=lambda epoch: (epoch.metrics[QUALITY], -epoch.epoch)).epoch
+    return reached[-1].epoch if reached else None
+
+
+def rule(log: TrainingLog) -> str:
+    """By which rule `choose` chose, in words."""
+    first, last = log.settings.candidate_epochs
+    judged = any(QUALITY in e.metrics for e in log.epochs if first <= e.epoch <= last)
+    named = f"highest {QUALITY}" if judged else f"last candidate, for want of {QUALITY}"
+    return f"{named}, epochs {first} to {last}"

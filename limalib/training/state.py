@@ -1,0 +1,204 @@
+"""A training run on disk: the state that it goes on from, its candidates, and its result.
+
+    <out_dir>/.state/step-<n>/        weights and moments, and the log so far, while it runs
+    <out_dir>/candidates/epoch-<n>/   checkpoints, all or the best so far
+    <out_dir>/                        the chosen checkpoint, and training.json, which comes last
+
+Each folder appears whole or not at all, so that a kill at any moment leaves a whole state.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from limalib.records import write_json
+from limalib.training import models, sharding
+from limalib.training.log import LOG, TrainingLog, choose, has_same_inputs, read_log, rule
+from limalib.training.step import Learner
+
+STATE, CANDIDATES = ".state", "candidates"
+
+
+def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
+    """Write the state, then remove older ones, and candidates that nobody wants any more."""
+    path = out_dir / STATE / f"step-{len(log.steps)}"
+    with _room(path.parent), _folder_of_all(path) as temporary:
+        tensors, numbers = learner.state()
+        save_file(tensors, temporary / f"tensors-{sharding.rank()}.safetensors")
+        if sharding.rank() == 0:
+            state = {
+                "log": log.model_dump(mode="json"),
+                "optimizer": numbers,
+                "processes": sharding.processes(),
+            }
+            (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    if sharding.rank() == 0:
+        old = [other for other in path.parent.iterdir() if other != path]
+        if not log.settings.keep_candidates:
+            chosen = candidate(out_dir, log.chosen_epoch)
+            old += [other for other in chosen.parent.glob("*") if other != chosen]
+        for other in old:
+            shutil.rmtree(other)
+
+
+def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[str, Any]] | None:
+    """The newest state's folder and what its state.json says; None to start from the base.
+
+    Raises ValueError when it comes from other inputs, unless `replace` says to start anew, and
+    when it cannot be read.
+    """
+    folder = out_dir / STATE
+    found = sorted(folder.glob("step-*"), key=lambda path: int(path.name[5:]))
+    if found:
+        with _damaged(found[-1]):
+            state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+            state["log"] = TrainingLog.model_validate(state["log"])
+        if has_same_inputs(state["log"], wanted, folder, replace):
+            return found[-1], state
+    for old in (folder, out_dir / CANDIDATES, out_dir / "tensorboard"):
+        shutil.rmtree(old, ignore_errors=True)
+    return None
+
+
+def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> None:
+    """Go back to a state that `find` found.
+
+    Raises ValueError when it cannot be read, and for 8-bit moments of other processes.
+    """
+    saved_by = state["processes"]
+    if saved_by != sharding.processes() and learner.settings.optimizer == "adamw8bit":
+        raise ValueError(
+            f"{folder}: {saved_by} processes cut its 8-bit moments into blocks of their own; go on "
+            f"with processes = {saved_by}"
+        )
+    with _damaged(folder):
+        learner.restore(_read_tensors(folder, saved_by, learner), state["optimizer"])
+
+
+def _read_tensors(folder: Path, saved_by: int, learner: Learner) -> dict[str, Tensor]:
+    """This process's share of a state that `saved_by` processes wrote."""
+    paths = [folder / f"tensors-{number}.safetensors" for number in range(saved_by)]
+    if saved_by == sharding.processes():
+        return load_file(paths[sharding.rank()], device=str(learner.device))
+    files = [safe_open(path, framework="pt") for path in paths]
+    tensors = {}
+    for key in files[0].keys():  # noqa: SIM118 - no mapping
+        parts = [file.get_tensor(key) for file in files if key in file.keys()]  # noqa: SIM118
+        whole = parts[0] if parts[0].ndim == 0 else torch.cat(parts)
+        tensors[key] = sharding.rows(whole).to(learner.device)
+    return tensors
+
+
+# --- checkpoints and the result
+
+
+def candidate(out_dir: Path, epoch: int | None) -> Path:
+    """Folder of a candidate epoch's checkpoint."""
+    return out_dir / CANDIDATES / f"epoch-{epoch}"
+
+
+def save_candidate(
+    out_dir: Path, epoch: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Write the checkpoint of a candidate epoch."""
+    with _room(out_dir / STATE):
+        models.save(model, tokenizer, candidate(out_dir, epoch))
+
+
+def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
+    """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`.
+
+    All is copied before any of it replaces what was there, the log last. Raises ValueError when
+    the checkpoint was not kept.
+    """
+    kept, temporary = candidate(out_dir, log.chosen_epoch), out_dir / ".publishing"
+    if not kept.is_dir():
+        raise ValueError(
+            f"{kept}: the checkpoint of epoch {log.chosen_epoch} was not kept; train with "
+            "keep_candidates"
+        )
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with _room(out_dir):
+            shutil.copytree(kept, temporary)
+            (temporary / LOG).write_text(log.model_dump_json(), encoding="utf-8")
+            (out_dir / LOG).unlink(missing_ok=True)
+            # Weights in other pieces than before would stand beside the old ones.
+            for old in out_dir.glob("model*.safetensors*"):
+                if not (temporary / old.name).exists():
+                    old.unlink()
+            for source in sorted(temporary.iterdir(), key=lambda path: path.name == LOG):
+                os.replace(source, out_dir / source.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return log
+
+
+def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
+    """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand.
+
+    0 goes back to the choice by quality. Raises ValueError for an epoch that is no candidate, and
+    for one that was not kept.
+    """
+    out_dir, log = Path(out_dir), read_log(out_dir)
+    first, last = log.settings.candidate_epochs
+    if epoch and not first <= epoch <= min(last, len(log.epochs)):
+        raise ValueError(f"choose_epoch {epoch}: the candidates are epochs {first} to {last}")
+    chosen = epoch or choose(log.epochs, (first, last))
+    wanted = log.model_copy(
+        update={"chosen_epoch": chosen, "chosen_by": "by hand" if epoch else rule(log)}
+    )
+    if chosen != log.chosen_epoch:
+        return publish(out_dir, wanted)
+    if wanted != log:
+        write_json(out_dir / LOG, wanted.model_dump(mode="json"))
+    return wanted
+
+
+@contextmanager
+def _folder_of_all(path: Path) -> Iterator[Path]:
+    """`models.replacing_folder`, to be filled by all processes together."""
+    if sharding.rank() > 0:
+        sharding.barrier()
+        yield models.beside(path)
+        sharding.barrier()
+        return
+    with models.replacing_folder(path) as temporary:
+        sharding.barrier()
+        yield temporary
+        sharding.barrier()
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say in one line that something could not be written, and what is left."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(
+            f"{folder}: cannot be written ({reason}); what was saved before is whole: make room "
+            "and run again"
+        ) from None
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Say in one line that a state cannot be read."""
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"{path}: damaged ({reason}): remove {path.parent} to start anew"
+        ) from None
