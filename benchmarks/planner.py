@@ -28,8 +28,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
 
 from limalib import scales
 from limalib.running.provenance import machine, versions
-from limalib.training import models, planner
+from limalib.training import models
 from limalib.training.packing import packed_attention
+from limalib.training.plan import GPUS, Plan, plan_training
 from limalib.training.rendering import Rendered
 from limalib.training.settings import LoRA, TrainingSettings
 from limalib.training.step import Learner
@@ -125,12 +126,12 @@ def prepared(case: Case) -> tuple[TrainingSettings, list[Rendered]]:
     return TrainingSettings(batch_examples=count, max_tokens=length, **changes), examples
 
 
-def planned_for(case: Case, device: str) -> planner.Plan:
+def planned_for(case: Case, device: str) -> Plan:
     """What the planner says of a case."""
     shape, count, length, _ = case
     kind: Any = "cuda" if device.startswith("cuda") else "cpu"
     lengths = [(length // 2, length - length // 2)] * count
-    return planner.plan(SHAPES[shape], prepared(case)[0], lengths, device=kind)
+    return plan_training(SHAPES[shape], prepared(case)[0], lengths, device=kind)
 
 
 def measured(case: Case, device: str, steps: int, threads: int) -> dict[str, Any]:
@@ -284,15 +285,15 @@ def show_scales(share: float, price: float) -> list[dict[str, Any]]:
     rows, plans = [], []
     for scale, name, changes in PLANNED:
         settings = scales.load(scale).training_settings("lima", **changes)
-        gpu = planner.GPUS[name]
-        plan = planner.plan(
-            SHAPES[BASES[scale]], settings, peak_flops=gpu.peak_flops, share=share, price=price
+        memory, peak_flops = GPUS[name]
+        plan = plan_training(
+            SHAPES[BASES[scale]], settings, peak_flops=peak_flops, share=share, price=price
         )
         hours = (plan.seconds or 0.0) / 3600
         print(
             f"| `{scale}` | {words(changes) if changes else ''} | {settings.processes} x {name} "
             f"| {plan.parameters:,} | {plan.trained:,} | {plan.needed / GIB:.1f} "
-            f"| {'yes' if plan.needed <= gpu.memory else 'no'} | {hours:.2f} "
+            f"| {'yes' if plan.needed <= memory else 'no'} | {hours:.2f} "
             f"| {hours * settings.processes:.1f} | {plan.cost:.2f} |"
         )
         plans.append(plan)

@@ -42,10 +42,10 @@ from transformers import (
 )
 
 from limalib.data.readers.lima_release import read_release
-from limalib.training import planner
 from limalib.training.models import EOT, compute_dtype
 from limalib.training.packing import packed_attention
-from limalib.training.planner import training_flops
+from limalib.training.plan import Shape as Weights
+from limalib.training.plan import training_flops
 from limalib.training.rendering import Rendered, render
 from limalib.training.settings import LoRA, TrainingSettings
 from limalib.training.step import Learner
@@ -356,7 +356,7 @@ def main() -> None:
         # What the result takes, without what checkpointing repeats: the same for every variant.
         operations = {
             lora: training_flops(
-                planner.Shape.of(config, LoRA() if lora else None),
+                Weights.of(config, LoRA() if lora else None),
                 TrainingSettings(lora=LoRA() if lora else None),
                 lengths,
             )

@@ -86,7 +86,7 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
 
 def test_attention_with_a_window_smaller_than_an_example_is_refused() -> None:
     query = torch.zeros(1, 2, 8, 4)
-    segments = packing._segments([8], torch.device("cpu"))
+    segments = packing._Segments.of([8], torch.device("cpu"))
     with pytest.raises(ValueError, match="no window smaller than an example"):
         packing._packed_attention(llama(), query, query, query, None, segments, sliding_window=4)
 
@@ -133,7 +133,7 @@ def test_flash_attention_is_told_the_same_segments(
     draw = torch.Generator().manual_seed(0)
     query = torch.randn(1, 4, 40, 8, generator=draw)
     key, value = torch.randn(2, 1, key_heads, 40, 8, generator=draw)
-    segments = packing._segments([3, 20, 1, 16], torch.device("cpu"))
+    segments = packing._Segments.of([3, 20, 1, 16], torch.device("cpu"))
     on_gpu = packing._varlen_attention(query, key, value, segments, 0.3)
     here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
     assert on_gpu.shape == here.shape == (1, 40, 4, 8)
@@ -143,7 +143,7 @@ def test_flash_attention_is_told_the_same_segments(
 def test_segments_are_those_of_flex_attention_with_a_mask_of_documents() -> None:
     draw = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 1, 2, 40, 16, generator=draw)
-    segments = packing._segments([3, 20, 1, 16], torch.device("cpu"))
+    segments = packing._Segments.of([3, 20, 1, 16], torch.device("cpu"))
     document = torch.repeat_interleave(torch.arange(4), torch.tensor(segments.lengths))
 
     def sees(batch: object, head: object, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:

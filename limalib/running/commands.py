@@ -77,16 +77,16 @@ def plan(options: argparse.Namespace) -> str:
     Raises ValueError for an unknown scale, training set or GPU, or a model without a config.
     """
     from limalib import scales
-    from limalib.training import planner
+    from limalib.training.plan import GPUS, plan_training
 
-    if options.gpu not in {None, *planner.GPUS}:
-        raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(planner.GPUS)}")
+    if options.gpu not in {None, *GPUS}:
+        raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(GPUS)}")
     scale = scales.load(options.scale)
     chosen = {} if options.processes is None else {"processes": options.processes}
-    return planner.plan(
+    return plan_training(
         options.base_model or scale.base(),
         scale.training_settings(options.training_set, **chosen),
-        peak_flops=planner.GPUS[options.gpu].peak_flops if options.gpu else None,
+        peak_flops=GPUS[options.gpu][1] if options.gpu else None,
         share=options.share,
         price=options.price,
     ).table()

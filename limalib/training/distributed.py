@@ -6,7 +6,6 @@ is what each process runs; `train` writes the job and calls it. A process that d
 others with it, and the first cause becomes one line.
 """
 
-import json
 import os
 import re
 import shlex
@@ -14,14 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from limalib import records
 from limalib.records import Dialogue, write_json
@@ -46,6 +44,16 @@ class Job(Settings):
     replace: bool
 
 
+class Message(Settings):
+    """What a process says on a line of its own: a step that was done, or what went wrong."""
+
+    rank: int
+    error: str = ""
+    step: Step | None = None
+    number: int = 0
+    steps: int = 0
+
+
 def train(
     base: str,
     dialogues: Sequence[Dialogue],
@@ -58,9 +66,9 @@ def train(
 ) -> TrainingLog:
     """Load a base model and fine-tune it, as `loop.train` does, on `settings.processes`.
 
-    One process trains here. Several are started by `launcher`, a command such as `srun torchrun
-    ...` to which the module and its job are added; empty, torchrun starts them on this machine.
-    They keep every candidate checkpoint, and `evaluate` judges those here afterwards.
+    Several are started by `launcher`, a command such as `srun torchrun ...` to which the module and
+    its job are added; empty, torchrun starts them on this machine. They keep every candidate, and
+    `evaluate` judges those here afterwards.
 
     Raises as `loop.train` does; RuntimeError, one line, when a process failed or was killed.
     """
@@ -114,7 +122,7 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
 
     What else they say goes to `log.txt`. Raises RuntimeError with the first cause.
     """
-    errors: list[dict[str, Any]] = []
+    errors: list[Message] = []
     log = folder / "log.txt"
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with (
@@ -129,14 +137,17 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
             start_new_session=True,
         ) as process,
     ):
-        assert process.stdout is not None
         try:
-            for message in _messages(process.stdout, said):
-                if "error" in message:
+            for line in process.stdout or ():
+                try:
+                    message = Message.model_validate_json(line)
+                except ValueError:
+                    print(line, end="", file=said, flush=True)
+                    continue
+                if message.error:
                     errors.append(message)
-                elif draw:
-                    step = Step.model_validate(message["step"])
-                    draw(step, message["number"], message["steps"])
+                elif draw and message.step:
+                    draw(message.step, message.number, message.steps)
             status = process.wait()
         finally:
             if process.poll() is None:  # interrupted: torchrun ends its processes on this
@@ -145,21 +156,7 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
         raise RuntimeError(_cause(errors, log, status))
 
 
-def _messages(lines: Any, said: Any) -> Iterator[dict[str, Any]]:
-    """The JSON objects among the lines that processes print; the other lines go to the log."""
-    for line in lines:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            message = None
-        if isinstance(message, dict) and {"step", "error"} & set(message):
-            yield message
-        else:
-            said.write(line)
-            said.flush()
-
-
-def _cause(errors: list[dict[str, Any]], log: Path, status: int) -> str:
+def _cause(errors: list[Message], log: Path, status: int) -> str:
     """One line for what went wrong first: a process that was killed, else an error of its own,
     else what the others say who lost it."""
     killed = re.search(
@@ -171,43 +168,41 @@ def _cause(errors: list[dict[str, Any]], log: Path, status: int) -> str:
             f"training process {number} was killed ({name}) and the others stopped: run again to "
             f"go on ({log})"
         )
-    errors.sort(key=lambda error: error["error"].startswith(("RuntimeError", "DistNetworkError")))
+    errors.sort(key=lambda message: message.error.startswith(("RuntimeError", "DistNetworkError")))
     if errors:
-        return f"training process {errors[0]['rank']}: {errors[0]['error']} ({log})"
+        return f"training process {errors[0].rank}: {errors[0].error} ({log})"
     return f"training processes ended with status {status} and said why in {log}"
 
 
-# --- what each process runs ----------------------------------------------------------------------
+# --- what each process runs
 
 
 def main(job_path: str) -> None:
-    """One process of a job. What goes wrong is printed as one JSON object."""
+    """One process of a job. What it says are `Message`s, a line each."""
     job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
+    rank = int(os.environ["RANK"])
+
+    def tell(step: Step, number: int, steps: int) -> None:
+        print(Message(rank=rank, step=step, number=number, steps=steps).model_dump_json())
+
     try:
         _check_processes(job.settings)
         device = models.device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        model, tokenizer = _load_once(job.base)
         loop.train(
-            model,
-            tokenizer,
+            *_load_once(job.base),
             list(records.read(job.dialogues, Dialogue)),
             job.settings,
             job.out_dir,
             progress=False,
             replace=job.replace,
-            watch=_tell if dist.get_rank() == 0 else None,
+            watch=None if rank else tell,
         )
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
-        print(
-            json.dumps(
-                {"error": f"{type(error).__name__}: {reason}", "rank": int(os.environ["RANK"])}
-            ),
-            flush=True,
-        )
+        reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        print(Message(rank=rank, error=reason).model_dump_json(), flush=True)
         os._exit(1)  # the others may wait for this one: no tidying up with them
     dist.destroy_process_group()
 
@@ -224,21 +219,13 @@ def _check_processes(settings: TrainingSettings) -> None:
         )
 
 
-def _load_once(base: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_once(base: str) -> models.Loaded:
     """The base model in the first process, as it is on disk; only its shape in the others."""
     config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     if dist.get_rank() == 0:
         return models.load(base, config.dtype or torch.float32)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return model, models.load_tokenizer(base)
-
-
-def _tell(step: Step, number: int, steps: int) -> None:
-    print(
-        json.dumps({"step": step.model_dump(), "number": number, "steps": steps}),
-        flush=True,
-    )
+        return AutoModelForCausalLM.from_config(config), models.load_tokenizer(base)
 
 
 if __name__ == "__main__":

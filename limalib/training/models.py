@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,12 +68,19 @@ def load(
     quantisation) or 8 bits; they then compute in `dtype`. `spread` lays the layers of what is too
     large for one GPU over all of this machine's.
 
-    Raises FileNotFoundError when `name` looks like a folder and is none, OSError when it has no
-    tokenizer, no safetensors weights or not all of them, ValueError when the tokenizer's ids do
-    not fit the embedding table or the architecture is not known.
+    Raises FileNotFoundError for a folder without a model, OSError without a tokenizer or all
+    weights as safetensors, ValueError where the tokenizer's ids do not fit the embedding table or
+    the architecture is not known.
     """
     tokenizer = load_tokenizer(name)
     spread = spread and torch.device(device).type == "cuda"
+    quantised = quantization and BitsAndBytesConfig(
+        load_in_8bit=quantization == "8bit",
+        load_in_4bit=quantization == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
     # The library reports what does not fit as a table on the screen; here it becomes an error.
     with _quiet(), _one_line(name):
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -80,7 +88,7 @@ def load(
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=_quantization_config(quantization, dtype),
+            quantization_config=quantised,
             device_map="auto" if spread else {"": device} if quantization else None,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -176,29 +184,12 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _quantization_config(
-    quantization: Literal["4bit", "8bit"] | None, dtype: torch.dtype
-) -> BitsAndBytesConfig | None:
-    if quantization is None:
-        return None
-    if quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-
-
 def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the end-of-turn token, added to tokenizer and model when missing.
 
-    A token of its own, so that it halts generation as EOS does without EOS's other meanings. Many
-    checkpoints pad their embedding table beyond the tokenizer; it grows only when the new id does
-    not fit. The new row starts as that of EOS, after which a base expects nothing more (as the mean
-    of all rows where there is no EOS): a set of a handful of examples takes too few steps to learn
-    from nothing where to stop.
+    The embedding table, which many checkpoints pad, grows only when the new id does not fit. The
+    new row starts as that of EOS, after which a base expects nothing more (as the mean of all rows
+    where there is no EOS): a few examples take too few steps to learn from nothing where to stop.
     """
     if EOT in tokenizer.get_vocab():
         return tokenizer.convert_tokens_to_ids(EOT)
@@ -242,16 +233,19 @@ def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
     """Within the block, drop out what attention and MLP add to the residual stream.
 
     The rate rises linearly over the layers from 0 at the bottom to `p_max` at the top (paper,
-    section 3). Active in train mode only; nothing is stored in the model. It is the only dropout:
-    what an architecture has of its own (GPT-2: 0.1 everywhere) is off within the block, but for
-    that of adapters.
+    section 3), in train mode only. It is the only dropout: what an architecture has of its own
+    (GPT-2: 0.1 everywhere) is off within the block, but for that of adapters.
     """
+    own, hooks = [], []
+    for name, module in model.named_modules():
+        attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
+        if "lora_dropout" not in name and (rate := getattr(module, attribute, 0.0)):
+            own.append((module, attribute, rate))
     layers = decoder_layers(model)
-    own = list(_own_dropout(model))
-    hooks = []
     for layer, rate in zip(layers, torch.linspace(0, p_max, len(layers)).tolist(), strict=True):
         if rate > 0:
-            hooks += [part.register_forward_hook(_dropout_hook(rate)) for part in sublayers(layer)]
+            hook = partial(_drop, rate)
+            hooks += [part.register_forward_hook(hook) for part in sublayers(layer)]
     try:
         for module, attribute, _ in own:
             setattr(module, attribute, 0.0)
@@ -259,28 +253,16 @@ def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
     finally:
         for module, attribute, rate in own:
             setattr(module, attribute, rate)
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()
 
 
-def _own_dropout(model: PreTrainedModel) -> Iterator[tuple[nn.Module, str, float]]:
-    """The architecture's dropouts that are on: module, attribute, rate."""
-    for name, module in model.named_modules():
-        attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
-        rate = getattr(module, attribute, 0.0)
-        if rate and "lora_dropout" not in name:
-            yield module, attribute, rate
-
-
-def _dropout_hook(rate: float) -> Any:
-    def drop(module: nn.Module, _inputs: Any, output: Any) -> Any:
-        if not module.training:
-            return output
-        if isinstance(output, tuple):  # attention returns its weights beside its output
-            return (dropout(output[0], rate), *output[1:])
-        return dropout(output, rate)
-
-    return drop
+def _drop(rate: float, module: nn.Module, _inputs: Any, output: Any) -> Any:
+    if not module.training:
+        return output
+    if isinstance(output, tuple):  # attention returns its weights beside its output
+        return (dropout(output[0], rate), *output[1:])
+    return dropout(output, rate)
 
 
 def dropout(states: Tensor, rate: float) -> Tensor:
@@ -298,11 +280,11 @@ def dropout(states: Tensor, rate: float) -> Tensor:
 
 
 def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0) -> "PeftModel":
-    """Put low-rank adapters beside all linear layers but the head, and freeze everything else.
+    """Put low-rank adapters beside all linear layers but the head, and freeze everything else but
+    the rows of EOT, which a base has never used.
 
-    The rows of EOT, which a base has never used, are trained too. `model` itself is changed and
-    goes on working as before; the object returned is for `merge_lora`. `seed` decides how adapters
-    begin; they add nothing at first.
+    `model` itself is changed and goes on working as before; the object returned is for
+    `merge_lora`. `seed` decides how adapters begin; they add nothing at first.
     """
     from peft import LoraConfig  # slow to import, and rarely wanted
 

@@ -50,23 +50,17 @@ def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pa
 
     Examples of like length beside each other make attention faster.
     """
-    ids: list[int] = []
-    positions: list[int] = []
-    sources: list[int] = []
-    targets: list[int] = []
-    for example in examples:
-        start = len(ids)
-        ids += example.ids
-        positions += range(len(example.ids))
-        trained = [i for i, counts in enumerate(example.mask) if counts and i > 0]
-        sources += [start + i - 1 for i in trained]
-        targets += [example.ids[i] for i in trained]
+    lengths = tuple(len(example.ids) for example in examples)
+    ids = [token for example in examples for token in example.ids]
+    mask = [i > 0 and on for example in examples for i, on in enumerate(example.mask)]
+    targets = torch.tensor(mask).nonzero().squeeze(1)
+    tokens = torch.tensor(ids)
     return Pack(
-        ids=torch.tensor([ids], device=device),
-        positions=torch.tensor([positions], device=device),
-        lengths=tuple(len(example.ids) for example in examples),
-        sources=torch.tensor(sources, dtype=torch.long, device=device),
-        targets=torch.tensor(targets, dtype=torch.long, device=device),
+        ids=tokens[None].to(device),
+        positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
+        lengths=lengths,
+        sources=(targets - 1).to(device),
+        targets=tokens[targets].to(device),
     )
 
 
@@ -74,13 +68,11 @@ def split(examples: Sequence[Rendered], max_tokens: int) -> Iterator[list[Render
     """Examples in groups of at most `max_tokens` tokens each, the shortest first (one example may
     exceed it alone)."""
     group: list[Rendered] = []
-    size = 0
     for example in sorted(examples, key=lambda example: len(example.ids)):
-        if group and size + len(example.ids) > max_tokens:
+        if group and sum(len(e.ids) for e in group) + len(example.ids) > max_tokens:
             yield group
-            group, size = [], 0
+            group = []
         group.append(example)
-        size += len(example.ids)
     if group:
         yield group
 
@@ -88,29 +80,20 @@ def split(examples: Sequence[Rendered], max_tokens: int) -> Iterator[list[Render
 def share(
     examples: Sequence[Rendered], max_tokens: int, processes: int
 ) -> list[list[list[Rendered]]]:
-    """A step's examples for each process, in as many groups on one as on the other.
+    """A step's examples for each process, about as many tokens each, in groups as `split` has them.
 
-    Processes that share a model go through it together, so all must do so equally often. Groups
-    hold about the same number of tokens, at most `max_tokens` (one example may exceed it alone).
-    One without an example gets a token from which nothing is learnt.
+    Processes that share a model go through it together, so all must do so equally often: one that
+    has fewer groups gets tokens from which nothing is learnt.
     """
-    if processes == 1:
-        return [list(split(examples, max_tokens))]
-    longest_first = sorted(examples, key=lambda example: -len(example.ids))
-    rounds = 0
-    while True:
-        rounds += 1
-        groups: list[list[Rendered]] = [[] for _ in range(rounds * processes)]
-        sizes = [0] * len(groups)
-        for example in longest_first:
-            smallest = sizes.index(min(sizes))
-            groups[smallest].append(example)
-            sizes[smallest] += len(example.ids)
-        fits = (len(g) <= 1 or n <= max_tokens for g, n in zip(groups, sizes, strict=True))
-        if all(fits):
-            break
-    whole = [group[::-1] or [Rendered([0], [False])] for group in groups]
-    return [whole[process::processes] for process in range(processes)]
+    shares: list[list[Rendered]] = [[] for _ in range(processes)]
+    sizes = [0] * processes
+    for example in sorted(examples, key=lambda example: -len(example.ids)):
+        smallest = sizes.index(min(sizes))
+        shares[smallest].append(example)
+        sizes[smallest] += len(example.ids)
+    groups = [list(split(own, max_tokens)) for own in shares]
+    most = max(map(len, groups))
+    return [own + [[Rendered([0], [False])]] * (most - len(own)) for own in groups]
 
 
 def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
@@ -119,7 +102,7 @@ def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
         input_ids=batch.ids,
         position_ids=batch.positions,
         use_cache=False,
-        segments=_segments(batch.lengths, batch.ids.device),
+        segments=_Segments.of(batch.lengths, batch.ids.device),
     )
     return output.last_hidden_state[0]
 
@@ -140,6 +123,7 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
             f"{type(model).__name__} sets {', '.join(changed)}: models that rescale or cap their "
             "logits cannot be trained here"
         )
+    AttentionInterface.register("packed", _packed_attention)  # the library finds it by its name
     before = model.config._attn_implementation
     model.set_attn_implementation("packed")
     try:
@@ -149,26 +133,8 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Segments:
-    """Where the segments of a pack lie: as blocks of like length, and as their ends in tokens."""
-
-    lengths: tuple[int, ...]
-    blocks: list["_Block"]
-    ends: Tensor
-
-    @property
-    def longest(self) -> int:
-        return max(self.lengths)
-
-
-def _segments(lengths: Sequence[int], device: torch.device) -> _Segments:
-    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-    return _Segments(tuple(lengths), blocks(lengths, device), ends)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Neighbouring segments of like length: `segments` of them, padded to `longest`.
+class Block:
+    """Neighbouring segments of like length, padded to `longest`.
 
     `places[i]` is where the block's i-th token stands in its padded form.
     """
@@ -183,7 +149,7 @@ class _Block:
         return max(self.lengths)
 
 
-def blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
+def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     """Segments in blocks within which no length is more than twice another."""
     groups: list[list[int]] = []
     for length in lengths:
@@ -191,21 +157,26 @@ def blocks(lengths: Sequence[int], device: torch.device) -> list[_Block]:
             groups[-1].append(length)
         else:
             groups.append([length])
-    ends = list(accumulate(sum(group) for group in groups))
-    return [
-        _Block(
-            end - sum(group),
-            end,
-            tuple(group),
-            torch.cat(
-                [
-                    torch.arange(i * max(group), i * max(group) + length)
-                    for i, length in enumerate(group)
-                ]
-            ).to(device),
-        )
-        for group, end in zip(groups, ends, strict=True)
-    ]
+    found, end = [], 0
+    for group in groups:
+        start, end, longest = end, end + sum(group), max(group)
+        places = [torch.arange(i * longest, i * longest + n) for i, n in enumerate(group)]
+        found.append(Block(start, end, tuple(group), torch.cat(places).to(device)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Where the segments of a pack lie: as blocks of like length, and as their ends in tokens."""
+
+    lengths: tuple[int, ...]
+    blocks: list[Block]
+    ends: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> "_Segments":
+        ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+        return cls(tuple(lengths), blocks(lengths, device), ends)
 
 
 @torch.compiler.disable
@@ -224,7 +195,7 @@ def _packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each segment: [1, heads, tokens, size] in, [1, tokens, heads, size]
     out, as transformers' attention interface has it."""
-    longest = segments.longest
+    longest = max(segments.lengths)
     if dropout or softcap or (sliding_window is not None and sliding_window < longest):
         raise ValueError(
             f"{type(module).__name__}: packed attention knows no attention dropout, no softcap and "
@@ -236,10 +207,11 @@ def _packed_attention(
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
+    states = (query[0], key[0], value[0])
     if longest <= LONGEST_PADDED:
-        output = _PaddedAttention.apply(query[0], key[0], value[0], segments.blocks, scale)
+        output = _PaddedAttention.apply(*states, segments.blocks, scale)
     else:
-        output = _segment_attention(query[0], key[0], value[0], segments.lengths, scale)
+        output = _segment_attention(*states, segments.lengths, scale)
     return output.transpose(0, 1)[None], None
 
 
@@ -248,12 +220,10 @@ def _varlen_attention(
 ) -> Tensor:
     """All segments in one call of flash attention, which knows where each ends and shares keys
     among heads by itself: [1, heads, tokens, size] in, [1, tokens, heads, size] out."""
+    ends, longest = segments.ends, max(segments.lengths)
     return varlen_attn(
         *(states[0].transpose(0, 1) for states in (query, key, value)),
-        segments.ends,
-        segments.ends,
-        segments.longest,
-        segments.longest,
+        *(ends, ends, longest, longest),
         scale=scale,
         window_size=(-1, 0),  # back to the segment's beginning, and no token ahead
         enable_gqa=True,
@@ -286,7 +256,7 @@ class _PaddedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[_Block], scale: float
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[Block], scale: float
     ) -> Tensor:
         saved = []
         output = torch.empty_like(query)
@@ -317,7 +287,7 @@ class _PaddedAttention(torch.autograd.Function):
         return grad_query, grad_key, grad_value, None, None
 
 
-def _pad(states: Tensor, block: _Block) -> Tensor:
+def _pad(states: Tensor, block: Block) -> Tensor:
     """The block's part of [heads, tokens, size] as [heads x segments, longest, size], zero where
     padded."""
     heads, _, size = states.shape
@@ -326,10 +296,7 @@ def _pad(states: Tensor, block: _Block) -> Tensor:
     return padded.view(heads * len(block.lengths), block.longest, size)
 
 
-def _unpad(padded: Tensor, block: _Block, into: Tensor) -> None:
+def _unpad(padded: Tensor, block: Block, into: Tensor) -> None:
     """`_pad` undone: write the block's part of `into`, [heads, tokens, size]."""
     flat = padded.view(into.shape[0], -1, padded.shape[-1])
     into[:, block.start : block.end] = flat.index_select(1, block.places)
-
-
-AttentionInterface.register("packed", _packed_attention)

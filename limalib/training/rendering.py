@@ -38,16 +38,14 @@ def render(
     """Token ids of a dialogue and, beside each, whether the loss counts it.
 
     Every utterance is encoded on its own and followed by EOT. The EOT that ends an answer is
-    trained on, else a model never learns to stop; the one that ends a prompt is not. Two turns,
-    "Why?" and "Because.", for a tokenizer with BOS:
+    trained on, else a model never learns to stop; the one that ends a prompt is not:
 
         token   BOS   Why    ?   EOT   Because    .    EOT
-        id        1    17   24     2        33   25      2
         mask      -     -    -     -         x    x      x
 
-    `train_on_prompts` marks the prompts' tokens and their EOT too (the paper does not say what it
-    did), never BOS. Text that happens to contain the name of a special token stays plain text.
-    Tokens beyond `max_tokens` are cut off at the end, as the paper trims long texts.
+    `train_on_prompts` marks the prompts' tokens and their EOT too, never BOS. Text that happens to
+    contain the name of a special token stays plain text. Tokens beyond `max_tokens` are cut off at
+    the end, as the paper trims long texts.
     """
     ids: list[int] = []
     mask: list[bool] = []

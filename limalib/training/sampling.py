@@ -1,8 +1,7 @@
 """Answers from a language model: nucleus sampling with a repetition penalty, in batches.
 
-Written out rather than left to the library's own generation, which adds a top-k of 50 unless told
-not to, keeps finished sequences in the batch, and draws one stream of random numbers for the whole
-batch, so that an answer depends on its neighbours.
+The library's own generation adds a top-k of 50 unless told not to, keeps finished sequences in the
+batch, and draws one stream of random numbers for all, so that an answer depends on its neighbours.
 """
 
 import hashlib
@@ -88,7 +87,9 @@ def generate(
     if keys is None:
         keys = [str(i) for i in range(len(prompts))]
     prompts = _fit(prompts, settings.max_new_tokens, _context(model))
-    stops = torch.tensor(sorted(_stops(model, eot_id)), device=model.device)
+    eos = model.config.eos_token_id
+    ends = {eot_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])}
+    stops = torch.tensor(sorted(ends), device=model.device)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     results: dict[int, Generation] = {}
     model.eval()
@@ -105,18 +106,11 @@ def _context(model: PreTrainedModel) -> int:
     return getattr(model.config, "max_position_embeddings", None) or 2**31
 
 
-def _stops(model: PreTrainedModel, eot_id: int) -> set[int]:
-    eos = model.config.eos_token_id
-    return {eot_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])}
-
-
 def _fit(
     prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int
 ) -> list[Sequence[int]]:
-    """Prompts that leave room for an answer: a quarter of the context, or less if less is wanted.
-
-    What does not fit is cut at the front, so that the latest turn stays, and counted in a warning.
-    """
+    """Prompts that leave room for an answer, at most a quarter of the context: cut at the front, so
+    that the latest turn stays, and counted in a warning."""
     longest = context - min(max_new_tokens, context // 4)
     cut = sum(len(prompt) > longest for prompt in prompts)
     if cut:
@@ -150,7 +144,11 @@ def _continue(
     positions = (places - padding[:, None]).clamp(0, _context(model) - 1)
     rows = torch.arange(len(prompts), device=device)
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    cache = _cache(model, longest + limit)
+    cache = DynamicCache(config=model.config)
+    cache.layers = [
+        _RoomyLayer(longest + limit) if type(layer) is DynamicLayer else layer
+        for layer in cache.layers
+    ]
     answers = torch.empty(len(prompts), limit, dtype=torch.long, device=device)
     seen: Tensor | None = None
     stopped = [False] * len(prompts)
@@ -219,15 +217,6 @@ class _RoomyLayer(DynamicLayer):
         self.room = [room[: len(indices)] for room in self.room]
 
 
-def _cache(model: PreTrainedModel, length: int) -> DynamicCache:
-    """The model's own kind of cache, its plain layers with room for `length` tokens."""
-    cache = DynamicCache(config=model.config)
-    cache.layers = [
-        _RoomyLayer(length) if type(layer) is DynamicLayer else layer for layer in cache.layers
-    ]
-    return cache
-
-
 def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Logits [rows, vocabulary] with those of `seen` tokens divided by the penalty where positive
     and multiplied where negative (Keskar et al. 2019, arXiv 1909.05858, section 4.1)."""
@@ -238,8 +227,8 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> T
     """One token a row from the nucleus of mass `top_p` (Holtzman et al. 2020, arXiv 1904.09751).
 
     `logits` is [rows, vocabulary], `uniform` [rows] in [0, 1): the token in whose share of the
-    nucleus the number falls, likeliest first. The nucleus is sought among the likeliest few tokens
-    first and among more only when they hold too little mass, which spares sorting the vocabulary.
+    nucleus the number falls, likeliest first. The likeliest few tokens are tried first, and more
+    when they hold too little mass, which spares sorting the vocabulary.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)

@@ -84,7 +84,7 @@ class TrainingSettings(Settings):
     """Decides the order of the examples and what is dropped out."""
 
     @model_validator(mode="after")
-    def _candidates_are_reached(self) -> Self:
+    def _can_be_done(self) -> Self:
         first, last = self.candidate_epochs
         end = min(self.epochs, self.stop_after_epoch)
         if not 1 <= first <= min(last, end):
@@ -92,10 +92,6 @@ class TrainingSettings(Settings):
                 f"candidate_epochs {first} to {last}: none is reached, training ends after "
                 f"epoch {end}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _quantised_weights_stay(self) -> Self:
         if self.quantization and self.lora is None:
             raise ValueError(
                 f"quantization {self.quantization}: quantised weights cannot be trained; add lora"
@@ -105,14 +101,9 @@ class TrainingSettings(Settings):
     def shortened(self, epochs: int) -> "TrainingSettings":
         """The same training, ended after `epochs` epochs; the last of them is the one chosen
         unless candidates come before it."""
-        first, last = self.candidate_epochs
-        return TrainingSettings.model_validate(
-            {
-                **self.model_dump(),
-                "stop_after_epoch": epochs,
-                "candidate_epochs": (min(first, epochs), min(last, epochs)),
-            }
-        )
+        first, last = (min(epoch, epochs) for epoch in self.candidate_epochs)
+        changes = {"stop_after_epoch": epochs, "candidate_epochs": (first, last)}
+        return TrainingSettings.model_validate({**self.model_dump(), **changes})
 
 
 class SamplingSettings(Settings):

@@ -12,10 +12,10 @@ from transformers import LlamaConfig, PretrainedConfig
 
 from limalib import records, scales
 from limalib.__main__ import main
-from limalib.training import models, planner
+from limalib.training import models, plan
 from limalib.training.loss import summed_loss
 from limalib.training.packing import pack, packed_attention
-from limalib.training.planner import GIB, plan, require
+from limalib.training.plan import GIB, plan_training, require
 from limalib.training.rendering import Rendered
 from limalib.training.settings import LoRA, TrainingSettings
 from limalib.training.step import Learner
@@ -47,36 +47,36 @@ def settings(**changes: object) -> TrainingSettings:
 
 
 def test_llamas_have_their_published_numbers_of_parameters() -> None:
-    assert plan(LLAMA_7B, settings()).parameters == 6_738_415_616
-    assert plan(LLAMA_65B, settings()).parameters == 65_285_660_672
+    assert plan_training(LLAMA_7B, settings()).parameters == 6_738_415_616
+    assert plan_training(LLAMA_65B, settings()).parameters == 65_285_660_672
 
 
 def test_bytes_of_full_fine_tuning_follow_from_the_parameters() -> None:
     n = 6_738_415_616
-    memory = plan(LLAMA_7B, settings()).memory
+    memory = plan_training(LLAMA_7B, settings()).memory
     assert memory["weights"] == 2 * n
     assert memory["master copy"] == 4 * n
     assert memory["optimiser states"] == 8 * n
     assert memory["gradients"] >= 4 * n
-    eight = plan(LLAMA_7B, settings(optimizer="adamw8bit")).memory
+    eight = plan_training(LLAMA_7B, settings(optimizer="adamw8bit")).memory
     assert eight["optimiser states"] == 2 * n
-    full = plan(LLAMA_7B, settings(precision="fp32")).memory
+    full = plan_training(LLAMA_7B, settings(precision="fp32")).memory
     assert full["weights"] == 4 * n
     assert "master copy" not in full
 
 
 def test_65b_is_shared_out_over_devices() -> None:
     n = 65_285_660_672
-    planned = plan(LLAMA_65B, settings(processes=32, activation_checkpointing=True))
+    planned = plan_training(LLAMA_65B, settings(processes=32, activation_checkpointing=True))
     assert planned.memory["weights"] == 4 * n // 32
     assert planned.memory["optimiser states"] == 8 * n // 32
     assert planned.needed < 80e9
-    assert plan(LLAMA_65B, settings(processes=8)).needed > 80e9
+    assert plan_training(LLAMA_65B, settings(processes=8)).needed > 80e9
     assert "65,285,660,672" in planned.table()
 
 
 def test_qlora_trains_the_adapters_of_seven_matrices_a_layer_and_two_rows() -> None:
-    planned = plan(LLAMA_7B, settings(lora=LoRA(rank=64), quantization="4bit"))
+    planned = plan_training(LLAMA_7B, settings(lora=LoRA(rank=64), quantization="4bit"))
     attention, mlp = 4 * (4096 + 4096), 3 * (4096 + 11_008)
     assert planned.trained == 32 * 64 * (attention + mlp) + 2 * 4096
     # 6.476 billion weights of 4 bits and their scales, and two tables of 131 million in bf16.
@@ -112,7 +112,7 @@ def test_operations_are_those_that_a_step_performs(name: str, checkpointing: boo
     ):
         summed_loss(model, pack(examples)).backward()
     counted = counter.get_total_flops()
-    planned = plan(model.config, rules, [(6, 10)] * 2).flops
+    planned = plan_training(model.config, rules, [(6, 10)] * 2).flops
     assert planned == pytest.approx(counted, rel=0.07)
 
 
@@ -151,14 +151,14 @@ def test_memory_is_within_a_tenth_of_what_a_step_takes(changes: dict[str, object
     config = llama(128, 344, 6, 2)
     config.vocab_size = 2000
     rules = settings(batch_examples=4, **changes)
-    planned = plan(config, rules, [(64, 64)] * 4, device="cpu").needed
+    planned = plan_training(config, rules, [(64, 64)] * 4, device="cpu").needed
     assert planned == pytest.approx(peak_of_tensors(config, rules, 128), rel=0.1)
 
 
 def test_flash_attention_keeps_no_matrix_of_all_pairs() -> None:
     def activations(length: int) -> int:
         rules = settings(batch_examples=1, micro_batch_tokens=length, max_tokens=length)
-        return planner._activations(LLAMA_7B, rules, [length], 2, "cuda")
+        return plan._activations(plan.Shape.of(LLAMA_7B, None), rules, [length], 2, "cuda")
 
     assert activations(2048) == pytest.approx(2 * activations(1024), rel=0.01)
 
@@ -167,17 +167,19 @@ def test_flash_attention_keeps_no_matrix_of_all_pairs() -> None:
 
 
 def test_time_is_operations_over_what_the_devices_do() -> None:
-    one = plan(LLAMA_7B, settings(), peak_flops=1e15, share=0.5, price=3.0)
+    one = plan_training(LLAMA_7B, settings(), peak_flops=1e15, share=0.5, price=3.0)
     assert one.seconds == pytest.approx(one.flops / 0.5e15)
     assert one.cost == pytest.approx(one.flops / 0.5e15 / 3600 * 3)
-    two = plan(LLAMA_7B, settings(processes=2), peak_flops=1e15, share=0.5, price=3.0)
+    two = plan_training(LLAMA_7B, settings(processes=2), peak_flops=1e15, share=0.5, price=3.0)
     assert two.seconds == pytest.approx((one.seconds or 0) / 2)
     assert two.cost == pytest.approx(one.cost)
-    assert plan(LLAMA_7B, settings()).seconds is None
+    assert plan_training(LLAMA_7B, settings()).seconds is None
 
 
 def test_lima_by_its_table_is_six_n_a_token_and_attention() -> None:
-    planned = plan(LLAMA_7B, settings(train_on_prompts=True, epochs=15, stop_after_epoch=10))
+    planned = plan_training(
+        LLAMA_7B, settings(train_on_prompts=True, epochs=15, stop_after_epoch=10)
+    )
     assert planned.tokens == 10 * 759_800
     products = 6_738_415_616 - 32_000 * 4096  # all but the embedding table, which is looked up
     assert planned.flops == pytest.approx(6 * products * 7_598_000, rel=0.06)
@@ -185,7 +187,9 @@ def test_lima_by_its_table_is_six_n_a_token_and_attention() -> None:
 
 
 def test_texts_are_cut_before_they_are_counted() -> None:
-    planned = plan(LLAMA_7B, settings(max_tokens=100, stop_after_epoch=5), [(60, 60), (10, 20)])
+    planned = plan_training(
+        LLAMA_7B, settings(max_tokens=100, stop_after_epoch=5), [(60, 60), (10, 20)]
+    )
     assert planned.tokens == 5 * 130
 
 
@@ -193,11 +197,11 @@ def test_texts_are_cut_before_they_are_counted() -> None:
 
 
 def test_a_plan_that_fits_passes() -> None:
-    require(plan(LLAMA_7B, settings()), 200e9)
+    require(plan_training(LLAMA_7B, settings()), 200e9)
 
 
 def test_what_would_fit_is_said() -> None:
-    planned = plan(LLAMA_7B, settings())
+    planned = plan_training(LLAMA_7B, settings())
     with pytest.raises(MemoryError) as caught:
         require(planned, 80e9)
     message = str(caught.value)
@@ -209,15 +213,15 @@ def test_what_would_fit_is_said() -> None:
 
 
 def test_where_nothing_would_fit_that_is_said() -> None:
-    with pytest.raises(MemoryError, match="no change of settings would fit"):
-        require(plan(family("llama").config, settings()), 1000)
+    with pytest.raises(MemoryError, match="no change of settings fits"):
+        require(plan_training(family("llama").config, settings()), 1000)
 
 
 def test_planning_allocates_no_weights() -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    plan(LLAMA_65B, settings(processes=16))
+    plan_training(LLAMA_65B, settings(processes=16))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown * 1024 < GIB / 4
 
@@ -241,11 +245,14 @@ def test_a_model_without_a_config_is_one_line(capsys: pytest.CaptureFixture[str]
 def test_the_paper_scale_fits_its_gpus() -> None:
     rules = scales.load("paper").training_settings("lima")
     assert rules.processes > 1
-    assert plan(LLAMA_65B, rules).needed < 80e9
+    assert plan_training(LLAMA_65B, rules).needed < 80e9
 
 
 def test_precision_is_that_of_the_device() -> None:
-    assert torch.bfloat16.itemsize * 6_738_415_616 == plan(LLAMA_7B, settings()).memory["weights"]
+    assert (
+        torch.bfloat16.itemsize * 6_738_415_616
+        == plan_training(LLAMA_7B, settings()).memory["weights"]
+    )
 
 
 @pytest.mark.slow

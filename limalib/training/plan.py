@@ -1,0 +1,323 @@
+"""What a training run needs, before anything is loaded: memory on each device, time and cost.
+
+Weights are counted on a model built on the meta device, where tensors have a shape and no content.
+The rest are formulas, held against measurements (`benchmarks/planner.py`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers.pytorch_utils import Conv1D
+
+from limalib import paper
+from limalib.training import models
+from limalib.training.loss import MOST_LOGITS
+from limalib.training.packing import LONGEST_PADDED, blocks
+from limalib.training.settings import LoRA, TrainingSettings
+
+GIB = 2**30
+
+Device = Literal["cpu", "cuda"]
+Lengths = Sequence[tuple[int, int]]
+"""Tokens of prompt and of answer of each example."""
+
+GPUS: Mapping[str, tuple[float, float]] = {
+    "RTX 4090": (24e9, 165.2e12),
+    "L4": (24e9, 121e12),
+    "A100": (80e9, 312e12),
+    "H100": (80e9, 989.4e12),
+    "H200": (141e9, 989.4e12),
+}
+"""By their makers' data sheets: bytes of memory, and operations a second of dense bfloat16 matrix
+products that are summed in float32."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs. `memory` is bytes on each device by what they hold, at the moment when most
+    is held; `flops` are the operations of the whole run; `seconds` and `cost` are None when no peak
+    or price was given."""
+
+    name: str
+    config: PretrainedConfig
+    settings: TrainingSettings
+    lengths: Lengths
+    device: Device
+    parameters: int
+    trained: int
+    memory: Mapping[str, int]
+    tokens: int
+    flops: float
+    seconds: float | None
+    cost: float | None
+
+    @property
+    def needed(self) -> int:
+        """Bytes on each device."""
+        return sum(self.memory.values())
+
+    def table(self) -> str:
+        """The plan as a table in Markdown."""
+        devices = self.settings.processes
+        rows = {
+            "parameters": f"{self.parameters:,}",
+            "of them trained": f"{self.trained:,}",
+            "devices": str(devices),
+            **{f"{name}, GiB": f"{size / GIB:.2f}" for name, size in self.memory.items()},
+            "**memory on each device, GiB**": f"**{self.needed / GIB:.1f}**",
+            "tokens": f"{self.tokens:,}",
+            "operations": f"{self.flops:.2e}",
+        }
+        if self.seconds is not None:
+            rows["**hours**"] = f"**{self.seconds / 3600:.2f}**"
+            rows["device hours"] = f"{self.seconds * devices / 3600:.1f}"
+        if self.cost is not None:
+            rows["cost"] = f"{self.cost:,.2f}"
+        lines = [f"| {name} | {value} |" for name, value in rows.items()]
+        return "\n".join([f"| {self.name} | |", "|---|---|", *lines])
+
+
+def plan_training(
+    model: PretrainedConfig | str | Path,
+    settings: TrainingSettings,
+    lengths: Lengths | None = None,
+    device: Device = "cuda",
+    peak_flops: float | None = None,
+    share: float = 0.4,
+    price: float | None = None,
+) -> Plan:
+    """What it takes to train a model with these settings on `settings.processes` devices.
+
+    `model` is a config, or a folder or hub id of which only the config is read. `lengths` are by
+    default the means of LIMA's sources (Table 1 of the paper). Time is operations / (devices x
+    `peak_flops` x `share`), where `share` is how much of the peak the training reaches; `price` is
+    that of a device for an hour. Raises ValueError for a model without a config.
+    """
+    name = model.model_type if isinstance(model, PretrainedConfig) else Path(model).name
+    if not isinstance(model, PretrainedConfig):
+        try:
+            model = AutoConfig.from_pretrained(str(model), trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"{model}: no config of a model ({reason})") from None
+    if lengths is None:
+        rows = [row for row in paper.TABLE_1 if row.split == "train"]
+        lengths = [(r.mean_input, r.mean_output or 0) for r in rows for _ in range(r.examples)]
+    limit = settings.max_tokens
+    lengths = [(min(p, limit), min(p + a, limit) - min(p, limit)) for p, a in lengths]
+    shape = Shape.of(model, settings.lora)
+    epochs = min(settings.epochs, settings.stop_after_epoch)
+    flops = epochs * training_flops(shape, settings, lengths)
+    seconds = flops / (settings.processes * peak_flops * share) if peak_flops else None
+    return Plan(
+        *(name, model, settings, lengths, device, shape.parameters, shape.trained),
+        memory=_memory(shape, settings, lengths, device),
+        tokens=epochs * sum(map(sum, lengths)),
+        flops=flops,
+        seconds=seconds,
+        cost=seconds / 3600 * settings.processes * price if seconds and price else None,
+    )
+
+
+def require(planned: Plan, available: float | None = None) -> None:
+    """Raise MemoryError when a plan needs more than `available` bytes on each device (default: what
+    is free here). The message is one line and says which changes of the settings would fit."""
+    before, on_cpu = planned.settings, planned.device == "cpu"
+    if available is None:
+        available = psutil.virtual_memory().available if on_cpu else torch.cuda.mem_get_info()[0]
+    if on_cpu:  # its processes share one memory
+        available /= before.processes
+    if planned.needed <= available:
+        return
+    fitting: list[str] = []
+    for changes in _alternatives(before):
+        if "processes" in changes and (on_cpu or any("processes" in words for words in fitting)):
+            continue
+        settings = before.model_copy(update=changes)
+        needed = plan_training(planned.config, settings, planned.lengths, planned.device).needed
+        if needed <= available:
+            changed = {n: str(v).lower() for n, v in changes.items() if getattr(before, n) != v}
+            changed |= {"lora": "{}"} if "lora" in changed else {}
+            words = " and ".join(f"{name}: {value}" for name, value in changed.items())
+            fitting.append(f"{words} ({needed / GIB:.1f} GiB)")
+    on_each = f" on each of {before.processes} devices" if before.processes > 1 else ""
+    would = f"what would fit: {'; '.join(fitting)}" if fitting else "no change of settings fits"
+    raise MemoryError(
+        f"{planned.name}: training needs {planned.needed / GIB:.1f} GiB{on_each}, "
+        f"{available / GIB:.1f} GiB are free; {would}"
+    )
+
+
+def _alternatives(settings: TrainingSettings) -> Iterator[dict[str, object]]:
+    """Changes of settings that save memory, the mildest first."""
+    smaller: dict[str, object] = {
+        "micro_batch_tokens": min(settings.micro_batch_tokens, settings.max_tokens),
+        "activation_checkpointing": True,
+    }
+    frugal = smaller if settings.lora else smaller | {"optimizer": "adamw8bit"}
+    yield from ({name: value} for name, value in frugal.items())
+    yield frugal
+    if settings.processes == 1:
+        qlora = {"lora": settings.lora or LoRA(), "quantization": "4bit"}
+        yield from (qlora, qlora | smaller)
+    if settings.lora is None:  # adapters are trained on one process
+        for changes in ({}, smaller, frugal):
+            yield from (changes | {"processes": settings.processes * 2**n} for n in range(1, 8))
+
+
+class Shape(NamedTuple):
+    """Numbers of weights: of all, of what is trained, of the layers' matrices, of LoRA's, of the
+    head, and of what lies outside the layers. `inputs` are the widths of what enters a layer's
+    matrices, summed; `queries` and `keys` are heads x head size."""
+
+    config: PretrainedConfig
+    parameters: int
+    trained: int
+    linear: int
+    adapters: int
+    head: int
+    outside: int
+    inputs: int
+    queries: int
+    keys: int
+
+    @classmethod
+    def of(cls, config: PretrainedConfig, lora: LoRA | None) -> "Shape":
+        """Count the weights of a model built on the meta device."""
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        layers = models.decoder_layers(model)
+        widths = [  # of what enters a matrix and of what leaves it
+            part.weight.shape if isinstance(part, Conv1D) else part.weight.shape[::-1]
+            for part in layers.modules()
+            if isinstance(part, nn.Linear | Conv1D)
+        ]
+        parameters = sum(weight.numel() for weight in model.parameters())
+        head = model.get_output_embeddings().weight
+        tables = {model.get_input_embeddings().weight, head}
+        adapters = sum(lora.rank * (i + o) for i, o in widths) if lora else 0
+        heads = config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        return cls(
+            *(config, parameters),
+            trained=adapters + sum(t.shape[1] for t in tables) if lora else parameters,
+            linear=sum(i * o for i, o in widths),
+            adapters=adapters,
+            head=head.numel(),
+            outside=parameters - sum(weight.numel() for weight in layers.parameters()),
+            inputs=sum(i for i, _ in widths) // len(layers),
+            queries=heads * size,
+            keys=(getattr(config, "num_key_value_heads", None) or heads) * size,
+        )
+
+
+def training_flops(shape: Shape, settings: TrainingSettings, lengths: Lengths) -> float:
+    """Floating-point operations of one epoch.
+
+    A token takes 2 for each weight in the forward pass and 4 in the backward pass (Kaplan et al.
+    2020, arXiv 2001.08361, section 2.1), of which 2 are for the weights' own gradients, and 2 more
+    where checkpointing repeats the forward pass. The head works at supervised places only. Of n
+    tokens, attention takes 2 n^2 a dimension (half is masked), and twice that backward.
+    """
+    tokens, lora = sum(map(sum, lengths)), settings.lora is not None
+    supervised = tokens if settings.train_on_prompts else sum(answer for _, answer in lengths)
+    again = 1 if settings.activation_checkpointing else 0
+    inner = (6 + 2 * again) * (shape.linear + shape.adapters) - (2 * shape.linear if lora else 0)
+    head = shape.head * (4 if lora else 6)
+    pairs = sum((prompt + answer) ** 2 for prompt, answer in lengths)
+    attention = (3 + again) * 2 * shape.config.num_hidden_layers * shape.queries * pairs
+    return float(inner * tokens + head * supervised + attention)
+
+
+def _memory(
+    shape: Shape, settings: TrainingSettings, lengths: Lengths, device: Device
+) -> dict[str, int]:
+    """Bytes on each device by what they hold, at the fuller of two moments: when the loss is known
+    and nothing of the pass is given up yet, and when the gradient is complete."""
+    devices, lora = settings.processes, settings.lora is not None
+    precision = "bf16" if (settings.precision, device) == ("auto", "cuda") else settings.precision
+    element = models.compute_dtype(precision, torch.device("cpu")).itemsize
+    longest = sorted(map(sum, lengths), reverse=True)[: settings.batch_examples]
+    batch = longest[:1]  # the largest pack that may go through the model at once
+    for length in longest[1 : -(-settings.batch_examples // devices)]:
+        if sum(batch) + length <= settings.micro_batch_tokens:
+            batch.append(length)
+    several = sum(longest) > sum(batch) * devices  # passes in a step
+    layer = (shape.parameters - shape.outside) // shape.config.num_hidden_layers
+    moments = 8 if settings.optimizer == "adamw" else 2
+    states = {"optimiser states": shape.trained * moments // devices}
+    gradient = 4 * shape.trained // devices
+    # The head's gradient is the first, while nothing of the pass is given up; adapters have its
+    # table copied with the row of EOT in its place, and the gradient of the copy too.
+    first = (2 if lora else 1) * element * shape.head
+    if devices > 1:
+        # Shares in float32; what computes is gathered: two layers and what is outside of them.
+        states["weights"] = 4 * shape.parameters // devices
+        states["gathered layers"] = element * (2 * layer + shape.outside)
+        first = transit = (element + 4) * max(layer, shape.outside)  # a layer's, to be shared out
+    else:
+        # 4 bits, an 8-bit scale for 64 weights, a float32 scale for 256 of those scales.
+        stored = {"4bit": 1 / 2 + 1 / 64 + 4 / (64 * 256), "8bit": 1}.get(
+            settings.quantization or "", element
+        )
+        others = shape.parameters - shape.linear + (shape.trained if lora else 0)
+        states["weights"] = int(shape.linear * stored) + element * others
+        full_half = element == 2 and not lora
+        # On its way: a table's bfloat16 gradient, before it is added in float32.
+        transit = 2 * shape.head if full_half else 0
+        first += 4 * shape.head if full_half and not several else 0
+        states |= {"master copy": 4 * shape.trained} if element == 2 else {}
+    answers = sum(answer for _, answer in lengths) / max(1, sum(map(sum, lengths)))
+    rows = sum(batch) * (1.0 if settings.train_on_prompts else answers)
+    logits = min(rows * shape.config.vocab_size, MOST_LOGITS)
+    loss = states | {
+        "gradients": (gradient if several else 0) + first,
+        "activations": _activations(shape, settings, batch, element, device),
+        "logits": int(2 * logits * element),  # and their gradient
+    }
+    backward = states | {"gradients": gradient + transit}
+    fullest = max(loss, backward, key=lambda items: sum(items.values()))
+    # What the runtime and its libraries take for themselves on a GPU, about.
+    return fullest | ({"runtime": GIB} if device == "cuda" else {})
+
+
+def _activations(
+    shape: Shape, settings: TrainingSettings, batch: Sequence[int], element: int, device: Device
+) -> int:
+    """Bytes that a forward pass over a pack keeps for its gradient, the logits left out.
+
+    Counted as in Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for each token: a norm
+    keeps what enters it (LLaMA's in float32) and what its weights are multiplied with; attention
+    its queries, keys, values and output; an MLP four times its inner width, with a plain GELU
+    twice; residual dropout its draws. Frozen weights need no input, but adapters keep theirs after
+    dropout, and its draws.
+    """
+    config, tokens, on_gpu = shape.config, sum(batch), device == "cuda"
+    hidden, heads, queries = config.hidden_size, config.num_attention_heads, shape.queries
+    rms, gelu = hasattr(config, "rms_norm_eps"), getattr(config, "hidden_act", "") == "gelu"
+    norm = (4 + 2 * element if rms else 2 * element) * hidden
+    inner = (getattr(config, "intermediate_size", None) or 4 * hidden) * (2 if gelu else 4)
+    draws = 2 * hidden * element if settings.residual_dropout else 0
+    if on_gpu:  # flash attention, which knows grouped keys and keeps no weights
+        attention = element * 2 * (queries + shape.keys) * tokens
+    elif max(batch) > LONGEST_PADDED:  # in float32
+        attention = (4 * 4 + element) * queries * tokens
+    else:
+        padded = [(b.longest, len(b.lengths)) for b in blocks(batch, torch.device("cpu"))]
+        attention = element * queries * (tokens + 3 * sum(n * count for n, count in padded))
+        attention += element * heads * sum(n * n * count for n, count in padded)
+    if settings.lora:
+        norm, inner = (4 if rms else element) * hidden, inner * 3 // 4
+        draws += (element + (1 if on_gpu else element)) * shape.inputs
+        attention -= 0 if on_gpu else element * queries * tokens
+    layer = tokens * (2 * norm + draws + element * inner) + attention
+    outside = tokens * (norm + 2 * element * queries // heads)
+    if settings.activation_checkpointing:
+        return outside + config.num_hidden_layers * element * tokens * hidden + layer
+    return outside + config.num_hidden_layers * layer
