@@ -14,7 +14,6 @@ from IPython.display import HTML
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib import records
-from limalib.figures import Graded
 from limalib.judging import recorded, replies
 from limalib.judging.recorded import Recorded
 from limalib.judging.servers import sample_from_server
@@ -280,13 +279,15 @@ def by_kind(
     }
 
 
-def shares(graded: Sequence[Grade], asked: Sequence[Dialogue], seed: int = 0) -> Graded:
+def shares(
+    graded: Sequence[Grade], asked: Sequence[Dialogue], seed: int = 0
+) -> tuple[Estimate, Estimate, Estimate]:
     """Shares of excellent, passing and failing answers (Figure 3)."""
 
     def share(label: str) -> Estimate:
         return bootstrap_share(table(graded, asked, lambda g: g.label == label), seed=seed)
 
-    return Graded(share("excellent"), share("pass"), share("fail"))
+    return share("excellent"), share("pass"), share("fail")
 
 
 def penalty_check(

@@ -195,10 +195,10 @@ AGREEMENT: tuple[Agreement, ...] = (
 class Quality(NamedTuple):
     """Shares of responses graded fail, pass and excellent."""
 
-    prompts: int
-    fail: float
-    passing: float
     excellent: float
+    passing: float
+    fail: float
+    prompts: int
 
     @property
     def passed(self) -> float:
@@ -206,10 +206,10 @@ class Quality(NamedTuple):
         return round(self.passing + self.excellent, 10)
 
 
-ABSOLUTE_QUALITY = Quality(50, fail=0.12, passing=0.38, excellent=0.50)
+ABSOLUTE_QUALITY = Quality(excellent=0.50, passing=0.38, fail=0.12, prompts=50)
 """Figure 3: 50 random test prompts."""
 
-OUT_OF_DISTRIBUTION = Quality(20, fail=0.20, passing=0.35, excellent=0.45)
+OUT_OF_DISTRIBUTION = Quality(excellent=0.45, passing=0.35, fail=0.20, prompts=20)
 """Section 4.3: 20 prompts whose format no training example has."""
 
 
@@ -267,18 +267,18 @@ SCALE_1_TO_6: tuple[str, ...] = (
 class MultiTurn(NamedTuple):
     """Turns of live conversations by grade (Figure 7)."""
 
-    examples: int
-    dialogues: int
-    turns: int
     excellent: float
     passing: float
     fail: float
+    turns: int
     failed_turns: int
+    examples: int
+    dialogues: int
 
 
 CONVERSATIONS = 10
-WITHOUT_DIALOGUES = MultiTurn(1000, 0, 42, 0.452, 0.191, 0.357, 15)
-WITH_DIALOGUES = MultiTurn(1030, 30, 46, 0.761, 0.217, 0.022, 1)
+WITHOUT_DIALOGUES = MultiTurn(0.452, 0.191, 0.357, 42, 15, 1000, 0)
+WITH_DIALOGUES = MultiTurn(0.761, 0.217, 0.022, 46, 1, 1030, 30)
 CONVERSATIONS_BETTER = 7
 """Conversations, of 10, better with dialogues in training; the other 3 are ties (section 6)."""
 CONVERSATIONS_WRONG_WITHIN_3 = 6
