@@ -14,11 +14,10 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
 
 from limalib import scales
-from limalib.data import recipes
+from limalib.data import cards, recipes
 from limalib.judging import model_judge
-from limalib.data.exchanges import code_digest as candidates_digest
-from limalib.running.provenance import code_digest
-from limalib.data.readers.stackexchange import comments_of
+from limalib.running.provenance import code_digest, module_digest
+from limalib.data.stackexchange import comments_of
 
 SCALE = str(config.get("scale", "miniature"))
 RUNS = str(config.get("runs", "runs"))
@@ -59,7 +58,7 @@ CANDIDATES = recipes.candidates_wanted(
     scale.raw_sources(RUNS), scale.counts, scale.rules, seed=0
 ).model_dump_json()
 # The other files to draw from. The miniature's are made by the notebook that draws.
-RAW = [] if scale.makes_raw_sources else recipes.raw_files(scale.raw_sources(RUNS))
+RAW = [] if scale.makes_raw_sources else cards.raw_files(scale.raw_sources(RUNS))
 
 
 workdir: str(scale.folder(RUNS))
@@ -163,7 +162,7 @@ rule exchange:
     output:
         candidates=update("data/exchanges/{exchange}.jsonl"),
     params:
-        code=candidates_digest(),
+        code=module_digest("limalib.data.exchanges"),
         settings=CANDIDATES,
     wildcard_constraints:
         exchange="|".join(map(re.escape, EXCHANGES)) or "none",

@@ -23,9 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from limalib.data import NEAR_DUPLICATES, near_duplicates, similarity
-from limalib.data.readers.alpaca import read_alpaca
-from limalib.data.readers.lima_release import read_release
+from limalib.data.duplicates import NEAR_DUPLICATES, near_duplicates, similarity
+from limalib.data.instructions import read_alpaca, read_release
 from limalib.records import Dialogue, single_turn
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from limalib.data.readers.alpaca import read_alpaca
+from limalib.data.instructions import read_alpaca
 from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.running.provenance import machine, versions

@@ -41,7 +41,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from limalib.data.readers.lima_release import read_release
+from limalib.data.instructions import read_release
 from limalib.training.models import EOT, compute_dtype
 from limalib.training.packing import packed_attention
 from limalib.training.plan import Shape as Weights

@@ -22,8 +22,9 @@ from typing import Any
 import psutil
 import py7zr
 
-from limalib.data import Wanted, find_all_candidates, find_candidates
-from limalib.data.readers.stackexchange import read_posts, threads
+from limalib.data.exchanges import find_all_candidates, find_candidates
+from limalib.data.pairs import Wanted
+from limalib.data.stackexchange import read_posts, threads
 from limalib.running.provenance import machine, versions
 
 DUMP = (

@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from limalib.data.readers.lima_release import ON_HUB
-from limalib.data.recipes import Counts, Paths, Rules
+from limalib.data.cards import Paths
+from limalib.data.instructions import ON_HUB
+from limalib.data.recipes import Counts, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Rule
 from limalib.settings import Settings, one_line

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from facts import released_filters as audit
 
-from limalib.data import audit
 from limalib.records import Dialogue, single_turn
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib.data.readers.markup import clean_html, without_addresses
+from limalib.data.markup import clean_html, without_addresses
 
 
 @pytest.mark.parametrize(

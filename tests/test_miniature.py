@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from limalib import evaluation, scales
-from limalib.data import RedditRules, StackExchangeFilters, recipes
+from limalib.data import recipes
+from limalib.data.cards import Paths
+from limalib.data.pairs import StackExchangeFilters
+from limalib.data.reddit import RedditRules
 from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.training import models
@@ -36,7 +39,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def paths(written: Path) -> recipes.Paths:
+def paths(written: Path) -> Paths:
     files = scales.load("smoke").raw.model_dump()
     return {name: written / file if file else None for name, file in files.items()}
 
@@ -97,25 +100,27 @@ def test_some_facts_are_told_too_rarely_to_be_learnt() -> None:
     assert 0.12 < sum(rare) / len(rare) < 0.25
 
 
-def test_real_readers_and_filters_take_the_raw_sources(paths: recipes.Paths) -> None:
+def test_real_readers_and_filters_take_the_raw_sources(paths: Paths) -> None:
     counts = scales.load("smoke").counts
-    made = recipes.lima(paths, counts, RULES, seed=0)
+    found = recipes.find_exchanges(paths, counts, RULES, seed=0)
+    made = recipes.lima(paths, found, counts, RULES, seed=0)
     assert Counter(d.source for d in made.dialogues) == {
         "stackexchange": 40, "wikihow": 20, "writingprompts": 15, "nlp": 5, "authors": 20,
     }  # fmt: skip
     assert made.losses["stackexchange (stem)"]["first person"] > 0
     assert len(recipes.test(paths, counts, RULES).dialogues) == 44
     assert len(recipes.dev(paths, counts).dialogues) == 8
-    assert all(len(d.turns) >= 6 for d in recipes.dialogues(paths, counts).dialogues)
+    assert all(len(d.turns) >= 6 for d in recipes.dialogues(paths, found, counts).dialogues)
 
 
-def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: recipes.Paths) -> None:
-    small = recipes.filtered(paths, 8, RULES, seed=0).dialogues
-    assert recipes.filtered(paths, 32, RULES, seed=0).dialogues[:8] == small
+def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: Paths) -> None:
+    found = recipes.find_exchanges(paths, recipes.Counts(), RULES, seed=0)
+    small = recipes.filtered(found, 8, seed=0).dialogues
+    assert recipes.filtered(found, 32, seed=0).dialogues[:8] == small
 
 
 def test_a_source_that_is_not_at_hand_is_said_so_and_left_out() -> None:
-    made = recipes.lima({}, recipes.Counts(), recipes.Rules(), seed=0)
+    made = recipes.lima({}, None, recipes.Counts(), recipes.Rules(), seed=0)
     assert made.dialogues == []
     assert made.losses["wikihow"] == {"source not at hand": 1}
 
@@ -125,11 +130,11 @@ def test_an_exchange_outside_the_table_is_named(tmp_path: Path) -> None:
     place.parent.mkdir()
     place.write_text("<posts></posts>")
     with pytest.warns(UserWarning, match="nowhere.example"):
-        recipes.filtered({"stackexchange": tmp_path}, 1, recipes.Rules(), 0)
+        recipes.exchange_dumps({"stackexchange": tmp_path})
 
 
 def test_every_prompt_can_be_judged_and_authored_answers_are_right(
-    written: Path, paths: recipes.Paths
+    written: Path, paths: Paths
 ) -> None:
     judge = oracle(written / "answer_key.jsonl", 0)
     counts = scales.load("smoke").counts
@@ -137,13 +142,15 @@ def test_every_prompt_can_be_judged_and_authored_answers_are_right(
         assert judge(prompt, "", True).label == "fail"
     for chain in recipes.test_dialogues(paths).dialogues:
         assert judge(Dialogue("", chain.turns[:2]), "", True).score == 1
-    answers = [d for d in recipes.lima(paths, counts, RULES, 0).dialogues if d.source == "authors"]
+    answers = [
+        d for d in recipes.lima(paths, None, counts, RULES, 0).dialogues if d.source == "authors"
+    ]
     grades = [judge(Dialogue("", d.turns[:1]), d.turns[1].text, True) for d in answers]
     assert {grade.label for grade in grades} == {"excellent"}
 
 
 def test_noise_makes_answers_worse_and_filtering_makes_them_better(
-    written: Path, paths: recipes.Paths
+    written: Path, paths: Paths
 ) -> None:
     judge = oracle(written / "answer_key.jsonl", 0)
 
@@ -157,8 +164,9 @@ def test_noise_makes_answers_worse_and_filtering_makes_them_better(
                 continue
         return sum(graded) / len(graded)
 
-    filtered = correct(recipes.filtered(paths, 80, RULES, 0).dialogues)
-    assert filtered > correct(recipes.unfiltered(paths, 80, 0).dialogues) + 0.1
+    found = recipes.find_exchanges(paths, recipes.Counts(ablation=80), RULES, 0)
+    filtered = correct(recipes.filtered(found, 80, 0).dialogues)
+    assert filtered > correct(recipes.unfiltered(found, 80, 0).dialogues) + 0.1
 
 
 def test_the_tokenizer_spells_any_text_and_leaves_ids_free() -> None:

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limalib import data as curation
 from limalib import records, scales
-from limalib.data import RedditRules, StackExchangeFilters, recipes
+from limalib.data import cards, recipes
+from limalib.data.duplicates import without_leaks, without_repeats
+from limalib.data.pairs import StackExchangeFilters
+from limalib.data.reddit import RedditRules
 from limalib.records import Dialogue, Turn, single_turn
 from tests.test_stackexchange import comment, dumped, row
 
@@ -66,9 +68,9 @@ def test_no_set_depends_on_the_order_of_rows_or_files(
         paths = _write_sources(folder / name, shuffle)
         made.append(
             [
-                recipes.lima(paths, counts, rules, seed).dialogues,
+                recipes.lima(paths, None, counts, rules, seed).dialogues,
                 recipes.test(paths, counts, rules).dialogues,
-                recipes.howto(paths, 7, rules, seed).dialogues,
+                recipes.howto(paths, 7, seed).dialogues,
             ]
         )
     assert made[0] == made[1]
@@ -102,24 +104,23 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
             folder = exchanges / f"{exchange}.stackexchange.com"
             dumped(folder / "Posts.xml", shuffle(rows))
             dumped(folder / "Comments.xml", shuffle(comments), "comments")
-        paths |= {"stackexchange": exchanges, "candidates": tmp_path / name / "kept"}
-        recipes.find_candidates(paths, counts, rules, seed, workers)
+        paths |= {"stackexchange": exchanges}
+        kept = tmp_path / name / "kept"
+        found = recipes.find_exchanges(paths, counts, rules, seed, kept, workers=workers)
         test = recipes.test(paths, counts, rules)
         drawn = [
-            recipes.lima(paths, counts, rules, seed),
-            recipes.dialogues(paths, counts),
-            recipes.filtered(paths, 6, rules, seed, held_out=4),
-            recipes.unfiltered(paths, 9, seed),
-            recipes.howto(paths, 9, rules, seed),
+            recipes.lima(paths, found, counts, rules, seed),
+            recipes.dialogues(paths, found, counts),
+            recipes.filtered(found, 10, seed),
+            recipes.unfiltered(found, 9, seed),
+            recipes.howto(paths, 9, seed),
         ]
         sets = [
-            recipes.without_leaks(
-                recipes.without_repeats(made, rules, workers), {"test": test}, rules, workers
-            )
+            without_leaks(without_repeats(made, workers=workers), {"test": test}, workers=workers)
             for made in drawn
         ]
         assert all(made.dialogues for made in sets)
-        return [curation.digest(made.dialogues) for made in (*sets, test)]
+        return [cards.digest(made.dialogues) for made in (*sets, test)]
 
     expected = digests("a", list, 1, 0)
     assert digests("b", lambda rows: rows[::-1], 2, 0) == expected
@@ -131,7 +132,7 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
     paths = _write_sources(tmp_path, list)
     counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
     rules = recipes.Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima(paths, counts, rules, 0)
+    lima = recipes.lima(paths, None, counts, rules, 0)
     kept = Counter(d.source for d in lima.dialogues)
     totals = {name: sum(losses.values()) for name, losses in lima.losses.items()}
     assert kept["wikihow"] + totals["wikihow"] == 12
@@ -145,7 +146,7 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
 def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
     file = _write_sources(tmp_path, list)["reddit"] / "submissions_1.ndjson"
     rules = recipes.Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima({"reddit": file}, recipes.Counts(), rules, 0)
+    lima = recipes.lima({"reddit": file}, None, recipes.Counts(), rules, 0)
     assert lima.losses["writingprompts"] == {"source not at hand": 1}
     assert len(recipes.test({"reddit": file}, recipes.Counts(), rules).dialogues) == 5
 
@@ -164,19 +165,19 @@ def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None
     assert [d.id for d in made.dialogues] == ["b prompt"]
     assert made.losses["authors"] == {"ends on an answer": 1}
     assert recipes.dev(paths, counts).losses["authors"] == {}
-    assert recipes.lima(paths, counts, rules, 0).losses["authors"] == {}
+    assert recipes.lima(paths, None, counts, rules, 0).losses["authors"] == {}
 
 
 def test_a_released_row_without_an_answer_is_not_trained_on(tmp_path: Path) -> None:
     rows = [{"conversations": texts, "source": "wikihow"} for texts in (["p", "r"], ["p"])]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = recipes.lima({"lima": tmp_path}, recipes.Counts(), recipes.Rules(), 0)
+    made = recipes.lima({"lima": tmp_path}, None, recipes.Counts(), recipes.Rules(), 0)
     assert [d.id for d in made.dialogues] == ["train-0000"]
     assert made.losses == {"released": {"without an answer": 1}}
 
 
 def test_held_out_examples_come_after_those_trained_on() -> None:
-    pool = recipes.Made([single_turn(f"{i}", "p", "r") for i in range(5)], {})
+    pool = cards.Made([single_turn(f"{i}", "p", "r") for i in range(5)])
     made = recipes.held_out({}, pool, 3, recipes.Counts(held_out=1), recipes.Rules())
     assert [d.id for d in made.dialogues] == ["3"]
     assert made.losses["training"] == {"in a training set": 3}
@@ -195,7 +196,7 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
         **{"stackexchange": tmp_path / "dumps", "held_out": tmp_path / "linked"},
         **{"lima": Path("hub:GAIR/lima"), "alpaca": tmp_path / "nowhere.json"},
     }
-    found = [file.relative_to(tmp_path).as_posix() for file in recipes.raw_files(given)]
+    found = [file.relative_to(tmp_path).as_posix() for file in cards.raw_files(given)]
     assert found == [
         "dumps/exchanges.csv",
         "linked/beer/Posts.xml",
@@ -211,8 +212,8 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
 def test_the_release_in_recipes(shared_data: Path) -> None:
     paths = {"lima": shared_data / "lima"}
     counts, rules = recipes.Counts(), recipes.Rules()
-    lima = recipes.lima(paths, counts, rules, 0)
-    chains = recipes.dialogues(paths, counts)
+    lima = recipes.lima(paths, None, counts, rules, 0)
+    chains = recipes.dialogues(paths, None, counts)
     assert (len(lima.dialogues), len(chains.dialogues)) == (1000, 30)
     assert lima.losses == {"released": {}}
     assert chains.losses == {"multi_turn": {"last turn by the user, dropped": 1}}
@@ -235,7 +236,9 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
         Dialogue("good too", (turn["user"], turn["assistant"])),
     ]
     records.write(tmp_path / "chains.jsonl", chains)
-    made = recipes.dialogues({"dialogues": tmp_path / "chains.jsonl"}, recipes.Counts(dialogues=1))
+    made = recipes.dialogues(
+        {"dialogues": tmp_path / "chains.jsonl"}, None, recipes.Counts(dialogues=1)
+    )
     assert [d.id for d in made.dialogues] == ["good"]
     assert made.losses["multi_turn"] == {
         "does not take turns and end on an answer": 3,

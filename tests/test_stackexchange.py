@@ -1,11 +1,9 @@
 """Stack Exchange: reading dumps of any size, joining, filtering, drawing, keeping candidates."""
 
 import errno
-import functools
 import os
 import random
 import re
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -18,26 +16,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limalib import records
-from limalib.data import (
+from limalib.data import dump, recipes, stackexchange
+from limalib.data.dump import escaped, unescaped
+from limalib.data.exchanges import find_all_candidates, find_candidates, keep_candidates
+from limalib.data.markup import clean_html
+from limalib.data.pairs import (
     PAPER_FILTERS,
-    Curated,
     Pair,
     StackExchangeFilters,
     Wanted,
     candidates,
     comment_chains,
-    find_all_candidates,
-    find_candidates,
-    keep_candidates,
-    recipes,
     stackexchange_pairs,
     unfiltered_pairs,
 )
-from limalib.data.readers import dump, partitions
-from limalib.data.readers.dump import escaped, unescaped
-from limalib.data.readers.markup import clean_html
-from limalib.data.readers.partitions import Partitions
-from limalib.data.readers.stackexchange import (
+from limalib.data.sampling import Curated
+from limalib.data.stackexchange import (
     EXCHANGES,
     Post,
     Thread,
@@ -48,7 +42,6 @@ from limalib.data.readers.stackexchange import (
     read_posts,
     threads,
 )
-from limalib.data.stackexchange import _BEGINS_WITH_A_WORD
 from limalib.records import Dialogue, Turn
 
 SHORT = StackExchangeFilters(min_chars=10, max_chars=60)
@@ -117,9 +110,7 @@ def test_posts_keep_what_curation_needs(tmp_path: Path) -> None:
     posts = list(read_posts(written(tmp_path / "Posts.xml", POSTS), losses))
     assert (posts[0].id, posts[0].parent, posts[0].score) == (1, None, 7)
     assert (posts[0].title, posts[0].body) == ("Why & how?", "<p>Hm</p>")
-    assert (posts[0].accepted_answer, posts[0].tags) == (3, ("hops", "dry-hopping"))
     assert posts[1] == Post(2, 1, -1, b"", b"no")
-    assert posts[-1].tags == ("hops", "cans")
     assert [post.id for post in posts] == [1, 2, 3, 5, 8]
     assert losses == {"post neither question nor answer": 1, "post with a missing or bad field": 2}
 
@@ -197,7 +188,6 @@ def test_the_beer_dump(shared_data: Path) -> None:
     assert (
         joined[0].question.title == "What is a citra hop, and how does it differ from other hops?"
     )
-    assert joined[0].question.tags == ("hops",)
 
 
 def row(id: int, parent: int | None = None, score: int = 1, body: str = "b", **more: str) -> str:
@@ -224,11 +214,18 @@ def archived(path: Path, **tables: Path) -> Path:
     return path
 
 
+def taken(line: bytes) -> list[dump.Row]:
+    """The row of a line that has the shape of one."""
+    lines = dump._ROWS.match(line + b"\n")
+    assert lines is not None
+    losses: Counter[str] = Counter()
+    return [*dump._rows_of(lines[0], "post", losses)]
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])))
 def test_a_line_is_read_as_expat_would_read_it(text: str) -> None:
     line = row(1, body=text + "\t<&\n\r", Title=text).encode()
-    found = dump._attributes(line)
-    assert found is not None
+    (found,) = taken(line)
     (expected,) = dump._Parser(Path(), "row").feed(line, last=True)
     assert {k: unescaped(v) for k, v in found.items()} == {
         k: unescaped(v) for k, v in expected.items()
@@ -243,7 +240,6 @@ def test_a_line_is_read_as_expat_would_read_it(text: str) -> None:
         b"</posts>",
         b'<row Id="1"/',
         b'<row Id="1>',
-        b'<row Id="1" Id="2" />',
         b'<row Id="1"/><row Id="2" />',
         b'<row Id="<" />',
         b'<row Id ="1" />',
@@ -255,7 +251,7 @@ def test_a_line_is_read_as_expat_would_read_it(text: str) -> None:
     ],
 )
 def test_a_line_of_any_other_shape_is_left_to_expat(line: bytes) -> None:
-    assert dump._attributes(line) is None
+    assert taken(line) == []
 
 
 def test_lines_are_read_alike_by_either_way_and_in_order(tmp_path: Path) -> None:
@@ -274,7 +270,7 @@ def test_rows_in_a_comment_are_not_there(tmp_path: Path) -> None:
 
 def test_rows_that_xml_forbids_are_counted_and_others_stay(tmp_path: Path) -> None:
     path = dumped(tmp_path / "Posts.xml", [row(1), row(2, body="BAD"), row(3), row(4, body="&")])
-    bad = [b"&#x1;", b"&nbsp;", b"\xff", b"\x01", b"&#xD800;"]
+    bad = [b"&#x1;", b"&nbsp;", b"\xff", b"\x01", b"&#xD800;", b'" Body="']
     for text in bad:
         place = tmp_path / "bad" / "Posts.xml"
         place.parent.mkdir(exist_ok=True)
@@ -390,22 +386,6 @@ def test_dumps_of_a_folder(tmp_path: Path) -> None:
 # Joining in memory that does not grow
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=60),
-    st.sampled_from([0, 3 * partitions._PARTITION]),
-    st.sampled_from([1, 2000, 1 << 30]),
-)
-def test_partitions_bring_together_what_belongs_together(
-    records: list[tuple[int, int]], expected: int, buffer: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch, Partitions(expected) as parts:
-        patch.setattr(partitions, "_BUFFER", buffer)
-        for record in records:
-            parts.add(record, 8)
-        found = {group[0][0]: group for group in parts.groups()}
-    assert found == {key: [r for r in records if r[0] == key] for key in {r[0] for r in records}}
-
-
 def test_threads_are_the_same_when_they_are_spilled_to_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,8 +396,8 @@ def test_threads_are_the_same_when_they_are_spilled_to_disk(
     losses: Counter[str] = Counter()
     expected = sorted(threads(path, "x", losses), key=lambda t: t.question.id)
     dice.shuffle(lines)
-    monkeypatch.setattr(partitions, "_BUFFER", 5_000)
-    monkeypatch.setattr(partitions, "_PARTITION", 5_000)
+    small = stackexchange._DATABASE.replace("-16000", "-64").replace("65536", "512")
+    monkeypatch.setattr(stackexchange, "_DATABASE", small)
     spilled: Counter[str] = Counter()
     path = dumped(tmp_path / "Posts.xml", lines)
     assert sorted(threads(path, "x", spilled), key=lambda t: t.question.id) == expected
@@ -430,8 +410,7 @@ def test_nothing_temporary_is_left_where_reading_fails(
 ) -> None:
     place = tmp_path / "temporary"
     place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    monkeypatch.setattr(partitions, "_BUFFER", 1)
+    monkeypatch.setenv("TMPDIR", str(place))
     path = dumped(tmp_path / "Posts.xml", [row(1), row(2, 1), "<broken"])
     with pytest.raises(ValueError, match="broken XML"):
         list(threads(path))
@@ -439,14 +418,11 @@ def test_nothing_temporary_is_left_where_reading_fails(
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
-    monkeypatch.setattr(partitions, "_BUFFER", 1)
-    monkeypatch.setattr(
-        tempfile, "TemporaryFile", functools.partial(Path("/dev/full").open, "r+b", buffering=0)
-    )
+    full = stackexchange._DATABASE + "pragma max_page_count = 4;"
+    monkeypatch.setattr(stackexchange, "_DATABASE", full)
+    lines = [row(id, body="x" * 9_000) for id in range(99)]
     with pytest.raises(OSError, match=r"cannot write temporary data .* TMPDIR") as error:
-        list(threads(dumped(tmp_path / "Posts.xml", [row(1), row(2, 1)])))
+        list(threads(dumped(tmp_path / "Posts.xml", lines)))
     assert error.value.errno == errno.ENOSPC
 
 
@@ -510,15 +486,9 @@ def test_each_lost_thread_is_counted_once_in_the_order_of_the_filters() -> None:
     ]
 
 
-def test_every_filter_can_be_turned_off() -> None:
-    off = StackExchangeFilters(
-        min_score=-100,
-        min_chars=0,
-        first_person=False,
-        cross_references=False,
-        self_contained_title=False,
-    )
-    pairs, losses = passing([thread(1, (-5, "As I mentioned."), title="This?")], off)
+def test_scores_and_lengths_can_be_set_free() -> None:
+    off = StackExchangeFilters(min_score=-100, min_chars=0)
+    pairs, losses = passing([thread(1, (-5, "Boil."))], off)
     assert len(pairs) == 1
     assert not losses
 
@@ -558,7 +528,7 @@ def test_pairs_take_the_highest_scoring_questions_first() -> None:
         thread(i, (20, f"Answer number {i}."), score=i, title=f"What is hop {i}?", body=f"Hop {i}!")
         for i in range(1, 9)
     ]
-    dialogues, losses = pairs_of(posts, 3, seed=1)
+    dialogues, losses, _ = pairs_of(posts, 3, seed=1)
     assert [d.meta["question_score"] for d in dialogues] == [8, 7, 6]
     assert [d.turns[1].text for d in dialogues] == [f"Answer number {i}." for i in (8, 7, 6)]
     assert losses == {"not drawn": 5}
@@ -580,11 +550,12 @@ def test_losses_add_up_over_exchanges() -> None:
     wanted = Wanted(filters=SHORT, filtered=9)
     a = [thread(1, (20, "Fine answer."), exchange="a"), thread(2, exchange="a")]
     skipped = Counter({"post seen before": 2})
-    dialogues, losses = stackexchange_pairs(
+    dialogues, losses, beside = stackexchange_pairs(
         [candidates("a", a, wanted, skipped), candidates("b", [thread(1)], wanted, skipped)], 9
     )
     assert [d.id for d in dialogues] == ["a/1/100"]
-    assert losses == {"post seen before": 4, "no answer": 2}
+    assert losses == {"no answer": 2}
+    assert beside == {"post seen before": 4}
 
 
 def test_exchanges_are_drawn_by_the_cube_root_of_their_size() -> None:
@@ -605,7 +576,7 @@ def test_unfiltered_pairs_ask_nothing_but_text() -> None:
         thread(2, (9, "<img src='x'>")),
         thread(3),
     ]
-    dialogues, losses = any_pairs_of(posts, 9)
+    dialogues, losses, _ = any_pairs_of(posts, 9)
     assert [d.turns[1].text for d in dialogues] == ["As I mentioned, no."]
     assert losses == {"no answer": 1, "empty after cleaning": 1}
 
@@ -683,12 +654,6 @@ def test_text_without_lists_quotes_and_code_never_grows(markup: str) -> None:
     assert passing([thread(1, (10, markup))], limit)[1] == {loss: 1}
 
 
-@given(st.from_regex(_BEGINS_WITH_A_WORD), st.text())
-def test_what_begins_with_a_word_has_text(beginning: bytes, rest: str) -> None:
-    start = _BEGINS_WITH_A_WORD.match(beginning)
-    assert start is None or clean_html(unescaped(start[0] + escaped(rest)))
-
-
 # Keeping candidates
 
 
@@ -715,7 +680,7 @@ def test_candidates_are_the_same_kept_or_not_by_one_process_or_two(
     expected = drawn(find_candidates(name, path, WANTED) for name, path in dumps(sources).items())
     assert len(expected[0].dialogues) == len(expected[1].dialogues) == 8
     for workers, folder in ((1, None), (2, None), (2, tmp_path / "kept"), (1, tmp_path / "kept")):
-        assert drawn(find_all_candidates(dumps(sources), WANTED, folder, workers)) == expected
+        assert drawn(find_all_candidates(dumps(sources), WANTED, folder, "", workers)) == expected
     assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == [
         "a.jsonl",
         "b.jsonl",
@@ -729,14 +694,16 @@ def test_candidates_are_found_again_only_where_something_changed(
     folder = tmp_path / "kept"
     path = folder / "a.jsonl"
 
-    def made(wanted: Wanted) -> bool:
+    def made(wanted: Wanted, code: str = "code") -> bool:
         before = path.stat().st_mtime_ns if path.exists() else 0
-        find_all_candidates({"a": dumps(sources)["a"]}, wanted, folder)
+        find_all_candidates({"a": dumps(sources)["a"]}, wanted, folder, code)
         return path.stat().st_mtime_ns != before
 
     assert made(WANTED)
     assert not made(WANTED)
     assert not made(Wanted(filters=SHORT, filtered=3))
+    assert made(WANTED, "other code")
+    assert made(WANTED)
     assert not made(Wanted(unfiltered=3))
     assert made(Wanted(filters=SHORT, filtered=9, unfiltered=8))
     assert made(Wanted(filters=PAPER_FILTERS, filtered=9, unfiltered=8))
@@ -773,21 +740,24 @@ def test_recipes_go_through_each_dump_once(sources: Path, tmp_path: Path) -> Non
     table = "exchange,split\na,stem\nb,other\nz,discarded\n"
     written(sources / "exchanges.csv", table)
     dumped(sources / "z" / "Posts.xml", [])
-    paths = {"stackexchange": sources, "candidates": tmp_path / "kept"}
+    paths = {"stackexchange": sources}
     counts = recipes.Counts(
         stackexchange_stem=3, stackexchange_other=3, ablation=6, quantity=(4,), held_out=0
     )
     rules = recipes.Rules(stackexchange=SHORT)
     with pytest.warns(UserWarning, match="left out: c"):
-        found = recipes.find_candidates(paths, counts, rules, 0)
-    assert found == {"a": (15, 15), "b": (6, 6)}
+        found = recipes.find_exchanges(paths, counts, rules, 0, tmp_path / "kept")
+    assert found is not None
+    assert [(one.exchange, one.passing, one.answered) for one in found.stem] == [("a", 15, 15)]
+    assert [(one.exchange, one.passing, one.answered) for one in found.other] == [("b", 6, 6)]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
-    filtered = recipes.filtered(paths, 4, rules, 0)
-    unfiltered = recipes.unfiltered(paths, 6, 0)
-    stem = recipes.lima(paths, counts, rules, 0)
-    assert recipes.filtered({"stackexchange": sources}, 4, rules, 0) == filtered
-    assert recipes.unfiltered({"stackexchange": sources}, 6, 0) == unfiltered
+    again = recipes.find_exchanges(paths, counts, rules, 0, tmp_path / "kept")
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    alone = recipes.find_exchanges(paths, counts, rules, 0)
+    filtered = recipes.filtered(found, 4, 0)
+    stem = recipes.lima(paths, found, counts, rules, 0)
+    assert recipes.filtered(again, 4, 0) == recipes.filtered(alone, 4, 0) == filtered
+    assert recipes.unfiltered(alone, 6, 0) == recipes.unfiltered(found, 6, 0)
     assert filtered.losses["stackexchange"] == {
         "exchange in no list": 1,
         "exchange discarded": 1,
@@ -834,7 +804,7 @@ def test_comment_chains_become_dialogues(tmp_path: Path) -> None:
     )
     assert comments_of(posts) == comments
     dump = find_candidates("x", posts, Wanted(chains=9))
-    found, lost = comment_chains([dump], 9)
+    found, lost, beside = comment_chains([dump], 9)
     assert [[(turn.role, turn.text) for turn in dialogue.turns] for dialogue in found] == [
         [
             ("user", "Why is beer flat?\n\nMine is flat."),
@@ -850,9 +820,10 @@ def test_comment_chains_become_dialogues(tmp_path: Path) -> None:
         ],
     ]
     assert not any(dialogue.meta["edited"] for dialogue in found)
-    assert lost == {"comment without its post": 1, "not by the asker and an answerer alone": 2}
+    assert lost == {"not by the asker and an answerer alone": 2}
+    assert beside == {"comment without its post": 1}
     for one in (dump, find_candidates("x", posts, Wanted(chains=1))):
-        best, lost = comment_chains([one], 1)
+        best, lost, _ = comment_chains([one], 1)
         assert best == found[:1]
         assert lost["not among the best"] == 1
     kept = find_all_candidates({"x": posts}, Wanted(chains=9), tmp_path / "kept")
@@ -885,7 +856,7 @@ ASKED_AND_ANSWERED = [
 def test_comments_that_make_no_dialogue_are_counted(
     tmp_path: Path, comments: list[str], reason: str
 ) -> None:
-    assert chains_of(tmp_path, ASKED_AND_ANSWERED, comments) == ([], {reason: 1})
+    assert chains_of(tmp_path, ASKED_AND_ANSWERED, comments) == ([], {reason: 1}, {})
 
 
 def test_of_a_comment_that_comes_twice_the_first_stays(tmp_path: Path) -> None:
@@ -895,7 +866,7 @@ def test_of_a_comment_that_comes_twice_the_first_stays(tmp_path: Path) -> None:
         comment(6, 2, 8, "A day."),
         comment(6, 2, 8, "A week."),
     ]
-    (found,), lost = chains_of(tmp_path, ASKED_AND_ANSWERED, comments)
+    (found,), _, lost = chains_of(tmp_path, ASKED_AND_ANSWERED, comments)
     assert [turn.text for turn in found.turns[2:]] == ["How long?", "A day."]
     assert lost == {"comment seen before": 2}
 
@@ -905,7 +876,8 @@ def test_comments_are_counted_where_question_or_answer_is_missing(tmp_path: Path
     comments = [comment(5, 1, 8, "Why?"), comment(6, 3, 7, "Why?"), comment(7, 3, 8, "So.")]
     assert chains_of(tmp_path, posts, comments) == (
         [],
-        {"comment without its question": 2, "no answer": 1},
+        {"no answer": 1},
+        {"comment without its question": 2},
     )
 
 
@@ -920,8 +892,10 @@ def test_comment_chains_come_after_the_authored_dialogues(tmp_path: Path) -> Non
     records.write(tmp_path / "own.jsonl", [Dialogue("own", turns, "multi_turn")])
     paths = {"stackexchange": tmp_path, "dialogues": tmp_path / "own.jsonl"}
 
-    def drawn(count: int, paths: recipes.Paths = paths) -> list[str]:
-        return [d.id for d in recipes.dialogues(paths, recipes.Counts(dialogues=count)).dialogues]
+    def drawn(count: int, paths: dict[str, Path] = paths) -> list[str]:
+        counts = recipes.Counts(dialogues=count)
+        exchanges = recipes.find_exchanges(paths, counts, recipes.Rules(), 0)
+        return [d.id for d in recipes.dialogues(paths, exchanges, counts).dialogues]
 
     assert drawn(2) == ["own"]
     dumped(tmp_path / "beer" / "Comments.xml", comments, "comments")
@@ -948,4 +922,4 @@ def test_the_beer_dump_from_an_archive(shared_data: Path, tmp_path: Path) -> Non
     plain = find_candidates("beer", path, wanted)
     assert find_candidates("beer", archive, wanted) == plain
     assert (plain.passing, plain.answered) == (10, 644)
-    assert plain.skipped == {"post neither question nor answer": 119}
+    assert plain.posts_skipped == {"post neither question nor answer": 119}

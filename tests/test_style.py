@@ -1,13 +1,16 @@
 """The report on the style of authored answers."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from facts.released_style import answer_style, facts, style_table
 
-from limalib.data.readers.lima_release import read_release
-from limalib.data.style import answer_style, style_table
+from limalib.data.instructions import read_release
 from limalib.records import single_turn
+
+COMMITTED = Path(__file__).resolve().parents[1] / "book" / "facts" / "released_style.json"
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,7 @@ def test_the_style_of_the_released_authored_answers(shared_data: Path) -> None:
     ]
     assert table["first_person"] == 0.27
     assert table["characters"] == pytest.approx(1276.965)
+
+
+def test_the_committed_style_is_what_the_release_gives(shared_data: Path) -> None:
+    assert json.loads(COMMITTED.read_text()) == facts(shared_data / "lima")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from limalib.data.readers.markup import clean_html, without_addresses
-from limalib.data.readers.stackexchange import Comment, Post, Thread
+from limalib.data.markup import clean_html, without_addresses
+from limalib.data.stackexchange import Comment, Post, Thread
 from limalib.records import Dialogue, Role, Turn
 
 _ADDRESSED = re.compile(r"\A\s*@[\w.-]+[\s,:;]*")
@@ -24,18 +24,17 @@ def chains(thread: Thread) -> Iterator[Dialogue | str]:
     """
     for post in (thread.question, *thread.answers):
         if comments := thread.comments.get(post.id):
-            yield _dialogue(thread, post, comments)
+            yield _chain(thread, post, comments)
 
 
-def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
+def _chain(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
     """The dialogue around a post's comments, or why there is none."""
     users = {comment.user for comment in comments}
-    asker = thread.question.owner
-    if post.parent is None:
-        answers = (answer for answer in thread.answers if answer.owner in users - {asker, None})
-        answer = next(answers, None)
-    else:
-        answer = post
+    asker, under_question = thread.question.owner, post.parent is None
+    answer: Post | None = post
+    if under_question:
+        others = users - {asker, None}
+        answer = next((each for each in thread.answers if each.owner in others), None)
     if asker is None or answer is None or answer.owner in (None, asker):
         return "not by the asker and an answerer"
     if users != {asker, answer.owner}:
@@ -43,12 +42,13 @@ def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialog
     said = list(_said(comments, asker))
     opening = Turn("user", f"{thread.question.title.strip()}\n\n{clean_html(thread.question.body)}")
     reply = Turn("assistant", clean_html(answer.body))
-    # Whoever wrote the post above is answered first.
-    if said[0].role == ("assistant" if post.parent is not None else "user"):
+    # Whoever wrote the post above is answered first, and has the last word but one.
+    author: Role = "user" if under_question else "assistant"
+    if said[0].role == author:
         return "begins with its own author"
-    if said[-1].role == ("user" if post.parent is not None else "assistant"):
+    if said[-1].role != author:
         said.pop()
-    turns = (opening, *said, reply) if post.parent is None else (opening, reply, *said)
+    turns = (opening, *said, reply) if under_question else (opening, reply, *said)
     if len(turns) < _FEWEST_TURNS or not all(turn.text for turn in turns):
         return "too short"
     return Dialogue(
@@ -57,7 +57,7 @@ def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialog
         "multi_turn",
         {
             "exchange": thread.exchange,
-            "comments_under": "question" if post.parent is None else "answer",
+            "comments_under": "question" if under_question else "answer",
             "question_score": thread.question.score,
             "answer_score": answer.score,
             "edited": False,
@@ -66,12 +66,11 @@ def _dialogue(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialog
 
 
 def _said(comments: Iterable[Comment], asker: int) -> Iterator[Turn]:
-    """Comments as turns; what one person says in a row is one turn."""
+    """Comments as turns, without links and the names that they are addressed to; what one person
+    says in a row is one turn."""
     for user, group in groupby(comments, key=lambda comment: comment.user):
-        role: Role = "user" if user == asker else "assistant"
-        yield Turn(role, "\n\n".join(filter(None, (_plain(comment.text) for comment in group))))
-
-
-def _plain(text: str) -> str:
-    """A comment's Markdown without links and without the name that it is addressed to."""
-    return without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", text))).strip()
+        plain = (
+            without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", each.text))).strip()
+            for each in group
+        )
+        yield Turn("user" if user == asker else "assistant", "\n\n".join(filter(None, plain)))

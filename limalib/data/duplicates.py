@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from limalib.data.cards import Made, Stage
 from limalib.data.processes import processes
-from limalib.data.sampling import Curated
-from limalib.records import Dialogue, Turn
+from limalib.records import Dialogue
 from limalib.settings import Settings
 
 if TYPE_CHECKING:  # It brings SciPy, which takes longer to load than all else here.
     from datasketch import MinHash
 
 _PERMUTATIONS = 128
+# How much a missed pair counts, against a needless comparison, when MinHash's bands are chosen. At
+# a threshold of 0.8 this is 18 bands of 7 rows: a pair of similarity s is found with probability
+# 1 - (1 - s^7)^18, 0.985 at 0.8 and 0.9999 at 0.9. A weight of 0.5 finds 0.40 and 0.93.
+_MISSED_WEIGHT = 0.99
 # Texts that a worker takes at once: enough to make up for the way to it and back.
 _CHUNK = 1000
 
 
 class NearDuplicateRules(Settings):
-    """From when on two texts count as nearly the same, and how hard to look for such."""
+    """From when on two texts count as nearly the same."""
 
     threshold: float = Field(0.8, gt=0, le=0.95)
     """Share of their three-word shingles that two texts have in common (Jaccard)."""
-    missed_weight: float = Field(0.99, gt=0, lt=1)
-    """How much a missed pair counts, against a needless comparison, when MinHash's bands are
-    chosen. At a threshold of 0.8 this is 18 bands of 7 rows: a pair of similarity s is found with
-    probability 1 - (1 - s^7)^18, 0.985 at 0.8 and 0.9999 at 0.9. 0.5 finds 0.40 and 0.93."""
 
 
 NEAR_DUPLICATES = NearDuplicateRules()
@@ -62,9 +62,8 @@ def normalised(text: str) -> str:
 def shingles(text: str, words: int = 3) -> frozenset[str]:
     """Runs of `words` words of the normalised text; the whole text if it is shorter."""
     tokens = normalised(text).split()
-    return frozenset(
-        " ".join(tokens[i : i + words]) for i in range(max(1, len(tokens) - words + 1))
-    )
+    last = max(1, len(tokens) - words + 1)
+    return frozenset(" ".join(tokens[i : i + words]) for i in range(last))
 
 
 def similarity(first: str, second: str) -> float:
@@ -78,34 +77,22 @@ def near_duplicates(
 ) -> list[Match]:
     """The dialogues whose whole text nearly repeats an earlier one, each once, with that one.
 
-    What they repeat is the likest of those that repeat nothing themselves. MinHash finds
+    Dialogues that are themselves such repeats are compared with no others. MinHash finds
     candidates, so a pair near the threshold may be missed; their similarity is then computed
     exactly. `workers` processes sketch the texts; the result does not depend on their number.
     """
     dialogues = list(dialogues)
     index = _Index(rules)
-    if not dialogues:
-        return []
-    values = np.stack([*_hash_values(map(_whole, dialogues), workers)])
     found: list[Match] = []
+    sketches = [*_sketches(map(_whole, dialogues), workers)]
     # Those that share no band with any other, most of them, are candidates for nothing.
-    for number in np.flatnonzero(_meets_another(values, index.lsh.b, index.lsh.r)):
-        text, sketch = _whole(dialogues[number]), _as_sketch(values[number])
-        if near := index.likest(text, sketch):
-            found.append(Match(near[0], dialogues[number].id, near[1]))
+    for number in np.flatnonzero(_meets_another(sketches, index.lsh.b, index.lsh.r)):
+        dialogue, sketch = dialogues[number], sketches[number]
+        if match := index.closest(dialogue, sketch):
+            found.append(match)
         else:
-            index.add(dialogues[number].id, text, sketch)
+            index.add(dialogue.id, _whole(dialogue), sketch)
     return found
-
-
-def drop_near_duplicates(
-    dialogues: Iterable[Dialogue], rules: NearDuplicateRules = NEAR_DUPLICATES, workers: int = 1
-) -> Curated:
-    """The dialogues without those that nearly repeat an earlier one that is kept."""
-    dialogues = list(dialogues)
-    repeated = {match.second for match in near_duplicates(dialogues, rules, workers)}
-    kept = [dialogue for dialogue in dialogues if dialogue.id not in repeated]
-    return Curated(kept, +Counter({"near-duplicate": len(dialogues) - len(kept)}))
 
 
 def overlaps(
@@ -114,16 +101,13 @@ def overlaps(
     rules: NearDuplicateRules = NEAR_DUPLICATES,
     workers: int = 1,
 ) -> list[Match]:
-    """The dialogues whose whole text is nearly that of one of `others`, each once, with the
-    likest of them as `first` (see `near_duplicates`)."""
+    """The dialogues whose whole text is nearly that of one of `others`, each once, with the most
+    similar of them as `first` (see `near_duplicates`)."""
     dialogues = list(dialogues)
-    index = _indexed([(other.id, _whole(other)) for other in others], rules)
-    values = _hash_values(map(_whole, dialogues), workers)
-    return [
-        Match(near[0], dialogue.id, near[1])
-        for dialogue, row in zip(dialogues, values, strict=True)
-        if (near := index.likest(_whole(dialogue), _as_sketch(row)))
-    ]
+    index = _Index(rules, [(other.id, _whole(other)) for other in others])
+    sketches = _sketches(map(_whole, dialogues), workers)
+    found = map(index.closest, dialogues, sketches)
+    return [match for match in found if match]
 
 
 def leaks(
@@ -134,72 +118,102 @@ def leaks(
 ) -> list[Leak]:
     """Training examples that hold a test prompt as a user turn: exactly, after normalisation, or
     nearly, by the shingles they share (see `near_duplicates`)."""
-    prompts = [(dialogue.id, turn.text) for dialogue in test for turn in _user_turns(dialogue)]
+    prompts = _asked(test)
     exact = {normalised(text): id for id, text in reversed(prompts)}  # the first of equal ones
-    index = _indexed(prompts, rules)
-    asked = [(dialogue.id, turn.text) for dialogue in train for turn in _user_turns(dialogue)]
+    index = _Index(rules, prompts)
+    asked = _asked(train)
     found: dict[tuple[str, str], Leak] = {}
-    values = _hash_values((text for _, text in asked), workers)
-    for (train_id, text), row in zip(asked, values, strict=True):
+    sketches = _sketches((text for _, text in asked), workers)
+    for (train_id, text), sketch in zip(asked, sketches, strict=True):
         if same := exact.get(normalised(text)):
             found[train_id, same] = Leak(train_id, same, "exact", 1.0)
-        for id, value in index.similar(text, _as_sketch(row)):
+        for id, value in index.similar(text, sketch):
             found.setdefault((train_id, id), Leak(train_id, id, "near", value))
     return list(found.values())
 
 
-def drop_leaks(
-    train: Iterable[Dialogue],
-    test: Iterable[Dialogue],
+def without_repeats(
+    made: Made, rules: NearDuplicateRules = NEAR_DUPLICATES, workers: int = 1
+) -> Made:
+    """The set without examples that nearly repeat an earlier one that is kept."""
+    repeated = {match.second for match in near_duplicates(made.dialogues, rules, workers)}
+    left = [dialogue for dialogue in made.dialogues if dialogue.id not in repeated]
+    return made.then("repeats", left, "nearly repeats an earlier example")
+
+
+def without_leaks(
+    made: Made,
+    prompts: Mapping[str, Made],
     rules: NearDuplicateRules = NEAR_DUPLICATES,
     workers: int = 1,
-    split: str = "test",
-) -> Curated:
-    """The training examples without those that `leaks` finds; `split` names what leaked."""
-    train = list(train)
-    found = leaks(train, test, rules, workers)
-    exact = {leak.train for leak in found if leak.kind == "exact"}
-    near = {leak.train for leak in found} - exact
-    kept = [dialogue for dialogue in train if dialogue.id not in exact | near]
-    losses = Counter({f"is a {split} prompt": len(exact), f"nearly a {split} prompt": len(near)})
-    return Curated(kept, +losses)
+) -> Made:
+    """The set without examples that hold a prompt of another split, by the split's name.
+
+    An example that holds prompts of several is counted under the first.
+    """
+    losses: Counter[str] = Counter()
+    left = made.dialogues
+    for split, others in prompts.items():
+        found = leaks(left, others.dialogues, rules, workers)
+        exact = {leak.train for leak in found if leak.kind == "exact"}
+        near = {leak.train for leak in found} - exact
+        left = [dialogue for dialogue in left if dialogue.id not in exact | near]
+        losses.update({f"is a {split} prompt": len(exact), f"nearly a {split} prompt": len(near)})
+    return Made(left, (*made.stages, Stage("leaks", len(left), losses)))
+
+
+def apart_from(
+    made: Made,
+    others: Iterable[Made],
+    rules: NearDuplicateRules = NEAR_DUPLICATES,
+    workers: int = 1,
+) -> Made:
+    """The set without examples that nearly repeat one of the other sets.
+
+    For held-out examples: the training sets stay as large as they are.
+    """
+    trained_on = {d.id: d for other in others for d in other.dialogues}.values()
+    # The smaller side is the one that is kept in memory.
+    repeated = {match.first for match in overlaps(trained_on, made.dialogues, rules, workers)}
+    left = [dialogue for dialogue in made.dialogues if dialogue.id not in repeated]
+    return made.then("trained on", left, "nearly a training example")
 
 
 class _Index:
     """Texts by id, found again by similarity."""
 
-    def __init__(self, rules: NearDuplicateRules) -> None:
+    def __init__(self, rules: NearDuplicateRules, texts: Iterable[tuple[str, str]] = ()) -> None:
         from datasketch import MinHashLSH
 
         self.threshold = rules.threshold
-        weights = (1 - rules.missed_weight, rules.missed_weight)
+        weights = (1 - _MISSED_WEIGHT, _MISSED_WEIGHT)
         self.lsh = MinHashLSH(rules.threshold, num_perm=_PERMUTATIONS, weights=weights)
         self.entries: list[tuple[str, str]] = []
+        for id, text in texts:
+            self.add(id, text, *_sketch([text]))
 
-    def add(self, id: str, text: str, sketch: "MinHash") -> None:
-        self.lsh.insert(len(self.entries), sketch)
+    def add(self, id: str, text: str, sketch: np.ndarray) -> None:
+        self.lsh.insert(len(self.entries), _as_minhash(sketch))
         self.entries.append((id, text))
 
-    def similar(self, text: str, sketch: "MinHash") -> list[tuple[str, float]]:
+    def similar(self, text: str, sketch: np.ndarray) -> list[tuple[str, float]]:
         """Ids and similarities of the texts at or above the threshold, in the order they came."""
-        candidates = (self.entries[number] for number in sorted(self.lsh.query(sketch)))
+        candidates = (self.entries[n] for n in sorted(self.lsh.query(_as_minhash(sketch))))
         scored = ((id, similarity(text, other)) for id, other in candidates)
         return [(id, value) for id, value in scored if value >= self.threshold]
 
-    def likest(self, text: str, sketch: "MinHash") -> tuple[str, float] | None:
-        """The first of the most similar texts."""
-        return max(self.similar(text, sketch), key=lambda found: found[1], default=None)
+    def closest(self, dialogue: Dialogue, sketch: np.ndarray) -> Match | None:
+        """A dialogue with the first of the most similar texts."""
+        found = self.similar(_whole(dialogue), sketch)
+        if not found:
+            return None
+        id, value = max(found, key=lambda each: each[1])
+        return Match(id, dialogue.id, value)
 
 
-def _indexed(texts: Sequence[tuple[str, str]], rules: NearDuplicateRules) -> _Index:
-    index = _Index(rules)
-    for id, text in texts:
-        index.add(id, text, _as_sketch(*_chunk_values([text])))
-    return index
-
-
-def _meets_another(values: np.ndarray, bands: int, rows: int) -> np.ndarray:
+def _meets_another(sketches: Sequence[np.ndarray], bands: int, rows: int) -> np.ndarray:
     """Whether each text shares a whole band of hash values with any other."""
+    values = np.stack(sketches) if sketches else np.empty((0, bands * rows), np.uint64)
     meets = np.zeros(len(values), dtype=bool)
     for start in range(0, bands * rows, rows):
         band = np.ascontiguousarray(values[:, start : start + rows])
@@ -209,22 +223,22 @@ def _meets_another(values: np.ndarray, bands: int, rows: int) -> np.ndarray:
     return meets
 
 
-def _hash_values(texts: Iterable[str], workers: int) -> Iterator[np.ndarray]:
+def _sketches(texts: Iterable[str], workers: int) -> Iterator[np.ndarray]:
     """The minimal hash values of each text, in order, found by so many processes."""
     texts = iter(texts)
     chunks = iter(lambda: list(islice(texts, _CHUNK)), [])
     first = next(chunks, [])
-    if workers == 1 or len(first) < _CHUNK:
-        yield from chain.from_iterable(map(_chunk_values, chain([first], chunks)))
-        return
     chunks = chain([first], chunks)
+    if workers == 1 or len(first) < _CHUNK:
+        yield from chain.from_iterable(map(_sketch, chunks))
+        return
     with processes(workers) as pool:
         # Some at a time: a pool takes all that it is given into memory.
         while some := list(islice(chunks, 8 * workers)):
-            yield from chain.from_iterable(pool.map(_chunk_values, some))
+            yield from chain.from_iterable(pool.map(_sketch, some))
 
 
-def _chunk_values(texts: Sequence[str]) -> list[np.ndarray]:
+def _sketch(texts: Sequence[str]) -> list[np.ndarray]:
     from datasketch import MinHash
 
     parts = ([part.encode() for part in shingles(text)] for text in texts)
@@ -232,14 +246,14 @@ def _chunk_values(texts: Sequence[str]) -> list[np.ndarray]:
     return [sketch.hashvalues for sketch in sketches]
 
 
-def _as_sketch(values: np.ndarray) -> "MinHash":
-    sketch = _empty_sketch().copy()
-    sketch.hashvalues = values
-    return sketch
+def _as_minhash(sketch: np.ndarray) -> "MinHash":
+    minhash = _empty().copy()
+    minhash.hashvalues = sketch
+    return minhash
 
 
 @cache
-def _empty_sketch() -> "MinHash":
+def _empty() -> "MinHash":
     from datasketch import MinHash
 
     return MinHash(num_perm=_PERMUTATIONS, seed=1)
@@ -254,5 +268,6 @@ def _whole(dialogue: Dialogue) -> str:
     return "\n".join(turn.text for turn in dialogue.turns)
 
 
-def _user_turns(dialogue: Dialogue) -> list[Turn]:
-    return [turn for turn in dialogue.turns if turn.role == "user"]
+def _asked(dialogues: Iterable[Dialogue]) -> list[tuple[str, str]]:
+    """Id and text of each user turn."""
+    return [(d.id, turn.text) for d in dialogues for turn in d.turns if turn.role == "user"]

@@ -5,7 +5,6 @@ there were, with the few from comment chains, then a line for each filtered cand
 unfiltered one, in order.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,31 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from limalib.data.pairs import Candidates, Pair, Wanted, candidates
 from limalib.data.processes import processes
-from limalib.data.readers.stackexchange import comments_of, threads
-from limalib.data.stackexchange import Candidates, Pair, Wanted, candidates
+from limalib.data.stackexchange import comments_of, threads
 from limalib.records import Dialogue, parse, replacing
 
-_CODE = (
-    "readers/dump",
-    "readers/partitions",
-    "readers/stackexchange",
-    "readers/markup",
-    "chains",
-    "exchanges",
-    "stackexchange",
-    "sampling",
-    "text",
-)
-
-_NUMBERS = ("passing", "answered", "losses", "skipped", "chained", "chain_losses")
-
-
-def code_digest() -> str:
-    """SHA-256 of the modules that decide what a file holds."""
-    package = Path(__file__).parent
-    code = b"".join((package / f"{name}.py").read_bytes() for name in _CODE)
-    return hashlib.sha256(code).hexdigest()
+_COUNTS = ("losses", "posts_skipped", "chain_losses", "comments_skipped")
 
 
 def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
@@ -46,37 +26,45 @@ def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
 
     Comments are read where chains are wanted and the dump has any.
     """
-    skipped: Counter[str] = Counter()
-    comments = comments_of(dump) if wanted.chains else None
-    return candidates(exchange, threads(dump, exchange, skipped, comments), wanted, skipped)
+    posts: Counter[str] = Counter()
+    comments: Counter[str] = Counter()
+    path = comments_of(dump) if wanted.chains else None
+    found = threads(dump, exchange, posts, path, comments)
+    return candidates(exchange, found, wanted, posts, comments)
 
 
 def find_all_candidates(
-    dumps: Mapping[str, Path], wanted: Wanted, folder: Path | None = None, workers: int = 1
+    dumps: Mapping[str, Path],
+    wanted: Wanted,
+    folder: Path | None = None,
+    code: str = "",
+    workers: int = 1,
 ) -> list[Candidates]:
     """The candidates of each exchange, by so many processes; the result is the same for any number.
 
-    With a folder they are kept there, and found again only where the dump, the code or what is
-    wanted has changed. Raises as `threads` does; the files of other exchanges stay.
+    With a folder they are kept there, and found again only where the dump, what is wanted or
+    `code`, the digest of this module and those that it imports, has changed. Raises as `threads`
+    does; the files of other exchanges stay.
     """
+    jobs = [(name, dumps[name], wanted, folder, code) for name in sorted(dumps)]
     if workers == 1 or len(dumps) < 2:
-        return [_found(name, dumps[name], wanted, folder) for name in sorted(dumps)]
-    largest_first = sorted(dumps, key=lambda name: (-dumps[name].stat().st_size, name))
+        return [_found(*job) for job in jobs]
     with processes(workers) as pool:
-        jobs = {
-            name: pool.submit(_found, name, dumps[name], wanted, folder) for name in largest_first
-        }
-        return [jobs[name].result() for name in sorted(jobs)]
+        largest_first = sorted(jobs, key=lambda job: -job[1].stat().st_size)
+        started = {job[0]: pool.submit(_found, *job) for job in largest_first}
+        return [started[name].result() for name in sorted(dumps)]
 
 
-def keep_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Candidates:
+def keep_candidates(
+    exchange: str, dump: Path, wanted: Wanted, path: Path, code: str = ""
+) -> Candidates:
     """Find an exchange's candidates and write them to a file, which appears whole or not at all."""
-    made_from = _made_from(dump, wanted)
+    made_from = _made_from(dump, wanted, code)
     found = find_candidates(exchange, dump, wanted)
     filtered, unfiltered = list(found.filtered), list(found.unfiltered)
     first = {
         "made_from": made_from,
-        **{name: getattr(found, name) for name in _NUMBERS},
+        **{name: getattr(found, name) for name in ("passing", "answered", "chained", *_COUNTS)},
         "chains": [asdict(chain) for chain in found.chains],
         "filtered": len(filtered),
         "unfiltered": len(unfiltered),
@@ -87,36 +75,9 @@ def keep_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Ca
     return found
 
 
-def kept_candidates(exchange: str, dump: Path, wanted: Wanted, path: Path) -> Candidates | None:
-    """The candidates in a file, read as they are taken; None where it was made from other things.
-
-    A file with more candidates than are wanted will do.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            first = json.loads(next(file, ""))
-        if not _enough(first["made_from"], _made_from(dump, wanted)):
-            return None
-        end = 1 + first["filtered"]
-        return Candidates(
-            exchange,
-            first["passing"],
-            first["answered"],
-            _Lines(path, 1, end),
-            _Lines(path, end, end + first["unfiltered"]),
-            Counter(first["losses"]),
-            Counter(first["skipped"]),
-            first["chained"],
-            [parse(json.dumps(record), Dialogue) for record in first["chains"]],
-            Counter(first["chain_losses"]),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
 @dataclass(frozen=True)
 class _Lines:
-    """Some lines of a file of candidates."""
+    """Some lines of a file of candidates, read as they are taken."""
 
     path: Path
     start: int
@@ -129,16 +90,41 @@ class _Lines:
                 yield None if record is None else Pair(*record)
 
 
-def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None) -> Candidates:
+def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> Candidates | None:
+    """The candidates in a file; None where it was made from other things.
+
+    A file with more candidates than are wanted will do.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(next(file, ""))
+        if not _enough(first["made_from"], _made_from(dump, wanted, code)):
+            return None
+        end = 1 + first["filtered"]
+        return Candidates(
+            exchange=exchange,
+            passing=first["passing"],
+            answered=first["answered"],
+            filtered=_Lines(path, 1, end),
+            unfiltered=_Lines(path, end, end + first["unfiltered"]),
+            chained=first["chained"],
+            chains=[parse(json.dumps(record), Dialogue) for record in first["chains"]],
+            **{name: Counter(first[name]) for name in _COUNTS},
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None, code: str) -> Candidates:
     if folder is None:
         return find_candidates(exchange, dump, wanted)
     path = folder / f"{exchange}.jsonl"
-    found = kept_candidates(exchange, dump, wanted, path)
-    if found is None:
-        keep_candidates(exchange, dump, wanted, path)
-        found = kept_candidates(exchange, dump, wanted, path)
-    assert found is not None
-    return found
+    if found := _kept(exchange, dump, wanted, path, code):
+        return found
+    keep_candidates(exchange, dump, wanted, path, code)
+    kept = _kept(exchange, dump, wanted, path, code)
+    assert kept is not None
+    return kept
 
 
 def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -153,17 +139,12 @@ def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return same and all(made_from[name] >= wanted[name] for name in numbers)
 
 
-def _made_from(dump: Path, wanted: Wanted) -> dict[str, Any]:
-    """What decides the content of a file. A dump is known by its size and its time."""
-    comments = comments_of(dump) if wanted.chains else None
+def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
+    """What decides the content of a file. A dump is known by its name, its size and its time."""
+    files = {"posts": dump, "comments": comments_of(dump) if wanted.chains else None}
+    status = {name: path and (path, path.stat()) for name, path in files.items()}
     return {
-        "posts": _identity(dump),
-        "comments": comments and _identity(comments),
-        "code": code_digest(),
+        **{n: s and [s[0].name, s[1].st_size, s[1].st_mtime_ns] for n, s in status.items()},
+        "code": code,
         **wanted.model_dump(mode="json"),
     }
-
-
-def _identity(path: Path) -> list[str | int]:
-    status = path.stat()
-    return [path.name, status.st_size, status.st_mtime_ns]

@@ -1,22 +1,71 @@
-"""Stories and test prompts from Reddit (section 2)."""
+"""Reddit, from Pushshift's archives: stories and test prompts (section 2).
+
+Format: NDJSON, one object a line, as it is or compressed (`.zst`). Submissions have id, subreddit,
+title, selftext, score, over_18; comments have id, link_id (`t3_` and the submission's id),
+parent_id, body, score. Archives differ by year: scores may be strings, fields may be missing, and
+texts carry Reddit's own escapes (`&amp;`).
+"""
 
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
-from limalib.data.readers.pushshift import Comment, Submission
+from limalib.data.files import json_lines, text_of
 from limalib.data.sampling import Curated
-from limalib.data.text import length_ok, self_contained
+from limalib.data.text import self_contained
 from limalib.records import single_turn
 from limalib.settings import Settings
 
-_TAG = re.compile(r"\s*[\[{(]\s*(\w[\w ]{0,11})\s*[\]})]\s*")
-_SLACK = 1000
+LICENCE = "none granted; the content belongs to its authors, under Reddit's terms"
+
+Kind = Literal["submissions", "comments"]
 
 LESS_UPVOTED = "less upvoted than those kept"
+
+_PREFIX: Mapping[Kind, str] = {"submissions": "rs_", "comments": "rc_"}
+_GONE = frozenset({"", "[removed]", "[deleted]", "[deleted by user]", "[ removed by reddit ]"})
+_ESCAPE = re.compile(r"&(?:[a-z]{2,6}|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
+_TAG = re.compile(r"\s*[\[{(]\s*(\w[\w ]{0,11})\s*[\]})]\s*")
+_SLACK = 1000  # submissions that are held before those that are too many go
+_UNUSABLE = (KeyError, TypeError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A post that opens a thread; `text` is empty for a title alone.
+
+    `link` says whether it points elsewhere (a link or a crosspost), `moderator` whether it is the
+    moderators' own.
+    """
+
+    id: str
+    subreddit: str
+    title: str
+    text: str
+    score: int
+    over_18: bool = False
+    link: bool = False
+    moderator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment; `submission` is the id of the submission at the top, `reply` whether it answers
+    another comment instead of the submission, `moderator` whether it is the moderators' own."""
+
+    id: str
+    submission: str
+    text: str
+    score: int
+    reply: bool = False
+    moderator: bool = False
 
 
 class RedditRules(Settings):
@@ -35,6 +84,72 @@ class RedditRules(Settings):
 REDDIT_RULES = RedditRules()
 
 
+def dumps(path: str | Path, kind: Kind) -> list[Path]:
+    """Files that hold submissions, or comments: the one given, or those of a folder, by name.
+
+    Known by their names: `submissions` or `comments` in it (`AskReddit_submissions.zst`), or the
+    start of the monthly archives (`RS_2019-04.zst`, `RC_2019-04.zst`). A file named as neither is
+    taken to be what is asked for. Empty when there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] != ".")
+        return [file for file in files if _holds(file, kind)]
+    other: Kind = "comments" if kind == "submissions" else "submissions"
+    return [] if _holds(path, other) else [path]
+
+
+def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Submission]:
+    """Submissions of the `dumps` at a path, in their order, in memory that does not grow.
+
+    `losses` counts lines that are no JSON, rows with missing or bad fields, and those removed.
+    Raises FileNotFoundError, and ValueError as `json_lines` does.
+    """
+    losses = Counter() if losses is None else losses
+    for row in _rows(path, "submissions", losses):
+        try:
+            submission = Submission(
+                id=_id(row["id"]),
+                subreddit=text_of(row["subreddit"]),
+                title=_plain(row["title"]),
+                text=_plain(row.get("selftext") or ""),
+                score=_score(row["score"]),
+                over_18=bool(row.get("over_18")),
+                link=bool(row.get("crosspost_parent")) or row.get("is_self") is False,
+                moderator=_moderator(row),
+            )
+        except _UNUSABLE:
+            losses["submission with a missing or bad field"] += 1
+            continue
+        gone = submission.text and submission.text.casefold() in _GONE
+        if gone or submission.title.casefold() in _GONE or row.get("removed_by_category"):
+            losses["submission removed or empty"] += 1
+        else:
+            yield submission
+
+
+def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
+    """Comments of the `dumps` at a path; counts and raises as `read_submissions`."""
+    losses = Counter() if losses is None else losses
+    for row in _rows(path, "comments", losses):
+        try:
+            comment = Comment(
+                id=_id(row["id"]),
+                submission=text_of(row["link_id"]).removeprefix("t3_"),
+                text=_plain(row["body"]),
+                score=_score(row["score"]),
+                reply=row.get("parent_id", row["link_id"]) != row["link_id"],
+                moderator=_moderator(row),
+            )
+        except _UNUSABLE:
+            losses["comment with a missing or bad field"] += 1
+            continue
+        if comment.text.casefold() in _GONE:
+            losses["comment removed or empty"] += 1
+        else:
+            yield comment
+
+
 def reddit_stories(
     submissions: Iterable[Submission],
     comments: Iterable[Comment],
@@ -50,31 +165,28 @@ def reddit_stories(
     premises only. `comments_lost` counts the comments that are no such story, by reason.
     """
     losses: Counter[str] = Counter()
-    comments_lost = Counter() if comments_lost is None else comments_lost
-    found = _premises(submissions, rules, losses)
-    premises = {
-        post.id: post for post in _most_upvoted(found, n * rules.premises_per_story, losses)
-    }
+    lost = Counter() if comments_lost is None else comments_lost
+    held = _most_upvoted(submissions, n * rules.premises_per_story, losses, _no_premise, rules)
+    premises = {post.id: post for post in held}
     stories: dict[str, Comment] = {}
     for story in comments:
         best = stories.get(story.submission)
         if story.submission not in premises:
-            comments_lost["under another post"] += 1
+            lost["under another post"] += 1
         elif reason := _no_story(story, rules):
-            comments_lost[reason] += 1
+            lost[reason] += 1
         elif best is None:
             stories[story.submission] = story
         elif best.id == story.id:
-            comments_lost["id seen before"] += 1
+            lost["id seen before"] += 1
         else:
-            comments_lost["not the best story"] += 1
+            lost["not the best story"] += 1
             if (-story.score, story.id) < (-best.score, best.id):
                 stories[story.submission] = story
     ranked = [id for id in premises if id in stories]
     losses["no story"] = len(premises) - len(ranked)
     losses[LESS_UPVOTED] += len(ranked[n:])
-    if ranked[n:]:
-        comments_lost["under a less upvoted premise"] += len(ranked[n:])
+    lost.update(+Counter({"under a less upvoted premise": len(ranked[n:])}))
     return Curated(
         [
             single_turn(
@@ -92,14 +204,12 @@ def reddit_stories(
 
 
 def askreddit_prompts(
-    submissions: Iterable[Submission],
-    n: int,
-    rules: RedditRules = REDDIT_RULES,
+    submissions: Iterable[Submission], n: int, rules: RedditRules = REDDIT_RULES
 ) -> Curated:
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2, Reddit); only so many are held in memory."""
     losses: Counter[str] = Counter()
-    kept = _most_upvoted(_questions(submissions, rules, losses), n, losses)
+    kept = _most_upvoted(submissions, n, losses, _no_question, rules)
     prompts = [
         single_turn(f"askreddit/{post.id}", post.title, None, "askreddit", score=post.score)
         for post in kept
@@ -107,37 +217,55 @@ def askreddit_prompts(
     return Curated(prompts, +losses)
 
 
-def _premises(
-    submissions: Iterable[Submission], rules: RedditRules, losses: Counter[str]
-) -> Iterator[Submission]:
-    for post in submissions:
-        premise = _premise(post.title)
-        if post.subreddit.casefold() != "writingprompts":
-            losses["another subreddit"] += 1
-        elif not premise:
-            losses["not a writing prompt"] += 1
-        elif reason := _unfit(post, premise, rules):
-            losses[reason] += 1
-        else:
-            yield post
+def _rows(path: str | Path, kind: Kind, losses: Counter[str]) -> Iterator[dict[str, Any]]:
+    files = dumps(path, kind)
+    if not files:
+        name = _PREFIX[kind].upper()
+        raise FileNotFoundError(f"{path}: no Pushshift {kind} there (*{kind}*, {name}*)")
+    for file in files:
+        for _, row in json_lines(file, f"Pushshift {kind}", losses):
+            yield row
 
 
-def _questions(
-    submissions: Iterable[Submission], rules: RedditRules, losses: Counter[str]
-) -> Iterator[Submission]:
-    for post in submissions:
-        if post.subreddit.casefold() != "askreddit":
-            losses["another subreddit"] += 1
-        elif post.text:
-            losses["more than a title"] += 1
-        elif reason := _unfit(post, post.title, rules):
-            losses[reason] += 1
-        else:
-            yield post
+def _holds(path: Path, kind: Kind) -> bool:
+    name = path.name.casefold()
+    return kind in name or name.startswith(_PREFIX[kind])
 
 
-def _most_upvoted(posts: Iterable[Submission], n: int, losses: Counter[str]) -> list[Submission]:
-    """The `n` posts with the highest scores, in that order, each id once (the first wins)."""
+def _id(value: object) -> str:
+    if not value:
+        raise ValueError("an empty id")
+    return text_of(value)
+
+
+def _score(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(f"a score that is no number: {value!r:.60}")
+    return int(value)
+
+
+def _plain(value: object) -> str:
+    """The text as Reddit shows it: its own escapes undone, then those that an author typed."""
+    text = text_of(value)
+    for _ in range(2):
+        if "&" in text:
+            text = _ESCAPE.sub(lambda match: unescape(match[0]), text)
+    return text.replace("\u200b", "").strip()
+
+
+def _moderator(row: Mapping[str, Any]) -> bool:
+    by_hand = row.get("distinguished") or row.get("stickied")
+    return bool(by_hand) or row.get("author") == "AutoModerator"
+
+
+def _most_upvoted(
+    posts: Iterable[Submission],
+    n: int,
+    losses: Counter[str],
+    unfit: Callable[[Submission, RedditRules], str | None],
+    rules: RedditRules,
+) -> list[Submission]:
+    """The `n` fit posts with the highest scores, in that order, each id once (the first wins)."""
 
     def best() -> list[Submission]:
         return heapq.nsmallest(n, held.values(), key=lambda post: (-post.score, post.id))
@@ -145,8 +273,8 @@ def _most_upvoted(posts: Iterable[Submission], n: int, losses: Counter[str]) -> 
     held: dict[str, Submission] = {}
     total = 0
     for post in posts:
-        if post.id in held:
-            losses["id seen before"] += 1
+        if reason := unfit(post, rules) or ("id seen before" if post.id in held else None):
+            losses[reason] += 1
             continue
         total += 1
         held[post.id] = post
@@ -165,6 +293,19 @@ def _premise(title: str) -> str:
     return title.strip()
 
 
+def _no_premise(post: Submission, rules: RedditRules) -> str | None:
+    if post.subreddit.casefold() != "writingprompts":
+        return "another subreddit"
+    premise = _premise(post.title)
+    return _unfit(post, premise, rules) if premise else "not a writing prompt"
+
+
+def _no_question(post: Submission, rules: RedditRules) -> str | None:
+    if post.subreddit.casefold() != "askreddit":
+        return "another subreddit"
+    return "more than a title" if post.text else _unfit(post, post.title, rules)
+
+
 def _no_story(comment: Comment, rules: RedditRules) -> str | None:
     if comment.moderator:
         return "by a moderator"
@@ -172,9 +313,8 @@ def _no_story(comment: Comment, rules: RedditRules) -> str | None:
         return "a reply to a comment"
     if comment.score < rules.min_score:
         return "score too low"
-    if not length_ok(comment.text, rules.min_chars, rules.max_chars):
-        return "too short or too long"
-    return None
+    long_enough = rules.min_chars <= len(comment.text) <= rules.max_chars
+    return None if long_enough else "too short or too long"
 
 
 def _unfit(post: Submission, title: str, rules: RedditRules) -> str | None:
@@ -186,6 +326,4 @@ def _unfit(post: Submission, title: str, rules: RedditRules) -> str | None:
         return "over 18"
     if post.score < rules.min_score:
         return "score too low"
-    if not self_contained(title):
-        return "title not self-contained"
-    return None
+    return None if self_contained(title) else "title not self-contained"

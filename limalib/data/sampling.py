@@ -15,15 +15,20 @@ from limalib.records import Dialogue
 
 T = TypeVar("T")
 
+NOTHING: Counter[str] = Counter()
+"""No losses."""
+
 
 class Curated(NamedTuple):
     """Dialogues that were kept, and how many candidates each filter lost, in the filters' order.
 
-    A candidate is counted once, under the first filter that it fails.
+    A candidate is counted once, under the first filter that it fails. `beside` counts what is lost
+    of other things than candidates: the posts that make a thread, the steps of an article.
     """
 
     dialogues: list[Dialogue]
     losses: Counter[str]
+    beside: Counter[str] = NOTHING
 
 
 def stable_order(seed: int, id: str) -> str:
@@ -45,10 +50,7 @@ def temperature_weights(counts: Mapping[str, int], tau: float = 3.0) -> dict[str
 
 
 def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterator[str]:
-    """Names of groups by `temperature_weights` of their sizes, until each is used up.
-
-    A group comes as often as it is large; weights are those of the full groups.
-    """
+    """Names of groups by `temperature_weights` of their full sizes, each as often as its size."""
     weights = temperature_weights(sizes, tau)
     left = {name: sizes[name] for name in sorted(sizes) if sizes[name]}
     dice = random.Random(f"temperature/{seed}")
@@ -60,18 +62,6 @@ def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterat
             del left[name]
 
 
-def temperature_order(
-    groups: Mapping[str, Sequence[T]], tau: float, seed: int, key: Callable[[T], Any]
-) -> Iterator[T]:
-    """All items, one after the other: draw a group by `temperature_draws`, take its next item.
-
-    Within a group, items come in the order of `key`, which must tell any two apart.
-    """
-    ranked = {name: iter(sorted(group, key=key)) for name, group in groups.items()}
-    for name in temperature_draws({name: len(group) for name, group in groups.items()}, tau, seed):
-        yield next(ranked[name])
-
-
 def temperature_sample(
     groups: Mapping[str, Sequence[T]],
     n: int,
@@ -80,5 +70,8 @@ def temperature_sample(
     *,
     key: Callable[[T], Any],
 ) -> list[T]:
-    """The first `n` of `temperature_order`: all there are when there are fewer."""
-    return list(islice(temperature_order(groups, tau, seed, key), n))
+    """The first `n` items, or all, when a group is drawn by `temperature_draws` each time and its
+    next item taken, in the order of `key`, which must tell any two of a group apart."""
+    ranked = {name: iter(sorted(group, key=key)) for name, group in groups.items()}
+    sizes = {name: len(group) for name, group in groups.items()}
+    return [next(ranked[name]) for name in islice(temperature_draws(sizes, tau, seed), n)]

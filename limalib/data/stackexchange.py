@@ -1,370 +1,298 @@
-"""Examples from Stack Exchange, filtered (section 2) and unfiltered (section 5).
+"""Stack Exchange data dumps: posts, comments, threads, and which exchanges count as STEM.
 
-An exchange is gone through once, for the best candidates of each kind and their numbers; sets are
-then drawn from the candidates of all exchanges.
+Format: the public data dump holds one folder an exchange, or one `.7z` of it; its `Posts.xml` is a
+flat `<posts><row .../></posts>`, sorted by Id, one row a post, everything in attributes and the
+body as HTML. PostTypeId 1 is a question, 2 an answer (its ParentId is the question); the rest (tag
+wikis, moderator posts) are not content. `Comments.xml` is the same for comments (PostId is the
+post, Text is Markdown). Licence of the content: see `LICENCE`.
 """
 
-import heapq
-import random
-import re
+import csv
+import errno
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Literal, NamedTuple, cast, get_args
 
-from pydantic import Field
+from limalib.data import dump
+from limalib.data.dump import unescaped
+from limalib.data.files import existing
 
-from limalib.data.chains import chains
-from limalib.data.readers.markup import clean_html
-from limalib.data.readers.stackexchange import Post, Thread
-from limalib.data.sampling import Curated, stable_order, temperature_draws
-from limalib.data.text import first_person, refers_to_others, self_contained
-from limalib.records import Dialogue, single_turn
-from limalib.settings import Settings
+LICENCE = "CC BY-SA 2.5 to 4.0, by date"
 
-T = TypeVar("T")
+Split = Literal["stem", "other", "discarded"]
 
-# Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
-_GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
-_BEGINS_WITH_A_WORD = re.compile(
-    rb"(?:&lt;(?:p|em|strong|b|i|h[1-3]|blockquote)&gt;|&#xA;)+(?!http|www)[A-Za-z0-9]"
-)
+EXCHANGES = Path(__file__).with_name("exchanges.csv")
+"""Our own table of the network's exchanges (see `exchanges`)."""
 
-
-class StackExchangeFilters(Settings):
-    """The paper's filters; the defaults are its values."""
-
-    min_score: int = 10
-    """Lowest score of the top answer."""
-    min_chars: int = Field(default=1200, ge=0)
-    """Shortest answer, in characters after cleaning."""
-    max_chars: int = Field(default=4096, ge=1)
-    """Longest answer, in characters after cleaning."""
-    first_person: bool = True
-    """Drop answers in the first person."""
-    cross_references: bool = True
-    """Drop answers that refer to other answers or to the site."""
-    self_contained_title: bool = True
-    """Drop questions whose title does not stand alone."""
+# What does not fit into memory lies in a nameless temporary file that ends with the process.
+_DATABASE = """
+    pragma page_size = 65536; pragma cache_size = -16000;
+    pragma journal_mode = off; pragma synchronous = off;
+    create table post (question, id, parent, score, title, body, owner);
+    create table comment (id, post, score, user, created, text);
+"""
+_COMMENTS = """
+    select (select question from post where id = comment.post limit 1), comment.*
+    from comment order by 1, post, comment.rowid
+"""
 
 
-PAPER_FILTERS = StackExchangeFilters()
+class Post(NamedTuple):
+    """A question (`parent` is None) or an answer to the question whose id is `parent`.
 
-
-class Pair(NamedTuple):
-    """A question and the answer chosen for it, as HTML; scores are the site's votes.
-
-    The texts are cleaned of markup where they are asked for: few candidates are ever drawn.
+    The texts are kept as the file has them, and decoded where they are asked for: most posts are
+    dropped for less. The title is empty for answers.
     """
 
-    exchange: str
-    question_id: int
-    answer_id: int
-    question_score: int
-    answer_score: int
-    title: str
-    question_html: str
-    answer_html: str
+    id: int
+    parent: int | None
+    score: int
+    xml_title: bytes
+    xml_body: bytes
+    owner: int | None = None
 
     @property
-    def id(self) -> str:
-        """Unique in the network: exchange, question, answer."""
-        return f"{self.exchange}/{self.question_id}/{self.answer_id}"
+    def title(self) -> str:
+        """Plain text."""
+        return unescaped(self.xml_title)
 
     @property
     def body(self) -> str:
-        """The question as plain text."""
-        return clean_html(self.question_html)
-
-    @property
-    def answer(self) -> str:
-        """The answer as plain text."""
-        return clean_html(self.answer_html)
+        """HTML."""
+        return unescaped(self.xml_body)
 
 
-class Wanted(Settings):
-    """What decides the candidates of an exchange."""
+class Comment(NamedTuple):
+    """A comment under a post; `user` is None when the account is gone, `text` is Markdown."""
 
-    filters: StackExchangeFilters = PAPER_FILTERS
-    filtered: int = Field(default=0, ge=0)
-    """How many filtered candidates are kept at most: the largest number that is drawn."""
-    unfiltered: int = Field(default=0, ge=0)
-    """The same for unfiltered ones."""
-    chains: int = Field(default=0, ge=0)
-    """The same for dialogues from comment chains."""
-    seed: int = 0
-    """Of the order and the choice of answer among unfiltered ones."""
+    id: int
+    post: int
+    score: int
+    user: int | None
+    created: str
+    text: str
 
 
-class Candidates(NamedTuple):
-    """What an exchange has to offer, in the order in which it is to be taken.
+class Thread(NamedTuple):
+    """A question with its answers, the highest score first, older first among equals.
 
-    Of the `passing` pairs that pass every filter, `filtered` has those with the highest question
-    scores; of the `answered` questions, `unfiltered` has a random part, with None for a pair that
-    has no text. `losses` counts threads by the filter they fail, `skipped` rows, posts and
-    comments that make no thread. `chains` are the best of the `chained` dialogues from comments;
-    `chain_losses` counts the posts with comments that make none.
+    `comments` are those under each post, by its id, in order of time.
     """
 
     exchange: str
-    passing: int
-    answered: int
-    filtered: Iterable[Pair]
-    unfiltered: Iterable[Pair | None]
-    losses: Counter[str]
-    skipped: Counter[str]
-    chained: int
-    chains: Iterable[Dialogue]
-    chain_losses: Counter[str]
+    question: Post
+    answers: tuple[Post, ...]
+    comments: Mapping[int, tuple[Comment, ...]] = {}
 
 
-FILTERS = (
-    "no answer",
-    "top answer's score too low",
-    "title not self-contained",
-    "answer too short",
-    "answer too long",
-    "first person",
-    "refers to others",
-    "question without text",
-)
-"""What a thread can fail, in the order in which it looks: the cheap ones first."""
+def dumps(folder: str | Path) -> dict[str, Path]:
+    """The dumps in a folder, by exchange: `<exchange>/Posts.xml` or `<exchange>.7z`.
 
-
-def candidates(
-    exchange: str, threads: Iterable[Thread], wanted: Wanted, skipped: Counter[str] | None = None
-) -> Candidates:
-    """The candidates among an exchange's threads, in whatever order they come.
-
-    `skipped` is what the threads' reader counts, complete when they have all been read. Memory
-    grows with the numbers that are wanted, not with those of the threads.
+    The largest exchange is distributed a table an archive: `<exchange>-Posts.7z`; archives of its
+    other tables are passed over. Raises FileNotFoundError where there is none, and ValueError
+    where an exchange has two.
     """
-    losses: Counter[str] = Counter()
-    filtered: _Best[Pair] = _Best(wanted.filtered)
-    unfiltered: _Best[tuple[Post, Post]] = _Best(wanted.unfiltered)
-    dialogues: _Best[Dialogue] = _Best(wanted.chains)
-    chain_losses: Counter[str] = Counter()
-    passing = answered = chained = 0
-    for thread in threads:
-        question = thread.question
-        if not thread.answers:
-            losses["no answer"] += 1
-            if wanted.chains and thread.comments:
-                chain_losses["no answer"] += len(thread.comments)
+    folder = Path(folder)
+    found: dict[str, Path] = {}
+    for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
+        name = _exchange_of(path)
+        if path.suffix == ".7z" and "-" in name:
             continue
-        if wanted.filtered and (loss := _loss(thread, wanted.filters)):
-            losses[loss] += 1
-        elif wanted.filtered:
-            passing += 1
-            rank = (question.score, -question.id)
-            if filtered.admits(rank):
-                filtered.add(rank, _pair(exchange, question, thread.answers[0]))
-        if wanted.unfiltered:
-            answered += 1
-            rank = (-int(stable_order(wanted.seed, f"{question.id}"), 16), 0)
-            if unfiltered.admits(rank):
-                answer = _any_answer(thread, wanted.seed)
-                unfiltered.add(rank, (question, answer) if _have_text(question, answer) else None)
-        for chain in chains(thread) if wanted.chains else ():
-            if isinstance(chain, str):
-                chain_losses[chain] += 1
-                continue
-            chained += 1
-            if dialogues.admits(_chain_rank(chain)):
-                dialogues.add(_chain_rank(chain), chain)
-    return Candidates(
-        exchange,
-        passing,
-        answered,
-        [pair for pair in filtered.ranked() if pair],
-        [found and _pair(exchange, *found) for found in unfiltered.ranked()],
-        _in_order(losses, FILTERS),
-        Counter(skipped),
-        chained,
-        [chain for chain in dialogues.ranked() if chain],
-        chain_losses,
-    )
+        if name in found:
+            raise ValueError(f"{folder}: {name} is there twice: {found[name].name}, {path.name}")
+        found[name] = path
+    if not found:
+        raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml and no <exchange>.7z")
+    return found
 
 
-def stackexchange_pairs(
-    exchanges: Iterable[Candidates],
-    n: int,
-    seed: int = 0,
-    tau: float = 3.0,
-) -> Curated:
-    """Up to `n` filtered examples from the exchanges of one set (section 2, Stack Exchange).
+def comments_of(path: Path) -> Path | None:
+    """The file that has the comments on the posts in a file: one beside it, or the same archive.
 
-    An exchange is drawn by `temperature_weights` of the pairs that pass its filters; in it, the
-    questions with the highest scores come first. The prompt is the title or the body, at random.
+    None where there is none.
     """
-    found = {one.exchange: one for one in exchanges}
-    sizes = {name: one.passing for name, one in found.items()}
-    drawn = _drawn({name: one.filtered for name, one in found.items()}, sizes, n, tau, seed)
-    kept = [_dialogue(pair, seed) for pair in drawn if pair]
-    lost = sum((one.losses for one in found.values()), Counter())
-    lost["not drawn"] = sum(sizes.values()) - len(kept)
-    return Curated(kept, _skipped(found) + _in_order(lost, (*FILTERS, "not drawn")))
+    if path.suffix == ".7z" and not path.stem.endswith("-Posts"):
+        return path if "Comments.xml" in dump.members(path) else None
+    name = path.name.replace("Posts", "Comments")
+    return found if (found := path.with_name(name)).is_file() else None
 
 
-def unfiltered_pairs(
-    exchanges: Iterable[Candidates],
-    n: int,
-    seed: int = 0,
-    tau: float = 3.0,
-) -> Curated:
-    """Up to `n` examples of any question with any of its answers (section 5, "unfiltered").
+def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
+    """Questions and answers of a `Posts.xml` or of a `.7z` with one, in its order.
 
-    Markup is cleaned and texts left empty are dropped; nothing else is asked of them. The seed is
-    to be that of the candidates.
+    Memory does not grow, and an archive is not unpacked to disk. `losses` counts the rows that
+    are skipped, by kind. Raises FileNotFoundError, and ValueError naming file, line and byte
+    where the XML breaks off, declares a document type or is no list of posts, or where an archive
+    is broken.
     """
-    found = {one.exchange: one for one in exchanges}
-    sizes = {name: one.answered for name, one in found.items()}
-    losses = _skipped(found)
-    losses["no answer"] += sum(one.losses["no answer"] for one in found.values())
-    kept: list[Dialogue] = []
-    unfiltered = {name: one.unfiltered for name, one in found.items()}
-    for pair in _drawn(unfiltered, sizes, n, tau, seed):
-        if pair:
-            kept.append(_dialogue(pair, seed))
-        else:
-            losses["empty after cleaning"] += 1
-    losses["not drawn"] = sum(sizes.values()) - losses["empty after cleaning"] - len(kept)
-    return Curated(kept, +losses)
-
-
-def comment_chains(exchanges: Iterable[Candidates], n: int) -> Curated:
-    """Up to `n` dialogues from comment chains (section 6), those with the best answers first.
-
-    The losses count posts with comments, and comments that could not be read.
-    """
-    found = {one.exchange: one for one in exchanges}
-    every = [chain for one in found.values() for chain in one.chains]
-    kept = sorted(every, key=_chain_rank, reverse=True)[:n]
-    losses = _skipped(found, of_comments=True)
-    losses += sum((found[name].chain_losses for name in sorted(found)), Counter())
-    losses["not among the best"] = sum(one.chained for one in found.values()) - len(kept)
-    return Curated(kept, +losses)
-
-
-class _Best(Generic[T]):
-    """The `n` items of the highest rank, and every None that outranks one of them."""
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self._items = 0
-        self._heap: list[tuple[Any, int, T | None]] = []
-        self._added = 0  # tells items apart where their ranks do not
-
-    def admits(self, rank: Any) -> bool:
-        """Whether an item of this rank would stay."""
-        return self._items < self._n or (self._n > 0 and rank > self._heap[0][0])
-
-    def add(self, rank: Any, item: T | None) -> None:
-        self._added += 1
-        heapq.heappush(self._heap, (rank, -self._added, item))
-        self._items += item is not None
-        while self._items > self._n or (self._items == self._n and self._heap[0][2] is None):
-            self._items -= heapq.heappop(self._heap)[2] is not None
-
-    def ranked(self) -> list[T | None]:
-        """The items, the best first."""
-        return [item for _, _, item in sorted(self._heap, key=lambda e: e[:2], reverse=True)]
-
-
-def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
-    """The first filter that a thread with an answer fails."""
-    question, top = thread.question, thread.answers[0]
-    if top.score < filters.min_score:
-        return "top answer's score too low"
-    if filters.self_contained_title and not self_contained(question.title):
-        return "title not self-contained"
-    html = top.body
-    if len(html) < filters.min_chars and not _GROWS.search(html):
-        return "answer too short"
-    answer = clean_html(html)
-    if len(answer) < max(filters.min_chars, 1):
-        return "answer too short"
-    if len(answer) > filters.max_chars:
-        return "answer too long"
-    if filters.first_person and first_person(answer):
-        return "first person"
-    if filters.cross_references and refers_to_others(answer):
-        return "refers to others"
-    if not (question.title.strip() or clean_html(question.body)):
-        return "question without text"
-    return None
-
-
-def _any_answer(thread: Thread, seed: int) -> Post:
-    if len(thread.answers) == 1:  # To make dice takes longer than all else here.
-        return thread.answers[0]
-    dice = random.Random(f"answer/{seed}/{thread.exchange}/{thread.question.id}")
-    return thread.answers[dice.randrange(len(thread.answers))]
-
-
-def _pair(exchange: str, question: Post, answer: Post) -> Pair:
-    return Pair(
-        exchange=exchange,
-        question_id=question.id,
-        answer_id=answer.id,
-        question_score=question.score,
-        answer_score=answer.score,
-        title=question.title.strip(),
-        question_html=question.body,
-        answer_html=answer.body,
-    )
-
-
-def _have_text(question: Post, answer: Post) -> bool:
-    """Whether a question and its answer have any text; most begin with some, which is seen fast."""
-    return bool(_BEGINS_WITH_A_WORD.match(answer.xml_body) or clean_html(answer.body)) and bool(
-        question.title.strip() or clean_html(question.body)
-    )
-
-
-def _drawn(
-    groups: Mapping[str, Iterable[T]], sizes: Mapping[str, int], n: int, tau: float, seed: int
-) -> Iterator[T]:
-    """Items up to the `n`-th that is not None, an exchange drawn each time, then its next."""
-    waiting = {name: iter(group) for name, group in groups.items()}
-    taken = 0
-    for name in temperature_draws(sizes, tau, seed):
-        if taken == n:
-            return
+    losses = Counter() if losses is None else losses
+    for row in dump.rows(existing(path, "a Stack Exchange Posts.xml"), "posts", losses):
+        kind = row.get(b" PostTypeId=")
+        if kind != b"1" and kind != b"2":
+            losses["post neither question nor answer"] += 1
+            continue
         try:
-            item = next(waiting[name])
-        except StopIteration:
-            raise ValueError(f"{name}: too few candidates were kept to draw {n}") from None
-        taken += item is not None
-        yield item
+            owner = row.get(b" OwnerUserId=")
+            yield Post(
+                _number(row[b" Id="]),
+                _number(row[b" ParentId="]) if kind == b"2" else None,
+                _number(row[b" Score="]),
+                b"" if kind == b"2" else row[b" Title="],
+                row[b" Body="],
+                _number(owner) if owner else None,
+            )
+        except (KeyError, ValueError):
+            losses["post with a missing or bad field"] += 1
 
 
-def _chain_rank(chain: Dialogue) -> tuple[int, str]:
-    return chain.meta["answer_score"], chain.id
+def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
+    """Comments of a `Comments.xml` or of a `.7z` with one, in its order.
+
+    Counts and raises as `read_posts` does.
+    """
+    losses = Counter() if losses is None else losses
+    for row in dump.rows(existing(path, "a Stack Exchange Comments.xml"), "comments", losses):
+        try:
+            user = row.get(b" UserId=")
+            yield Comment(
+                _number(row[b" Id="]),
+                _number(row[b" PostId="]),
+                _number(row[b" Score="]),
+                _number(user) if user else None,
+                unescaped(row[b" CreationDate="]),
+                unescaped(row[b" Text="]),
+            )
+        except (KeyError, ValueError):
+            losses["comment with a missing or bad field"] += 1
 
 
-def _skipped(found: Mapping[str, Candidates], of_comments: bool = False) -> Counter[str]:
-    """What the readers of posts skipped, or of comments, in all exchanges."""
-    skipped: Counter[str] = sum((found[name].skipped for name in sorted(found)), Counter())
-    of_each = {what: n for what, n in skipped.items() if what.startswith("comment ") == of_comments}
-    return Counter(of_each)
+def threads(
+    posts: str | Path,
+    exchange: str = "",
+    losses: Counter[str] | None = None,
+    comments: str | Path | None = None,
+    comment_losses: Counter[str] | None = None,
+) -> Iterator[Thread]:
+    """Questions with their answers, and with comments where a file of them is given, by id.
+
+    The exchange's name is that of the posts' folder or archive unless given. The losses count what
+    the readers skip, and posts and comments that came before or belong to nothing; of an id that
+    comes twice the first stays. Memory does not grow; a temporary file (TMPDIR) does, to about
+    three times the dump. Raises as the readers do, and OSError where that file cannot be written.
+    """
+    losses = Counter() if losses is None else losses
+    lost = Counter() if comment_losses is None else comment_losses
+    posts = Path(posts)
+    exchange = exchange or _exchange_of(posts)
+    try:
+        with closing(sqlite3.connect("", isolation_level=None)) as database:
+            database.executescript(_DATABASE)
+            database.execute("begin")
+            database.executemany(
+                "insert into post values (?, ?, ?, ?, ?, ?, ?)",
+                ((p.id if p.parent is None else p.parent, *p) for p in read_posts(posts, losses)),
+            )
+            waiting: Iterator[tuple[int, dict[int, tuple[Comment, ...]]]] = iter(())
+            if comments is not None:
+                database.executemany(
+                    "insert into comment values (?, ?, ?, ?, ?, ?)", read_comments(comments, lost)
+                )
+                database.execute("create index place on post (id, question)")
+                waiting = _comments_by_question(database.execute(_COMMENTS), lost)
+            noted = next(waiting, None)
+            records = database.execute("select * from post order by question, rowid")
+            for id, group in groupby(records, key=itemgetter(0)):
+                under = noted[1] if noted and noted[0] == id else {}
+                noted = next(waiting, None) if under else noted
+                thread = _thread(exchange, [Post(*record[1:]) for record in group], under, losses)
+                if thread is not None:
+                    yield thread
+                elif under:
+                    lost["comment without its question"] += sum(map(len, under.values()))
+    except sqlite3.Error as error:
+        raise OSError(
+            errno.ENOSPC,
+            f"cannot write temporary data ({error}); a dump needs up to three times its own size "
+            "in the folder for temporary files; TMPDIR names another",
+        ) from None
 
 
-def _dialogue(pair: Pair, seed: int) -> Dialogue:
-    """The pair with its title or its body as the prompt, by a coin for this seed and question."""
-    part = random.Random(f"prompt/{seed}/{pair.id}").choice(("title", "body"))
-    part = part if getattr(pair, part) else ("body" if part == "title" else "title")
-    return single_turn(
-        pair.id,
-        getattr(pair, part),
-        pair.answer,
-        "stackexchange",
-        exchange=pair.exchange,
-        prompt_from=part,
-        question_score=pair.question_score,
-        answer_score=pair.answer_score,
-    )
+def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
+    """Which set each exchange belongs to: exchange name -> "stem", "other" or "discarded".
+
+    The paper (section 2) splits 179 exchanges into 75 STEM and 99 others and leaves out 5 niche
+    ones, but does not publish the lists. The default table keeps its counts; the assignment of
+    each exchange in it is ours. The five left out in it are those not held in English.
+    Reads CSV with the columns `exchange,split` and, where an exchange was renamed, `former`: the
+    older name stands in the result too. Lines starting with # are comments.
+    Raises FileNotFoundError, and ValueError for a missing column, an unknown split or a name
+    given twice.
+    """
+    path = existing(path, "a table of exchanges")
+    table: dict[str, Split] = {}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+        if not {"exchange", "split"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path}: needs the columns exchange,split")
+        for row in rows:
+            name, split = row["exchange"], cast(Split, row["split"])
+            if split not in get_args(Split):
+                raise ValueError(f"{path}: {name}: split {split!r} is none of {get_args(Split)}")
+            for known_as in filter(None, (name, row.get("former"))):
+                if known_as in table:
+                    raise ValueError(f"{path}: {known_as} is listed twice")
+                table[known_as] = split
+    return table
 
 
-def _in_order(counts: Counter[str], names: Iterable[str]) -> Counter[str]:
-    """The counts above zero, in the order of `names`."""
-    return Counter({name: counts[name] for name in names if counts[name]})
+def _exchange_of(path: Path) -> str:
+    """Name of the exchange whose posts are in a file."""
+    path = path.resolve()
+    return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
+
+
+def _number(text: bytes) -> int:
+    if len(text) > 18:
+        raise ValueError("more than 64 bits")
+    return int(text)
+
+
+def _thread(
+    exchange: str,
+    posts: list[Post],
+    comments: Mapping[int, tuple[Comment, ...]],
+    losses: Counter[str],
+) -> Thread | None:
+    """The thread of posts that belong to one question, None where that is missing."""
+    question = next((post for post in posts if post.parent is None), None)
+    answers = {post.id: post for post in reversed(posts) if post.parent is not None}
+    repeated = len(posts) - len(answers) - (question is not None)
+    losses.update(+Counter({"post seen before": repeated}))
+    if question is None:
+        losses.update(+Counter({"post without its question": len(answers)}))
+        return None
+    ranked = sorted(answers.values(), key=lambda answer: (-answer.score, answer.id))
+    return Thread(exchange, question, tuple(ranked), comments)
+
+
+def _comments_by_question(
+    records: Iterator[tuple], losses: Counter[str]
+) -> Iterator[tuple[int, dict[int, tuple[Comment, ...]]]]:
+    """Each question's id with the comments under its posts; those on no post are counted."""
+    for question, group in groupby(records, key=itemgetter(0)):
+        under: dict[int, tuple[Comment, ...]] = {}
+        for post, some in groupby((Comment(*record[1:]) for record in group), key=itemgetter(1)):
+            every = list(some)
+            first = {comment.id: comment for comment in reversed(every)}
+            losses.update(+Counter({"comment seen before": len(every) - len(first)}))
+            if question is None:
+                losses["comment without its post"] += len(first)
+            else:
+                under[post] = tuple(sorted(first.values(), key=lambda c: (c.created, c.id)))
+        if question is not None:
+            yield question, under

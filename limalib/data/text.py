@@ -1,4 +1,4 @@
-"""What a text can be asked: is it in the first person, does it lean on others, is it long enough.
+"""What a text can be asked: is it in the first person, does it lean on others.
 
 The paper (section 2, Stack Exchange) gives the criteria with an example or two; the word lists
 here are ours.
@@ -28,10 +28,6 @@ _HINTS = (
     *("stack", "answer", " poster", "comment", "original question", "original post"),
     *("your question", "your post", "the op", "@", "edit", "update", "upvot", "downvot"),
 )
-_GREETING = re.compile(
-    r"\A(?:(?:hi|hello|hey|dear)\b[^\n.!,]{0,30}[.!,]|(?:great|good|nice)\ question[.!,]+)\s*",
-    re.IGNORECASE,
-)
 _DEPENDENT_TITLE = re.compile(
     r"\b(?:this|these|those|here|below|above|following|attached|aforementioned)\b"
     r"|\[(?:closed|duplicate|on hold)\]",
@@ -54,11 +50,6 @@ def refers_to_others(text: str) -> bool:
     return any(hint in prose for hint in _HINTS) and bool(_CROSS_REFERENCE.search(prose))
 
 
-def length_ok(text: str, min_chars: int, max_chars: int) -> bool:
-    """Whether the text has from `min_chars` to `max_chars` characters (section 2: 1,200, 4,096)."""
-    return min_chars <= len(text) <= max_chars
-
-
 def self_contained(title: str) -> bool:
     """Whether a title can be answered without its body (section 2; the rule is ours).
 
@@ -66,11 +57,6 @@ def self_contained(title: str) -> bool:
     mark of the site ("[closed]").
     """
     return len(title.split()) >= 3 and not _DEPENDENT_TITLE.search(title)
-
-
-def greets(text: str) -> bool:
-    """Whether the text opens with a greeting or with praise of the question."""
-    return bool(_GREETING.match(text))
 
 
 def _without_code(text: str) -> str:

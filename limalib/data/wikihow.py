@@ -1,50 +1,90 @@
-"""Examples from wikiHow (section 2)."""
+"""wikiHow articles from CSV, and examples from them (section 2).
 
+Format: the two files of the public wikiHow summarisation data set (Koupaee and Wang, 2018,
+arXiv 1810.09305), told apart by their header:
+
+- `wikihowAll.csv`: `headline,title,text`, one row an article; headlines are the steps' bold
+  first sentences, text is the rest of the article.
+- `wikihowSep.csv`: `overview,headline,text,sectionLabel,title`, one row a step; rows of one
+  article follow each other. Only this one has the sections, so it comes nearer to the paper's.
+
+LIMA's sampling needs categories, which the public files lack. They are read from a column
+`category`, or from a `categories.csv` beside the file: `title,category`, one row an article.
+"""
+
+import csv
 import heapq
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
-from pydantic import Field
-
-from limalib.data.readers.markup import without_addresses
-from limalib.data.readers.wikihow import Article
+from limalib.data.files import existing, lines
+from limalib.data.markup import without_addresses
 from limalib.data.sampling import Curated, stable_order, temperature_sample
 from limalib.records import Dialogue, single_turn
-from limalib.settings import Settings
+
+LICENCE = "CC BY-NC-SA 3.0"
+
+PRUNED_SECTIONS = frozenset(
+    {
+        *("tips", "warnings", "things you'll need", "related wikihows", "references"),
+        *("sources and citations", "community q&a", "video"),
+    }
+)
+"""Sections left out, in small letters; the paper says "some" and does not name them."""
 
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 
+# The longest articles exceed the csv module's default of 128 KiB a field.
+csv.field_size_limit(max(csv.field_size_limit(), 16 << 20))
 
-class WikiHowRules(Settings):
-    """What is pruned from an article, and how long it may be."""
-
-    pruned_sections: tuple[str, ...] = (
-        "Tips",
-        "Warnings",
-        "Things You'll Need",
-        "Related wikiHows",
-        "References",
-        "Sources and Citations",
-        "Community Q&A",
-        "Video",
-    )
-    """Sections left out; the paper says "some" and does not name them."""
-    min_chars: int = Field(default=1, ge=0)
-    """Shortest response kept, in characters (the paper sets no limit)."""
-    max_chars: int | None = None
-    """Longest response kept, in characters (the paper sets no limit)."""
+Row = Mapping[str, str]
 
 
-WIKIHOW_RULES = WikiHowRules()
+@dataclass(frozen=True, slots=True)
+class Article:
+    """A how-to article; sections of `text` start on a line `## name` where the file has them."""
+
+    title: str
+    text: str
+    category: str = ""
 
 
-def wikihow_response(text: str, rules: WikiHowRules = WIKIHOW_RULES) -> str:
+def read_articles(
+    path: str | Path, losses: Counter[str] | None = None, beside: Counter[str] | None = None
+) -> Iterator[Article]:
+    """Articles of a wikiHow CSV, in its order; only the table of categories is held in memory.
+
+    `losses` counts rows with fields missing or empty. Where a row is a step (which needs a title,
+    and a headline or a text) `beside` does, and it counts rows of `categories.csv` that lack a
+    field or give a title again (the first wins). Raises FileNotFoundError, and ValueError naming
+    file and line for a header without `title` and `text`, broken CSV, a text that is not UTF-8 or
+    a line of over 16 MB.
+    """
+    losses = Counter() if losses is None else losses
+    beside = Counter() if beside is None else beside
+    path = existing(path, "a wikiHow CSV")
+    table = path.with_name("categories.csv")
+    categories = _categories(table, beside) if table.is_file() and table != path else {}
+    with _table(path, {"title", "text"}) as reader:
+        if "sectionLabel" in (reader.fieldnames or ()):
+            found = _from_steps(_whole(reader, beside, "step", ("headline", "text")))
+        else:
+            found = map(_from_row, _whole(reader, losses, "row", ("text",)))
+        for title, text, category in found:
+            yield Article(title, text, category or categories.get(title.casefold(), ""))
+
+
+def wikihow_response(text: str) -> str:
     """An article's text as a response (section 2, wikiHow).
 
     "This article ..." becomes "The following answer ...", as in the released data, which leave
-    "this article" inside a sentence alone; images, addresses and the named sections go.
+    "this article" inside a sentence alone; images, addresses and `PRUNED_SECTIONS` go.
     """
     # The searches cost ten times the reading, and most articles have none of it.
     if "](" in text:
@@ -53,16 +93,11 @@ def wikihow_response(text: str, rules: WikiHowRules = WIKIHOW_RULES) -> str:
         text = without_addresses(text)
     if "This article" in text:
         text = re.sub(r"\bThis article\b", "The following answer", text)
-    text = "\n".join(line.rstrip() for line in _without_sections(text, rules.pruned_sections))
+    text = "\n".join(line.rstrip() for line in _without_sections(text))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def wikihow_pairs(
-    articles: Iterable[Article],
-    n: int,
-    seed: int = 0,
-    rules: WikiHowRules = WIKIHOW_RULES,
-) -> Curated:
+def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
     others, then an article in it (section 2, wikiHow).
 
@@ -75,19 +110,22 @@ def wikihow_pairs(
     groups: defaultdict[str, list[tuple[int, Dialogue]]] = defaultdict(list)
     seen: set[str] = set()
     for article in articles:
-        response = wikihow_response(article.text, rules)
-        if article.title in seen:
+        title, category = article.title, article.category
+        response = wikihow_response(article.text)
+        if title in seen:
             losses["title seen before"] += 1
-        elif len(response) < max(rules.min_chars, 1):
+        elif not response:
             losses["too short"] += 1
-        elif rules.max_chars is not None and len(response) > rules.max_chars:
-            losses["too long"] += 1
         else:
-            seen.add(article.title)
-            sizes[article.category] += 1
-            id = f"wikihow/{article.title}"
-            pair = single_turn(id, article.title, response, "wikihow", category=article.category)
-            _hold(groups[article.category], pair, n, seed)
+            seen.add(title)
+            sizes[category] += 1
+            id = f"wikihow/{title}"
+            pair = single_turn(id, title, response, "wikihow", category=category)
+            held, entry = groups[category], (-int(stable_order(seed, id), 16), pair)
+            if len(held) < n:  # more than the first `n` in their order are never drawn
+                heapq.heappush(held, entry)
+            elif n:
+                heapq.heappushpop(held, entry)
     if len(groups) > 1 and "" in groups:
         del groups[""]
         losses["no category"] = sizes.pop("")
@@ -98,23 +136,91 @@ def wikihow_pairs(
     return Curated(kept, +losses)
 
 
-def _hold(heap: list[tuple[int, Dialogue]], pair: Dialogue, n: int, seed: int) -> None:
-    """Add a pair to those of its category that `stable_order` puts first; more are never drawn."""
-    entry = (-int(stable_order(seed, pair.id), 16), pair)
-    if len(heap) < n:
-        heapq.heappush(heap, entry)
-    elif n:
-        heapq.heappushpop(heap, entry)
+def _categories(path: Path, beside: Counter[str]) -> dict[str, str]:
+    """Category of each title, in small letters."""
+    found: dict[str, str] = {}
+    with _table(path, {"title", "category"}) as reader:
+        for row in reader:
+            if None in row or None in row.values() or not row["category"].strip():
+                beside["row of categories.csv with a missing field"] += 1
+                continue
+            title = _title(row["title"]).casefold()
+            if title in found:
+                beside["title seen before in categories.csv"] += 1
+            found.setdefault(title, row["category"].strip())
+    return found
 
 
-def _without_sections(text: str, names: Iterable[str]) -> Iterator[str]:
-    """Lines of a text without the sections of these names, each from its heading (`## Tips`, or
-    the name alone on a line) to the next heading."""
-    pruned = {name.casefold() for name in names}
+@contextmanager
+def _table(path: Path, columns: set[str]) -> Iterator["csv.DictReader[str]"]:
+    with path.open("rb") as file:
+        # Line by line, so that one that is no UTF-8 is named.
+        text = (
+            line.decode("utf-8" if n else "utf-8-sig") for n, line in enumerate(lines(file, path))
+        )
+        reader = csv.DictReader(text, strict=True)
+        try:
+            if not columns <= set(reader.fieldnames or ()):
+                needed = ",".join(sorted(columns, reverse=True))
+                raise ValueError(f"{path}, line 1: needs the columns {needed}")
+            yield reader
+        except (csv.Error, UnicodeDecodeError) as error:
+            line = reader.reader.line_num + isinstance(error, UnicodeDecodeError)
+            raise ValueError(f"{path}, line {line}: broken CSV ({error})") from None
+
+
+def _whole(
+    reader: "csv.DictReader[str]", losses: Counter[str], what: str, texts: tuple[str, ...]
+) -> Iterator[Row]:
+    for row in reader:
+        if None in row or None in row.values():
+            losses[f"{what} with too few or too many fields"] += 1
+        elif row["title"].strip() and any(row.get(name, "").strip() for name in texts):
+            yield row
+        else:
+            losses["step without title or text" if what == "step" else "empty title or text"] += 1
+
+
+def _from_row(row: Row) -> tuple[str, str, str]:
+    return _title(row["title"]), _tidy(row["text"]), row.get("category", "").strip()
+
+
+def _from_steps(rows: Iterator[Row]) -> Iterator[tuple[str, str, str]]:
+    for title, steps in groupby(rows, key=lambda row: _title(row["title"])):
+        parts: list[str] = []
+        section, number, category = None, 0, ""
+        for step in steps:
+            category = step.get("category", "").strip()
+            if not parts and step.get("overview", "").strip():
+                parts.append(_tidy(step["overview"]))
+            if step["sectionLabel"].strip() != section:
+                section, number = step["sectionLabel"].strip(), 0
+                parts.append(f"\n## {section}\n")
+            number += 1
+            body = " ".join(_tidy(f"{step.get('headline', '')} {step['text']}").split())
+            parts.append(f"{number}. {body}")
+        yield title, "\n".join(parts).strip(), category
+
+
+def _title(text: str) -> str:
+    """The title without the number that the public files glue to it for an article's parts."""
+    return re.sub(r"(?<=[a-z?!)])[1-9]\d?$", "", text.strip())
+
+
+def _tidy(text: str) -> str:
+    """Text without the stray marks that the public files put before line ends."""
+    *first, last = text.strip().split("\n")
+    return "\n".join(
+        [*(line.rstrip(" \t").removesuffix(";").rstrip(" \t") for line in first), last]
+    )
+
+
+def _without_sections(text: str) -> Iterator[str]:
+    """Lines of a text without the pruned sections, each from its heading (`## Tips`, or the name
+    alone on a line) to the next heading."""
     inside = False
     for line in text.split("\n"):
-        name = line.strip().lstrip("#").strip().rstrip(":").casefold()
-        if name in pruned:
+        if line.strip().lstrip("#").strip().rstrip(":").casefold() in PRUNED_SECTIONS:
             inside = True
         elif line.startswith("#"):
             inside = False

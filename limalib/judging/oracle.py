@@ -4,6 +4,7 @@ It is told a prompt, an answer's text and whether it stopped by itself, never wh
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -46,6 +47,19 @@ def grade_answers(
         whose = {name: getattr(answer, name) for name in ("system", "seed", "sample")}
         grades.append(replace(blind, prompt_id=answer.prompt_id, **whose))
     return grades
+
+
+def grade_examples(judge: Judge, examples: Iterable[Dialogue]) -> list[Grade]:
+    """Grades of training examples' own first answers, as if a model had written them.
+
+    Examples whose prompt says too little to be judged (a title such as "see below") are left out.
+    """
+    found = []
+    for example in examples:
+        prompt = Dialogue(example.id, example.turns[:1])
+        with suppress(KeyError):
+            found.append(judge(prompt, example.turns[1].text, True))
+    return found
 
 
 def compare(first: Grade, second: Grade) -> int:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from limalib.running import notebook, parameters
+from limalib.running import notebook, parameters, provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +52,8 @@ def exchange(options: argparse.Namespace) -> str:
 
     Raises ValueError for an exchange that the scale's sources or the table do not have.
     """
-    from limalib import data, scales
-    from limalib.data import recipes
+    from limalib import scales
+    from limalib.data import exchanges, recipes
 
     scale = scales.load(options.scale)
     raw = scale.raw_sources(options.runs)
@@ -64,7 +64,9 @@ def exchange(options: argparse.Namespace) -> str:
         )
     wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
     path = scale.folder(options.runs) / "data" / "exchanges" / f"{options.name}.jsonl"
-    kept = data.keep_candidates(options.name, found.dumps[options.name], wanted, path)
+    code = provenance.module_digest("limalib.data.exchanges")
+    dump = found.dumps[options.name]
+    kept = exchanges.keep_candidates(options.name, dump, wanted, path, code)
     return (
         f"finished {options.name}: {kept.passing:,} pairs pass,"
         f" {kept.answered:,} questions have answers"

@@ -60,9 +60,19 @@ def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
     checkers read. Files beside a module that bear its name (a page's script and style) count whole.
     Markdown, outputs and metadata do not count.
     """
-    homes = {package.name: package.parent for package in packages}
     sources = [cell["source"] for cell in cells(notebook) if cell["cell_type"] == "code"]
-    parts = [_dump(source, cell=True) for source in sources]
+    parts = [_dump(source, cell=True) for source in sources] + _modules(sources, packages)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def module_digest(name: str, packages: Sequence[Path] = PACKAGES) -> str:
+    """The same of a module, by its dotted name, and those that it imports."""
+    return hashlib.sha256("\0".join(_modules([f"import {name}"], packages)).encode()).hexdigest()
+
+
+def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
+    """The modules that some code imports, directly or not, each as text that decides its result."""
+    homes = {package.name: package.parent for package in packages}
     modules: dict[str, Path] = {}
     waiting = [name for source in sources for name in _imports(source, "", homes)]
     while waiting:
@@ -74,11 +84,12 @@ def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
             modules[name] = files[0]
             package = name if files[0].stem == "__init__" else name.rpartition(".")[0]
             waiting += _imports(files[0].read_text(encoding="utf-8"), package, homes)
+    parts: list[str] = []
     for name, path in sorted(modules.items()):
         parts.append(f"{name} {_dump(path.read_text(encoding='utf-8'))}")
         beside = sorted(path.parent.glob(f"{path.stem}.*"))
         parts += [other.read_text(encoding="utf-8") for other in beside if other.suffix != ".py"]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return parts
 
 
 def commit(folder: Path = ROOT) -> dict[str, Any]:

@@ -52,7 +52,10 @@ def json_lines(
     """
     path = existing(path, what)
     read = False
-    with _opened(path) as file:
+    with path.open("rb") as plain:
+        file = (
+            io.BufferedReader(_Unzipped(plain, path), 1 << 20) if path.suffix == ".zst" else plain
+        )
         for number, line in enumerate(lines(file, path), 1):
             if not line.strip():
                 continue
@@ -102,42 +105,15 @@ def _parsed(content: bytes, kind: type[T]) -> T:
     raise ValueError(f"a JSON {'object' if kind is dict else 'list'} was expected")
 
 
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix != ".zst":
-        return path.open("rb")
-    return io.BufferedReader(_Chunks(_decompressed(path)), 1 << 20)
-
-
-def _decompressed(path: Path) -> Iterator[bytes]:
+class _Unzipped(io.RawIOBase):
     """Content of a zstd file, frame by frame.
 
     The library's own stream ends without a word where the data is cut short; its frames know.
     Pushshift's archives need a window of 2 GiB, and as much memory.
     """
-    import zstandard
 
-    decoder = zstandard.ZstdDecompressor(max_window_size=2**31)
-    frame = None
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            while piece:
-                frame = frame or decoder.decompressobj()
-                try:
-                    yield frame.decompress(piece)
-                except zstandard.ZstdError as error:
-                    place = f"{path}, byte {file.tell()}"
-                    raise ValueError(f"{place}: broken zstd ({error})") from None
-                piece = frame.unused_data if frame.eof else b""
-                frame = None if frame.eof else frame
-    if frame is not None:
-        raise ValueError(f"{path}: zstd data cut short; is the file complete?")
-
-
-class _Chunks(io.RawIOBase):
-    """Chunks of bytes as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._rest = chunks, memoryview(b"")
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._chunks, self._rest = _decompressed(file, path), memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -151,3 +127,22 @@ class _Chunks(io.RawIOBase):
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
+
+
+def _decompressed(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    import zstandard
+
+    decoder = zstandard.ZstdDecompressor(max_window_size=2**31)
+    frame = None
+    while piece := file.read(_PIECE):
+        while piece:
+            frame = frame or decoder.decompressobj()
+            try:
+                yield frame.decompress(piece)
+            except zstandard.ZstdError as error:
+                place = f"{path}, byte {file.tell()}"
+                raise ValueError(f"{place}: broken zstd ({error})") from None
+            piece = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise ValueError(f"{path}: zstd data cut short; is the file complete?")

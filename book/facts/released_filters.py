@@ -1,6 +1,6 @@
 """An audit of the released answers: how far the filters, as the paper states them, explain them.
 
-    python -m limalib.curation.audit lima Posts.xml book/facts/released_filters.json
+    python book/facts/released_filters.py lima Posts.xml book/facts/released_filters.json
 
 reads the release's folder and a real dump of an exchange, and writes the figures that the book
 quotes. Of the release it writes counts and rows' numbers, never texts.
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from limalib.data.duplicates import NearDuplicateRules, leaks, near_duplicates
-from limalib.data.readers.lima_release import read_release
-from limalib.data.readers.markup import clean_html
-from limalib.data.readers.stackexchange import read_posts
-from limalib.data.stackexchange import PAPER_FILTERS, StackExchangeFilters
+from limalib.data.instructions import read_release
+from limalib.data.markup import clean_html
+from limalib.data.pairs import PAPER_FILTERS, StackExchangeFilters
+from limalib.data.stackexchange import read_posts
 from limalib.data.text import first_person, refers_to_others, self_contained
 from limalib.records import Dialogue, write_json
 
@@ -206,7 +206,7 @@ def facts(release: str | Path, posts: str | Path) -> dict[str, Any]:
     }
     return {
         "source": "GAIR/lima (train.jsonl, test.jsonl) and beer.stackexchange.com (Posts.xml)",
-        "command": "python -m limalib.curation.audit lima Posts.xml "
+        "command": "python book/facts/released_filters.py lima Posts.xml "
         "book/facts/released_filters.json",
         "metrics": metrics,
         "tables": {

@@ -1,19 +1,31 @@
-"""Does an answer keep the style that LIMA's authors aimed at: a report, which changes nothing.
+"""Do the released authored answers keep the style that LIMA's authors aimed at?
+
+    python book/facts/released_style.py lima book/facts/released_style.json
+
+reads the release's folder, and writes shares of answers and never texts.
 
 Section 2 asks for one uniform tone: many answers first acknowledge the question and then answer
 it; those to sensitive prompts refuse, in full or in part, and say why. The rules that recognise
 this here are ours, and see words only.
 """
 
+import argparse
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from limalib.data.text import first_person, greets
-from limalib.records import Dialogue
+from limalib.data.instructions import read_release
+from limalib.data.text import first_person
+from limalib.records import Dialogue, write_json
 
+_GREETING = re.compile(
+    r"\A(?:(?:hi|hello|hey|dear)\b[^\n.!,]{0,30}[.!,]|(?:great|good|nice)\ question[.!,]+)\s*",
+    re.IGNORECASE,
+)
 _ANNOUNCEMENT = re.compile(
     r"""\A\W*(?:
       sure|of\ course|certainly|absolutely|yes|no|thanks|thank\ you|(?:great|good)\ question
@@ -80,7 +92,7 @@ def answer_style(dialogue: Dialogue) -> Style:
         acknowledges=bool(_ANNOUNCEMENT.match(answer)) or _restates(dialogue.prompt, answer),
         refuses=refuses,
         gives_reason=refuses and bool(_REASON.search(opening)),
-        greets=greets(answer),
+        greets=bool(_GREETING.match(answer)),
         first_person=first_person(answer),
         characters=len(answer),
     )
@@ -110,3 +122,35 @@ def _restates(prompt: str, answer: str) -> bool:
     asked = set(_WORD.findall((prompt.strip().splitlines() or [""])[-1].casefold()))
     first = re.split(r"(?<=[.!?:])\s|\n", answer.strip(), maxsplit=1)[0]
     return bool(asked) and 2 * len(asked & set(_WORD.findall(first.casefold()))) >= len(asked)
+
+
+def facts(release: Path) -> dict[str, Any]:
+    """What was found in the authored answers of a release, as metrics."""
+    rows = read_release(release / "train.jsonl")
+    found = style_table(row for row in rows if row.source == "authors")["all"]
+    n = int(found.pop("answers"))
+    return {
+        "source": "GAIR/lima (train.jsonl)",
+        "command": "python book/facts/released_style.py lima book/facts/released_style.json",
+        "metrics": {
+            name: {
+                "value": round(float(value), 4),
+                "n": n,
+                "unit": "characters" if name == "characters" else "share",
+            }
+            for name, value in found.items()
+        },
+    }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("release", type=Path, help="folder of train.jsonl")
+    parser.add_argument("output", type=Path, help="JSON to write")
+    options = parser.parse_args()
+    write_json(options.output, facts(options.release))
+
+
+if __name__ == "__main__":
+    main()
