@@ -152,7 +152,7 @@ class Chapter:
             if isinstance(given, RecordedAnswers):
                 version, dates, source = given.model, given.date, given.source
             else:
-                said = replies.model_versions(self._replies(name))
+                said = replies.model_versions(self.places.replies(name))
                 dates = ", ".join(dict.fromkeys(day for days in said.values() for day in days))
                 version, source = ", ".join(said), given.base_url
             rows.append((name, version, dates, source, len(answers[name])))
@@ -170,7 +170,7 @@ class Chapter:
                     print(f"{system}: {matched.summary()}")
                 found = list(matched.responses)
             else:
-                store, decoding = self._replies(system), self.scale.sampling.decoding()
+                store, decoding = self.places.replies(system), self.scale.sampling.decoding()
                 found = servers.sample_from_server(given, store, self.prompts, system, **decoding)
             self._answered[system] = found
         return self._answered[system]
@@ -186,10 +186,6 @@ class Chapter:
                 )
             found += records.read(path, Response)
         return found
-
-    def _replies(self, system: str) -> Path:
-        """Where the replies of a server that is a system are kept."""
-        return self.places.responses(system, 0).with_name("replies.jsonl")
 
     def _at_hand(self, systems: Iterable[str], find: Callable[[str], Any]) -> dict[str, Any]:
         found, missing = {}, None
@@ -309,13 +305,13 @@ class Chapter:
 
     def dev_grader(self, name: str) -> Grader | None:
         """Who grades answers to the dev prompts, by which checkpoints and rates are chosen; None
-        where people judge. A model's replies are kept under `name`: 50 dev prompts and six epochs
-        are 300 requests. Raises ValueError when its key is not in the environment."""
+        where people judge, or nothing is to be graded. A model's replies are kept under `name`: 50
+        dev prompts and six epochs are 300 requests. Raises ValueError when its key is missing."""
         first = self.scale.judge[0]
+        if first == "person" or (first == "oracle" and not self.scale.world) or not self.set("dev"):
+            return None
         if first == "model":
             servers.key(self._judge_model.server)  # better missed now than hours later
-        elif first == "person" or self.scale.world is None:
-            return None
         return self.grader(f"dev/{name}", labels=False)
 
     # --- what grades come to ---------------------------------------------------------------------

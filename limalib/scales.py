@@ -103,6 +103,10 @@ class Places:
         """JSONL of a system's answers."""
         return self.folder / "responses" / system / f"seed-{seed}.jsonl"
 
+    def replies(self, system: str) -> Path:
+        """JSONL of what a server that is a system replied."""
+        return self.folder / "responses" / system / "replies.jsonl"
+
     def judgments(self, judge: JudgeKind, name: str) -> Path:
         """JSONL of what a judge said: its grades are named `<system>/seed-<seed>`, a model's
         replies `replies/...`, and people's verdicts on pairs `verdicts`."""

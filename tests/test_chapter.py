@@ -144,6 +144,9 @@ def test_a_judge_without_its_key_stops_before_training(
     monkeypatch.delenv("SOME_KEY", raising=False)
     server = {"model": "x", "key_variable": "SOME_KEY"}
     five = here(tmp_path, judge="model", judge_model={"server": server})
+    records.write(five.places.data("dev"), [])
+    assert five.dev_grader("lima") is None
+    records.write(five.places.data("dev"), ASKED)
     with pytest.raises(ValueError, match="SOME_KEY is not set"):
         five.dev_grader("lima")
 
