@@ -3,6 +3,8 @@
 SCALE ?= miniature
 RUNS ?= runs
 CORES ?= all
+# Recipes read them from the environment, so that a name may hold spaces and quotes.
+export SCALE RUNS CORES
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
@@ -18,14 +20,14 @@ help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
 book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=folder
-	@$(BIN)/python book/assemble.py --scale $(SCALE) --runs $(RUNS) --cores $(CORES)
+	@$(BIN)/python book/assemble.py --scale "$$SCALE" --runs "$$RUNS" --cores "$$CORES"
 
 test: $(INSTALLED)  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 base: $(INSTALLED)  ## pretrain the miniature's base model again (about ten minutes)
-	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb $(RUNS)/base/00_pretraining.ipynb \
-		-p scale miniature -p runs $(RUNS) -p pretrain true
+	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb \
+		"$$RUNS/base/00_pretraining.ipynb" -p scale miniature -p runs "$$RUNS" -p pretrain true
 
 bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into README.md
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock \

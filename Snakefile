@@ -2,7 +2,8 @@
 
     snakemake --cores all --config scale=miniature runs=runs
 
-`make book` calls it. The same file runs on a cluster with an executor profile. A notebook runs
+`make book` calls it, with a file that holds the same as JSON. The same file runs on a cluster with
+an executor profile. A notebook runs
 again when its code, the modules it imports, the part of the scale that it reads, or the files
 that it reads have changed; prose, comments and docstrings do not count.
 """
@@ -19,9 +20,18 @@ from limalib.judging import model_judge
 from limalib.running.provenance import code_digest, module_digest
 from limalib.data.stackexchange import comments_of
 
-SCALE = str(config.get("scale", "miniature"))
-RUNS = str(config.get("runs", "runs"))
-NOTEBOOKS = scales.ROOT / config.get("notebooks", "notebooks")
+
+def text(name, default):
+    """A value of --config that is a text: Snakemake reads 08, 1e3 and 2024_01 as numbers there."""
+    given = config.get(name, default)
+    if not isinstance(given, str):
+        raise ValueError(f"--config {name}: read as the number {given}; write '{name}=\"...\"'")
+    return given
+
+
+SCALE = text("scale", "miniature")
+RUNS = text("runs", "runs")
+NOTEBOOKS = scales.ROOT / text("notebooks", "notebooks")
 scale = scales.load(SCALE)
 FIRST = scale.seeds[0]
 
@@ -43,12 +53,13 @@ PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "h
 KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
 
 # One thread a worker: two jobs of one thread beat one job of two. Paths are filled in when a
-# job starts, so that moving the repository does not count as a change of code.
+# job starts, so that moving the repository does not count as a change of code. Whatever people name
+# is quoted (:q), since it goes through a shell.
 PYTHON = sys.executable
 RUN = (
-    "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false {PYTHON} -m limalib run"
-    " {NOTEBOOKS}/%s.ipynb {output.notebook} --provenance {output.provenance}"
-    " --input {input.data} -p scale '{SCALE}' -p runs '{RUNS}'"
+    "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false {PYTHON:q} -m limalib run"
+    " {NOTEBOOKS:q}/%s.ipynb {output.notebook:q} --provenance {output.provenance:q}"
+    " --input {input.data:q} -p scale {SCALE:q} -p runs {RUNS:q}"
 )
 # Dumps to draw from, where they are given: one job each. The miniature's take a second together.
 DUMPS = None if scale.makes_raw_sources else recipes.exchange_dumps(scale.raw_sources(RUNS))
@@ -170,9 +181,8 @@ rule exchange:
         mem_mb=1000,
     priority: 200
     shell:
-        "cd '{scales.ROOT}' && OMP_NUM_THREADS={threads} {PYTHON} -m limalib"
-        " exchange {wildcards.exchange}"
-        " --scale '{SCALE}' --runs '{RUNS}'"
+        "cd {scales.ROOT:q} && OMP_NUM_THREADS={threads} {PYTHON:q} -m limalib"
+        " exchange {wildcards.exchange:q} --scale {SCALE:q} --runs {RUNS:q}"
 
 
 rule data:

@@ -72,8 +72,3 @@ def test_what_is_not_published_is_none() -> None:
 
 def test_token_shift_of_urial_is_whole() -> None:
     assert sum(paper.URIAL_SHIFT) == pytest.approx(1)
-
-
-def test_later_work_has_distinct_arxiv_numbers() -> None:
-    numbers = [work.arxiv for work in paper.LATER_WORK]
-    assert len(set(numbers)) == len(numbers) == 10

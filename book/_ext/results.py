@@ -5,25 +5,21 @@
     {result}`04_absolute_quality:excellent|%`           50% [44, 56]
     {result}`04_absolute_quality:excellent|value`       the value alone
 
-    ```{claims}                     the table of claims: reported, measured, verdict, chapter,
+    ```{claims}
+    ```                             the table of claims: reported, measured, verdict, chapter,
                                     and why a claim could not be tested
-    ```{provenance}                 what made every page
-    ```{provenance} 03_preference   what made one page
-    ```{later_work}                 what later papers found
 
 They read results/metrics/*.json and results/provenance/*.json beside the pages. A metric that is
 not there is a warning that names its file and key, which a strict build turns into an error.
 
 Figures that no run makes, because their data is not in every scale, are committed as facts, with
-the command that makes them again:
+the command that makes them again; `pages` writes their tables:
 
     {fact}`released_filters:passing`            as {result}, from book/facts/released_filters.json
-    ```{facts} released_filters:filters         one of its tables, and what it was made from
 """
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +41,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the directives."""
     app.add_role("result", Result("results/metrics"))
     app.add_role("fact", Result("book/facts"))
-    app.add_directive("facts", Facts)
     app.add_directive("claims", Claims)
-    app.add_directive("provenance", Provenance)
-    app.add_directive("later_work", LaterWork)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -120,27 +113,6 @@ class Result(SphinxRole):
         return [nodes.problematic(self.rawtext, self.rawtext)], []
 
 
-class Facts(SphinxDirective):
-    """A table of a file of facts: its first row is the head, its first column the widest."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The table, and below it where its figures come from."""
-        file, _, name = self.arguments[0].partition(":")
-        content = _depend(self.env, Path(self.env.srcdir) / "book" / "facts" / f"{file}.json")
-        if content is None or name not in content["tables"]:
-            where, place = f"book/facts/{file}.json", self.get_location()
-            logger.warning("%s: no table %r", where, name, location=place)
-            return []
-        head, *rows = content["tables"][name]
-        widths = [40, *[60 // (len(head) - 1)] * (len(head) - 1)]
-        cells = [[nodes.Text(str(value)) for value in row] for row in rows]
-        origin = nodes.paragraph("", f"Made from {content['source']} by ", classes=["section"])
-        origin += nodes.literal(content["command"], content["command"])
-        return [table(head, cells, "facts", widths), origin]
-
-
 class Claims(SphinxDirective):
     """The table of claims."""
 
@@ -189,112 +161,6 @@ class Claims(SphinxDirective):
             statement += nodes.inline("", f" {verdict.sentence}", classes=["why"])
         chapter = page_link(f"/notebooks/{notebook}", notebook[:2]) if notebook else nodes.Text("—")
         return [statement, nodes.Text(reported), nodes.Text(measured), label, chapter]
-
-
-class Provenance(SphinxDirective):
-    """What made every page, or one of them."""
-
-    optional_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """A table."""
-        if self.arguments:
-            record = self._record(self.arguments[0])
-            rows = [[nodes.Text(name), nodes.Text(text)] for name, text in details(record or {})]
-            return [table(["", ""], rows, "provenance", [25, 75])] if record else []
-        return [self._all()]
-
-    def _all(self) -> nodes.table:
-        head = ["Page", "Parameters", "Commit", "Data", "Seconds"]
-        rows: list[list[nodes.Node]] = []
-        for notebook in notebook_pages(self.env):
-            records = (
-                [self._record(notebook)] if self._path(notebook).is_file() else self._runs(notebook)
-            )
-            found = [record for record in records if record]
-            if not found:
-                logger.warning("no provenance of %s", notebook, location=self.get_location())
-                continue
-            first, seconds = found[0], sum(record["seconds"] for record in found)
-            runs = f" ({len(found)} runs)" if len(found) > 1 else ""
-            page = nodes.inline()
-            page += page_link(f"/notebooks/{notebook}", notebook)
-            page += nodes.Text(runs)
-            shared = dict(set.intersection(*(_pairs(record) for record in found)))
-            texts = [
-                parameters(first | {"parameters": shared}),
-                commit(first),
-                short(first["data_digest"]),
-                f"{seconds:,.0f}",
-            ]
-            rows.append([page, *(nodes.Text(text) for text in texts)])
-        return table(head, rows, "provenance", [25, 30, 15, 15, 15])
-
-    def _runs(self, notebook: str) -> list[dict[str, Any] | None]:
-        folder = results_folder(self.env) / "provenance" / notebook
-        return [self._record(f"{notebook}/{path.stem}") for path in sorted(folder.glob("*.json"))]
-
-    def _path(self, name: str) -> Path:
-        return results_folder(self.env) / "provenance" / f"{name}.json"
-
-    def _record(self, name: str) -> dict[str, Any] | None:
-        path = self._path(name)
-        record = _depend(self.env, path)
-        if record is None:
-            logger.warning("no results/provenance/%s.json", name, location=self.get_location())
-        return record
-
-
-class LaterWork(SphinxDirective):
-    """What later papers found, from `limalib.paper`."""
-
-    def run(self) -> list[nodes.Node]:
-        """One row a paper."""
-        self.env.note_dependency(str(paper.__file__))
-        rows: list[list[nodes.Node]] = []
-        for work in paper.LATER_WORK:
-            address = f"https://arxiv.org/abs/{work.arxiv}"
-            link = nodes.reference("", work.arxiv, refuri=address, internal=False)
-            rows.append([nodes.Text(work.name), link, nodes.Text(work.finding)])
-        return [table(["Work", "arXiv", "Finding"], rows, "later", [25, 15, 60])]
-
-
-def details(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What made one page, as pairs of name and text."""
-    machine = record["machine"]
-    yield "Notebook", record["notebook"]
-    yield "Parameters", parameters(record)
-    yield "Commit", commit(record)
-    yield "Seed", str(record["seed"])
-    yield "Data digest", short(record["data_digest"])
-    yield "Code digest", short(record["code_digest"])
-    yield (
-        "Machine",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
-    )
-    yield "Versions", ", ".join(f"{name} {text}" for name, text in record["versions"].items())
-    yield "Seconds", f"{record['seconds']:,}"
-
-
-def parameters(record: dict[str, Any]) -> str:
-    """The parameters of a run, one after the other."""
-    return ", ".join(f"{name} = {value}" for name, value in sorted(record["parameters"].items()))
-
-
-def _pairs(record: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(name, str(value)) for name, value in record["parameters"].items()}
-
-
-def commit(record: dict[str, Any]) -> str:
-    """The commit of a run, and whether files differed from it."""
-    if record["commit"] is None:
-        return "outside git"
-    return record["commit"][:10] + (" and changes" if record["dirty"] else "")
-
-
-def short(digest: str | None) -> str:
-    """The beginning of a digest, enough to compare by eye."""
-    return digest[:12] if digest else "—"
 
 
 def claims_in_order() -> list[claims.Claim]:

@@ -42,9 +42,14 @@ def metrics(name: str, **values: object) -> str:
 
 @dataclass(frozen=True)
 class ToyBook:
-    """A small book of throw-away notebooks, with folders for everything it makes."""
+    """A small book of throw-away notebooks, with folders for everything it makes.
+
+    Its scale and its folder of outputs have names that a shell would trip over.
+    """
 
     folder: Path
+    scale = '08 "toy" $(touch executed)'
+    outputs = "it's 1e3; touch executed"
 
     @property
     def notebooks(self) -> Path:
@@ -52,16 +57,17 @@ class ToyBook:
 
     @property
     def runs(self) -> Path:
-        return self.folder / "runs" / "toy"
+        return self.folder / self.outputs / self.scale
 
     @property
     def html(self) -> Path:
-        return self.folder / "build" / "toy" / "_build" / "html"
+        return self.folder / "build" / self.scale / "_build" / "html"
 
     @property
     def command(self) -> list[str]:
-        folders = [f"--{name}={self.folder / name}" for name in ("runs", "notebooks", "build")]
-        scale = f"--scale={self.folder / 'toy.yml'}"
+        folders = [f"--{name}={self.folder / name}" for name in ("notebooks", "build")]
+        folders += [f"--runs={self.folder / self.outputs}"]
+        scale = f"--scale={self.folder / self.scale}.yml"
         return [sys.executable, str(ROOT / "book" / "assemble.py"), scale, *folders]
 
     def build(self) -> subprocess.CompletedProcess[str]:
@@ -95,7 +101,7 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     """A toy book, built once."""
     book = ToyBook(tmp_path_factory.mktemp("book"))
     scale = "description: toy\nbase_model: no/model\nseeds: [0]\ncounts: {quantity: []}\n"
-    (book.folder / "toy.yml").write_text(scale)
+    (book.folder / f"{book.scale}.yml").write_text(scale)
     quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "few_shot_told")
     base = metrics("00_pretraining", value=METRIC, **dict.fromkeys(quoted, METRIC))
     book.write("00_pretraining", base)

@@ -4,67 +4,17 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
 
 import assemble
+import pages
+import psutil
 import pytest
 
 from .conftest import ToyBook
-
-
-def cell(kind: str, source: str, *tags: str, **extra: Any) -> dict[str, Any]:
-    code: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
-    return {"cell_type": kind, "source": source, "metadata": {"tags": list(tags)}} | code | extra
-
-
-def output(text: str, name: str = "stdout") -> dict[str, Any]:
-    return {"output_type": "stream", "name": name, "text": text}
-
-
-class TestMerged:
-    """A page is the source's prose and code with the run's outputs."""
-
-    source: ClassVar[assemble.Notebook] = {
-        "cells": [
-            cell("markdown", "new prose"),
-            cell("code", "x = 1", "parameters"),
-            cell("code", "print(x)  # new comment", "hide-input"),
-        ],
-        "metadata": {"a": 1},
-    }
-    executed: ClassVar[assemble.Notebook] = {
-        "cells": [
-            cell("markdown", "old prose"),
-            cell("code", "x = 1", "parameters", execution_count=1),
-            cell("code", "# Parameters\nx = 2", "injected-parameters", execution_count=2),
-            cell(
-                "code",
-                "print(x)",
-                execution_count=3,
-                outputs=[output("2\n"), output("50%", "stderr"), {"data": {assemble.WIDGET: {}}}],
-            ),
-        ],
-        "metadata": {"papermill": {}},
-    }
-
-    def test_cells(self) -> None:
-        cells = assemble.merged(self.source, self.executed)["cells"]
-        assert [item["source"] for item in cells] == [
-            "new prose",
-            "x = 1",
-            "# Parameters\nx = 2",
-            "print(x)  # new comment",
-        ]
-        assert cells[3]["metadata"]["tags"] == ["hide-input"]
-
-    def test_progress_bars_are_left_out(self) -> None:
-        cells = assemble.merged(self.source, self.executed)["cells"]
-        assert cells[3]["outputs"] == [output("2\n")]
-
-    def test_nothing_of_the_run_but_outputs_is_kept(self) -> None:
-        assert assemble.merged(self.source, self.executed)["metadata"] == {"a": 1}
 
 
 def test_sync_writes_only_what_changed_and_removes_what_went(tmp_path: Path) -> None:
@@ -73,21 +23,6 @@ def test_sync_writes_only_what_changed_and_removes_what_went(tmp_path: Path) -> 
     assert assemble.sync({"a": b"1", "d": b"3"}, tmp_path) == ["d", "b/c"]
     assert (tmp_path / "a").stat().st_mtime_ns == before
     assert not (tmp_path / "b" / "c").exists()
-
-
-def test_the_training_page_is_limas_first_seed(tmp_path: Path) -> None:
-    for name in ("lima-seed-10", "lima-seed-2", "lima-seed-2.failed", "alpaca-seed-0"):
-        (tmp_path / f"{name}.ipynb").touch()
-    assert assemble.training_page(tmp_path).name == "lima-seed-2.ipynb"
-
-
-def test_pages_of_the_table_of_contents_all_exist() -> None:
-    pages = assemble.pages(assemble.ROOT / "_toc.yml")
-    assert pages[0] == "book/index"
-    assert pages[1] == "notebooks/00_pretraining"
-    for page in pages:
-        if page.startswith("book/"):
-            assert (assemble.ROOT / f"{page}.md").is_file()
 
 
 def test_progress_shows_one_line_a_notebook_and_what_went_wrong() -> None:
@@ -107,11 +42,36 @@ def test_progress_shows_one_line_a_notebook_and_what_went_wrong() -> None:
     ]
 
 
-def test_an_unknown_scale_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert assemble.main(["--scale", "huge", "--runs", str(tmp_path)]) == 1
+@pytest.mark.parametrize("name", ["huge", "08", "1.10", "1e3", "2024_01", "true"])
+def test_an_unknown_scale_is_one_line_and_its_name_stays_text(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert assemble.main(["--scale", name, "--runs", str(tmp_path)]) == 1
     captured = capfd.readouterr()
-    assert "unknown scale 'huge'; known: smoke, miniature" in captured.err
+    assert f"unknown scale '{name}'; known: smoke, miniature" in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_snakemake_by_hand_refuses_a_name_that_it_reads_as_a_number() -> None:
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", "scale=smoke", "runs=2024_01"]
+    result = subprocess.run(command, cwd=pages.ROOT, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "--config runs: read as the number 202401" in result.stderr + result.stdout
+
+
+def test_make_passes_names_on_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    python.chmod(0o755)
+    (tmp_path / ".installed").touch()
+    names = {"SCALE": "my scale.yml", "RUNS": 'it\'s "odd"; touch x', "CORES": "08"}
+    given = [f"{name}={text}" for name, text in names.items()]
+    said = subprocess.run(
+        ["make", "book", f"VENV={tmp_path}", *given], cwd=pages.ROOT, capture_output=True, text=True
+    )
+    options = zip(("--scale", "--runs", "--cores"), names.values(), strict=True)
+    assert said.stdout.splitlines() == ["book/assemble.py", *chain.from_iterable(options)]
 
 
 def pages_written(book: ToyBook) -> dict[str, int]:
@@ -121,6 +81,17 @@ def pages_written(book: ToyBook) -> dict[str, int]:
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name, when in after.items() if before.get(name) != when}
+
+
+def family_with_kernel(pid: int) -> list[psutil.Process]:
+    """All that a build has started, the first one first, once a notebook runs."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        family = psutil.Process(pid).children(recursive=True)
+        if any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family):
+            return family
+        time.sleep(0.1)
+    raise TimeoutError("no notebook was started")
 
 
 @pytest.mark.slow
@@ -134,6 +105,9 @@ class TestToyBook:
         record = json.loads((toy_book.runs / "provenance" / "03_preference.json").read_text())
         assert record["parameters"]["seed"] == 0
         assert record["commit"][:10] in page if record["commit"] else "outside git" in page
+
+    def test_names_are_never_executed(self, toy_book: ToyBook) -> None:
+        assert [*toy_book.folder.rglob("executed"), *pages.ROOT.glob("executed")] == []
 
     def test_the_claims_table_quotes_the_metrics(self, toy_book: ToyBook) -> None:
         page = (toy_book.html / "book" / "index.html").read_text()
@@ -187,6 +161,28 @@ class TestToyBook:
         result = toy_book.build()
         assert result.returncode == 0, result.stdout + result.stderr
         assert "[1/1] 06_quantity" in result.stdout
+
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+    def test_no_build_ends_with_its_notebooks_running_on_unseen(
+        self, toy_book: ToyBook, how: signal.Signals
+    ) -> None:
+        wait = "import time\\nprint('waiting')\\ntime.sleep(100)"
+        toy_book.edit("06_quantity", "print('<b>done</b>')", wait)
+        process = subprocess.Popen(toy_book.command, stdout=subprocess.PIPE, text=True)
+        family = family_with_kernel(process.pid)
+        process.send_signal(how)
+        process.wait(timeout=30)
+        try:
+            if how == signal.SIGKILL:  # which nobody can pass on: the notebooks hold the folder
+                result = toy_book.build()
+                assert "another build is at work there" in result.stderr
+            else:
+                assert psutil.wait_procs(family, timeout=5)[1] == []
+        finally:
+            assemble.stop(family[0].pid)
+            toy_book.edit("06_quantity", wait, "print('<b>done</b>')")
+        result = toy_book.build()
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def test_two_builds_do_not_mix(self, toy_book: ToyBook) -> None:
         with assemble.only_one(toy_book.runs):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pages import BuildFailed, facts_table, with_tables
 from sphinx.application import Sphinx
 
 FACTS = {
@@ -36,8 +37,9 @@ def built(folder: Path, text: str) -> tuple[str, str]:
 
 
 def test_facts_are_quoted_and_shown(tmp_path: Path) -> None:
+    table = facts_table(FACTS, "kinds")
     page, warnings = built(
-        tmp_path, "So {fact}`f:passing` and {fact}`f:passing|.1f`.\n\n```{facts} f:kinds\n```"
+        tmp_path, f"So {{fact}}`f:passing` and {{fact}}`f:passing|.1f`.\n\n{table}"
     )
     assert warnings == ""
     assert '<span class="result">286</span> and <span class="result">286.0</span>' in page
@@ -51,8 +53,12 @@ def test_facts_are_quoted_and_shown(tmp_path: Path) -> None:
     [
         ("{fact}`f:missing`", "book/facts/f.json: no 'missing'; it has passing"),
         ("{fact}`g:passing`", "book/facts/g.json: no such file"),
-        ("```{facts} f:none\n```", "book/facts/f.json: no table 'none'"),
     ],
 )
 def test_what_is_not_there_is_a_warning(tmp_path: Path, text: str, warning: str) -> None:
     assert warning in built(tmp_path, text)[1]
+
+
+def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match=r"x\.md: book/facts/f\.json: no table 'none'"):
+        with_tables("```{facts} f:none\n```\n", "x.md", [], tmp_path)

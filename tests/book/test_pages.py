@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import assemble
+import pages
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 pytestmark = pytest.mark.slow
 
-PAGES = assemble.pages(assemble.ROOT / "_toc.yml")
+PAGES = pages.contents()
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",

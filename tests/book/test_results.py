@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from results import commit, shown
+from results import shown
 
 SCORE = {"value": 0.834, "low": 0.65, "high": 1.02, "n": 300, "unit": "score difference"}
 SHARE = {"value": 0.5, "low": 0.4412, "high": 0.56, "n": 300, "unit": "share"}
@@ -32,9 +32,3 @@ def test_shown(metric: dict[str, Any], form: str, text: str) -> None:
 def test_a_wrong_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
         shown(SCORE, "two")
-
-
-def test_a_commit_says_whether_files_differed() -> None:
-    assert commit({"commit": "0123456789abcdef", "dirty": False}) == "0123456789"
-    assert commit({"commit": "0123456789abcdef", "dirty": True}) == "0123456789 and changes"
-    assert commit({"commit": None, "dirty": None}) == "outside git"

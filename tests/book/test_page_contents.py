@@ -1,0 +1,102 @@
+"""What the pages are: prose from the source, outputs from the run, tables of what made them."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pages
+import pytest
+
+
+def cell(kind: str, source: str, *tags: str, **extra: Any) -> dict[str, Any]:
+    code: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    return {"cell_type": kind, "source": source, "metadata": {"tags": list(tags)}} | code | extra
+
+
+def output(text: str, name: str = "stdout") -> dict[str, Any]:
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+class TestMerged:
+    """A page is the source's prose and code with the run's outputs."""
+
+    source: ClassVar[pages.Notebook] = {
+        "cells": [
+            cell("markdown", "new prose"),
+            cell("code", "x = 1", "parameters"),
+            cell("code", "print(x)  # new comment", "hide-input"),
+        ],
+        "metadata": {"a": 1},
+    }
+    executed: ClassVar[pages.Notebook] = {
+        "cells": [
+            cell("markdown", "old prose"),
+            cell("code", "x = 1", "parameters", execution_count=1),
+            cell("code", "# Parameters\nx = 2", "injected-parameters", execution_count=2),
+            cell(
+                "code",
+                "print(x)",
+                execution_count=3,
+                outputs=[output("2\n"), output("50%", "stderr"), {"data": {pages.WIDGET: {}}}],
+            ),
+        ],
+        "metadata": {"papermill": {}},
+    }
+
+    def test_cells(self) -> None:
+        cells = pages.merged(self.source, self.executed)["cells"]
+        assert [item["source"] for item in cells] == [
+            "new prose",
+            "x = 1",
+            "# Parameters\nx = 2",
+            "print(x)  # new comment",
+        ]
+        assert cells[3]["metadata"]["tags"] == ["hide-input"]
+
+    def test_progress_bars_are_left_out(self) -> None:
+        cells = pages.merged(self.source, self.executed)["cells"]
+        assert cells[3]["outputs"] == [output("2\n")]
+
+    def test_nothing_of_the_run_but_outputs_is_kept(self) -> None:
+        assert pages.merged(self.source, self.executed)["metadata"] == {"a": 1}
+
+
+def test_the_training_page_is_limas_first_seed(tmp_path: Path) -> None:
+    for name in ("lima-seed-10", "lima-seed-2", "lima-seed-2.failed", "alpaca-seed-0"):
+        (tmp_path / f"{name}.ipynb").touch()
+    assert pages.training_page(tmp_path).name == "lima-seed-2.ipynb"
+
+
+def test_pages_of_the_table_of_contents_all_exist() -> None:
+    found = pages.contents()
+    assert found[0] == "book/index"
+    assert found[1] == "notebooks/00_pretraining"
+    for page in found:
+        if page.startswith("book/"):
+            assert (pages.ROOT / f"{page}.md").is_file()
+
+
+def test_a_commit_says_whether_files_differed() -> None:
+    assert pages.commit({"commit": "0123456789abcdef", "dirty": False}) == "0123456789"
+    assert pages.commit({"commit": "0123456789abcdef", "dirty": True}) == "0123456789 and changes"
+    assert pages.commit({"commit": None, "dirty": None}) == "outside git"
+
+
+def test_many_runs_of_a_chapter_share_a_row(tmp_path: Path) -> None:
+    made = {"commit": None, "data_digest": "0" * 64, "seconds": 1500.0}
+    for seed in (1, 2):
+        path = tmp_path / "provenance" / "02_training" / f"lima-seed-{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(made | {"parameters": {"seed": seed, "runs": "a_b|c"}}))
+    assert pages.everything(["02_training"], tmp_path).splitlines()[-6:-1] == [
+        "* - {doc}`02_training </notebooks/02_training>` (2 runs)",
+        r"  - runs \= a\_b\|c",
+        "  - outside git",
+        "  - 000000000000",
+        r"  - 3\,000",
+    ]
+
+
+def test_a_chapter_without_a_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(pages.BuildFailed, match=r"03\.json: not there; run `make book`"):
+        pages.everything(["03"], tmp_path)
