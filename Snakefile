@@ -2,10 +2,9 @@
 
     snakemake --cores all --config scale=miniature runs=runs
 
-`make book` calls it, with a file that holds the same as JSON. The same file runs on a cluster with
-an executor profile. A notebook runs
-again when its code, the modules it imports, the part of the scale that it reads, or the files
-that it reads have changed; prose, comments and docstrings do not count.
+`make book` calls it, with both in a JSON file. The same Snakefile runs on a cluster with an executor
+profile. A notebook runs again when its code, the modules it imports, the part of the scale that it
+reads, or the files that it reads have changed; prose, comments and docstrings do not count.
 """
 
 import re

@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 Role = Literal["user", "assistant"]
 Score = Annotated[int, Field(ge=1, le=6)]
+Count = Annotated[int, Field(ge=0)]
 Label = Literal["fail", "pass", "excellent"]
 Preferred = Literal["first", "second", "tie"]
 
@@ -58,10 +59,10 @@ class Response:
     prompt_id: str
     system: str
     seed: int
-    sample: int
+    sample: Count
     text: str
     stopped: bool
-    tokens: int | None
+    tokens: Count | None
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,9 @@ def parse(text: str | bytes, kind: type[Record], where: str = "") -> Record:
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"])) or "line"
-        name = kind.__name__.lower()
-        problem = f"not a {name} ({place}: {wrong['msg']})"
+        unknown = wrong["type"] == "unexpected_keyword_argument"
+        said = "unknown field" if unknown else wrong["msg"]
+        problem = f"not a {kind.__name__.lower()} ({place}: {said})"
         raise ValueError(f"{where}: {problem}" if where else problem) from None
 
 

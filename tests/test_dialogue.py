@@ -95,6 +95,15 @@ def test_jsonl_gives_back_what_was_written(tmp_path: Path) -> None:
             "line 2: not a dialogue .turns: Tuple should have at",
         ),
         (
+            '{"id": 1, "turns": [{"role": "user", "text": ""}]}',
+            "id: Input should be a valid string",
+        ),
+        (
+            '{"id": "1", "turns": [{"role": "user", "text": "", "txt": ""}]}',
+            r"turns\.0\.txt: unknown field",
+        ),
+        ('{"id": "1", "turns": [{"role": "user", "text": ""}], "x": 1}', "x: unknown field"),
+        (
             '{"id": "1", "turns": [{"role": "system", "text": ""}]}',
             r"line 2: not a dialogue .turns\.0\.role: Input should be 'user' or",
         ),

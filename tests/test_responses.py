@@ -17,6 +17,14 @@ def test_responses_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(records.read(tmp_path / "a" / "r.jsonl", Response)) == written
 
 
+@pytest.mark.parametrize("value", ["true", "1.0", "-1", '"1"'])
+def test_a_count_is_a_whole_number(tmp_path: Path, value: str) -> None:
+    fields = '"prompt_id": "1", "system": "s", "seed": 0, "text": "", "stopped": true, "tokens": 1'
+    (tmp_path / "r.jsonl").write_text(f'{{{fields}, "sample": {value}}}\n')
+    with pytest.raises(ValueError, match=r"line 1: not a response \(sample: Input should be"):
+        list(records.read(tmp_path / "r.jsonl", Response))
+
+
 @pytest.mark.parametrize(
     "line", ["{", "3", '{"prompt_id": "1"}', '{"prompt_id": "1", "system": "s", "seed": "0"}']
 )

@@ -85,7 +85,7 @@ def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
 
 def family_with_kernel(pid: int) -> list[psutil.Process]:
     """All that a build has started, the first one first, once a notebook runs."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         family = psutil.Process(pid).children(recursive=True)
         if any("ipykernel_launcher" in " ".join(each.cmdline()) for each in family):
@@ -167,7 +167,7 @@ class TestToyBook:
         self, toy_book: ToyBook, how: signal.Signals
     ) -> None:
         wait = "import time\\nprint('waiting')\\ntime.sleep(100)"
-        toy_book.edit("06_quantity", "print('<b>done</b>')", wait)
+        toy_book.edit("11_answers", "print('<b>done</b>')", wait)
         process = subprocess.Popen(toy_book.command, stdout=subprocess.PIPE, text=True)
         family = family_with_kernel(process.pid)
         process.send_signal(how)
@@ -180,7 +180,7 @@ class TestToyBook:
                 assert psutil.wait_procs(family, timeout=5)[1] == []
         finally:
             assemble.stop(family[0].pid)
-            toy_book.edit("06_quantity", wait, "print('<b>done</b>')")
+            toy_book.edit("11_answers", wait, "print('<b>done</b>')")
         result = toy_book.build()
         assert result.returncode == 0, result.stdout + result.stderr
 
