@@ -77,7 +77,7 @@ def imports(notebook: Path) -> str:
 
 def with_code(code: str) -> dict[str, Any]:
     """A notebook with a parameter, which the runner asks for, and a cell of code."""
-    cell = {"cell_type": "code", "execution_count": None, "outputs": []}
+    cell: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []}
     parameters = cell | {"id": "a", "metadata": {"tags": ["parameters"]}, "source": "seed: int = 0"}
     own = cell | {"id": "b", "metadata": {}, "source": code}
     kernel = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
