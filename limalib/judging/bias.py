@@ -26,10 +26,8 @@ class PositionBias(NamedTuple):
 
 
 def position_bias(verdicts: Iterable[Verdict], seed: int = 0) -> PositionBias:
-    """Position bias of one judge's verdicts, with intervals over prompts.
-
-    Pairs asked about in one order alone, or with an unreadable reply, are left out: of two orders
-    each answer is first once, so that quality cancels.
+    """Position bias of one judge's verdicts, with intervals over prompts, on pairs with a readable
+    reply in both orders: each answer is first once, so that quality cancels.
 
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "second", "second", "judge")
@@ -58,11 +56,10 @@ def longer_wins(
 ) -> Estimate:
     """Share of decided comparisons that the longer answer wins; one half if length does not sway.
 
-    `outcomes` are positive where the first system won, negative where it lost; ties, and answers of
-    equal length, are left out. `longer_by` is the length of the first system's answer minus that of
-    the second's. `prompts` names the prompt of each comparison where several share one. Better
-    answers may well be longer: a share above one half is no proof of bias (Dubois et al. 2024,
-    arXiv 2404.04475, section 1). Raises ValueError when nothing is left.
+    `outcomes` are positive where the first system won, negative where it lost, `longer_by` is the
+    length of its answer minus that of the other, `prompts` names the prompt of each comparison
+    where several share one. Ties, and answers of equal length, are left out; ValueError when
+    nothing is left. Better answers may well be longer: a share above one half is no proof of bias.
 
     >>> longer_wins([1, 1, -1, 0], [10, -10, -10, 5]).value  # longer, shorter, longer: 2/3
     0.6666666666666666
@@ -85,17 +82,12 @@ def length_controlled_win_rate(
 
         logit P(win) = theta + phi * tanh(longer_by / s),   and the rate is 1 / (1 + exp(-theta)).
 
-    Fitted by `statsmodels`; the interval is Wald's of theta with errors robust to what prompts
-    share. Where length alone tells wins from losses the fit has no answer: the value is NaN in
-    [0, 1]; where all are won, or all lost, there is nothing to correct and the interval is
-    Wilson's. Raises ValueError for columns that do not fit.
-
-    Four answers longer by 10, three of them winning, two shorter by 10, one winning: theta is
-    midway between logit(3/4) = ln 3 and logit(1/2) = 0, the rate sqrt(3)/(1 + sqrt(3)) where the
-    plain one is 4/6:
+    The interval is Wald's of theta with errors robust to what prompts share. Where length alone
+    tells wins from losses the fit has no answer: NaN in [0, 1]; where all are won, or all lost,
+    the interval is Wilson's.
 
     >>> found = length_controlled_win_rate([1, 1, 1, -1, 1, -1], [10, 10, 10, 10, -10, -10])
-    >>> round(found.value, 3)
+    >>> round(found.value, 3)  # theta is midway between ln 3 and 0: sqrt(3)/(1 + sqrt(3))
     0.634
     """
     import statsmodels.api as sm  # takes a second
@@ -126,10 +118,8 @@ def _columns(
 ) -> tuple[statistics.Grid, statistics.Grid, np.ndarray]:
     won, difference = np.asarray(outcomes, dtype=float), np.asarray(longer_by, dtype=float)
     if won.shape != difference.shape or won.ndim != 1 or not len(won):
-        raise ValueError(
-            f"needs an outcome and a difference in length for each comparison, not shapes "
-            f"{won.shape} and {difference.shape}"
-        )
+        shapes = f"{won.shape} and {difference.shape}"
+        raise ValueError(f"needs an outcome and a difference in length for each, not {shapes}")
     if (np.abs(won) > 1).any():
         raise ValueError("an outcome lies between 1 (won) and -1 (lost)")
     return won, difference, np.asarray(prompts or [str(i) for i in range(len(won))])

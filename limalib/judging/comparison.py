@@ -160,8 +160,7 @@ def spent(settings: JudgeSettings, folder: Path) -> Bill:
         for kept in folder.rglob("*.jsonl")
         for reply in (*replies.kept(kept).values(), *(r for r, _ in replies.unreadable(kept)))
     ]
-    read, written = (sum(getattr(r, f"tokens_{way}") or 0 for r in said) for way in ("in", "out"))
-    return servers.bill(settings.server, len(said), read, written)
+    return servers.spent(settings.server, said)
 
 
 def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) -> list[Response]:

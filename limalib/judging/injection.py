@@ -17,12 +17,9 @@ _WORTH = {"first": 0.0, "tie": 50.0, "second": 100.0}
 
 
 class InjectionEffect(NamedTuple):
-    """What a sentence in the second answer changed.
-
-    `before` and `after` are the second system's win rate (ties count half), in percent; `shift` is
-    their difference in points with its interval over prompts; `toward` and `away` count verdicts
-    that turned to or from the answer with the sentence, of `verdicts` that were read both times.
-    """
+    """What a sentence in the second answer changed: its system's win rate (ties count half) in
+    percent, the shift in points with its interval over prompts, and how many of the verdicts that
+    were read both times turned toward it or away."""
 
     before: float
     after: float
@@ -42,12 +39,8 @@ def injected(pairs: Sequence[Pair], sentence: str = SENTENCE) -> list[Pair]:
 def injection_effect(
     judge: Callable[[Sequence[Pair]], Sequence[Verdict]], pairs: Sequence[Pair]
 ) -> InjectionEffect:
-    """Have any judge compare pairs without and with the sentence, and compare its verdicts.
-
-    A judge that looks at the answers alone is moved by 0 points; one that obeys, by all that the
-    second system did not win before. Only verdicts that could be read both times count. Raises
-    ValueError when there is none.
-    """
+    """Have a judge compare pairs without and with the sentence; one that looks at the answers alone
+    is moved by 0 points. Raises ValueError when no verdict could be read both times."""
     plain, told = (
         {
             (v.prompt_id, v.first, v.second, v.shown_first, v.seed, v.sample): _WORTH[v.preferred]

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 from limalib.judging import servers
 from limalib.judging.pairs import Pair, pair_seeds
-from limalib.judging.replies import Reply, Request
+from limalib.judging.replies import Request
+from limalib.judging.servers import Answer
 from limalib.judging.settings import JudgeSettings
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict
 from limalib.settings import ROOT
@@ -26,8 +27,8 @@ FOLDER = Path(__file__).resolve().parent / "prompts"
 
 
 class Question(NamedTuple):
-    """What a judge can be asked: the name of its prompt file, the places in that to be filled, and
-    the field of the reply that decides, with the values it may have."""
+    """What a judge can be asked: its prompt file, the places in that to be filled, and the field of
+    the reply that decides, with the values it may have."""
 
     name: Literal["pairwise", "score", "label"]
     places: frozenset[str]
@@ -42,6 +43,11 @@ _TWO, _ONE = (
 PAIRWISE = Question("pairwise", _TWO, "verdict", ("A", "B", "tie"))
 SCORE = Question("score", _ONE, "score", (1, 2, 3, 4, 5, 6))
 LABEL = Question("label", _ONE, "label", ("fail", "pass", "excellent"))
+_ORDERS: tuple[tuple[Literal["first", "second"], dict[str | int, Preferred]], ...] = (
+    ("first", {"A": "first", "B": "second", "tie": "tie"}),
+    ("second", {"A": "second", "B": "first", "tie": "tie"}),
+)
+"""Which answer is shown first, and what the letters then mean."""
 
 
 def prompt_file(question: Question, folder: str | Path | None = None) -> Path:
@@ -50,11 +56,8 @@ def prompt_file(question: Question, folder: str | Path | None = None) -> Path:
 
 
 def instructions(question: Question, folder: str | Path | None = None) -> str:
-    """The text of a judge's prompt file.
-
-    Raises FileNotFoundError, and ValueError when it lacks one of the places to be filled, or has
-    one that nothing fills ($$ stands for a dollar sign).
-    """
+    """The text of a judge's prompt file. Raises FileNotFoundError, and ValueError when it has not
+    just the places that are filled ($$ stands for a dollar sign)."""
     path = prompt_file(question, folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a judge needs its instructions")
@@ -66,13 +69,10 @@ def instructions(question: Question, folder: str | Path | None = None) -> str:
 
 
 def fill(text: str, **material: str) -> str:
-    """What the judge reads: its instructions with the material in their places.
-
-    The mark depends on all of the material, so nobody can write an answer that holds it.
-    """
-    return Template(text).substitute(
-        material, mark=_digest(json.dumps([text, material], sort_keys=True))[:16]
-    )
+    """What the judge reads. The mark depends on all of it, so nobody can write an answer that holds
+    the mark."""
+    mark = _digest(json.dumps([text, material], sort_keys=True))[:16]
+    return Template(text).substitute(material, mark=mark)
 
 
 def read_reply(question: Question, text: str) -> str | int:
@@ -97,24 +97,18 @@ def compare_pairs(
 ) -> list[Verdict]:
     """Verdicts on pairs of answers, each pair in both orders, one after the other.
 
-    Replies are kept in `store` (JSONL): a second run asks for what is missing alone. A verdict
-    whose reply could not be read prefers None and holds the reply; `judge` names the versions
-    behind the pair's replies. Raises what `servers.ask` raises, and ValueError for a wrong prompt
-    file or an answer to no known prompt.
+    Replies are kept in `store` (JSONL). A verdict whose reply could not be read prefers None and
+    holds the reply. Raises what `servers.ask` raises, and ValueError for a wrong prompt file or an
+    answer to no known prompt.
     """
     digest = _digest(instructions(PAIRWISE, settings.prompts))
-    answers = iter(_ask(settings, store, pair_requests(settings, prompts, pairs)))
+    requests = pair_requests(settings, prompts, pairs)
+    answers = iter(servers.ask(settings.server, requests, store, settings.ask_again))
     verdicts = []
     for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True):
         both = next(answers), next(answers)
-        # One name for both orders, else a version that changed between them would make two
-        # decisions.
-        judge = _versions(reply for reply, _ in both)
-        orders: tuple[tuple[Literal["first", "second"], dict[str | int, Preferred]], ...] = (
-            ("first", {"A": "first", "B": "second", "tie": "tie"}),
-            ("second", {"A": "second", "B": "first", "tie": "tie"}),
-        )
-        for (shown_first, means), (reply, problem) in zip(orders, both, strict=True):
+        judge = _versions(both)  # one name, else a change of version would make two decisions
+        for (shown_first, means), (reply, problem) in zip(_ORDERS, both, strict=True):
             verdicts.append(
                 Verdict(
                     prompt_id=first.prompt_id,
@@ -142,16 +136,15 @@ def grade_answers(
     """Grades of answers, in their order: a score from 1 to 6 and, with `labels`, fail, pass or
     excellent, each a request of its own. `content` and `correct` are None.
 
-    The rest is as in `compare_pairs`. An answer for which a reply could not be read has no grade;
-    the reply is in the store (`replies.unreadable`), and the table of what is missing counts it.
+    An answer for which a reply could not be read has no grade. The rest is as in `compare_pairs`.
     """
     questions = [SCORE, LABEL] if labels else [SCORE]
     requests = [r for q in questions for r in grade_requests(settings, prompts, responses, q)]
-    answers, count = _ask(settings, store, requests), len(responses)
+    answers = servers.ask(settings.server, requests, store, settings.ask_again)
     digest = "+".join(_digest(instructions(q, settings.prompts)) for q in questions)
     grades = []
     for number, response in enumerate(responses):
-        said = answers[number::count]
+        said = answers[number :: len(responses)]
         if any(problem for _, problem in said):
             continue
         read = [read_reply(q, reply.text) for q, (reply, _) in zip(questions, said, strict=True)]
@@ -166,7 +159,7 @@ def grade_answers(
                 label=cast(Label, read[1]) if labels else None,
                 correct=None,
                 reasons=tuple(str(_fields(r.text).get("explanation", "")) for r, _ in said),
-                judge=_versions(reply for reply, _ in said),
+                judge=_versions(said),
                 instructions=digest,
             )
         )
@@ -242,15 +235,9 @@ def _requests(
     return found
 
 
-def _ask(
-    settings: JudgeSettings, store: str | Path, requests: Sequence[Request]
-) -> list[servers.Answer]:
-    return servers.ask(settings.server, requests, store, settings.ask_again)
-
-
-def _versions(given: Iterable[Reply]) -> str:
+def _versions(answers: Iterable[Answer]) -> str:
     """The versions of the model behind some replies, as one name."""
-    return "+".join(sorted({reply.model for reply in given}))
+    return "+".join(sorted({reply.model for reply, _ in answers}))
 
 
 def _digest(text: str) -> str:

@@ -79,15 +79,7 @@ def compare_pairs(
     answers = list(dict.fromkeys(chain.from_iterable(pairs)))
     grades = dict(zip(answers, grade_answers(judge, prompts, answers), strict=True))
     return [
-        Verdict(
-            prompt_id=first.prompt_id,
-            first=first.system,
-            second=second.system,
-            preferred=_PREFERRED[compare(grades[first], grades[second])],
-            shown_first=None,
-            judge="oracle",
-            seed=seed,
-            sample=first.sample,
-        )
-        for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True)
+        Verdict(a.prompt_id, a.system, b.system, preferred, None, "oracle", seed, a.sample)
+        for (a, b), seed in zip(pairs, pair_seeds(pairs), strict=True)
+        for preferred in [_PREFERRED[compare(grades[a], grades[b])]]
     ]

@@ -28,14 +28,12 @@ from limalib.records import Dialogue, Preferred, Response, Verdict
 from limalib.settings import one_line
 
 Choice = Literal["left", "neither", "right"]
-
 _HERE = Path(__file__).parent
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Item(NamedTuple):
-    """What people are asked to judge: two systems' answers to a prompt; for `seed` see
-    `pairs.pair_seeds`."""
+    """What people are asked to judge: two answers to a prompt; for `seed` see `pair_seeds`."""
 
     prompt: Dialogue
     first: Response
@@ -70,9 +68,6 @@ def draw(
     return found[:count]
 
 
-# --- where verdicts are kept ---------------------------------------------------------------------
-
-
 def verdicts(path: str | Path) -> list[Verdict]:
     """The verdicts of a log that hold, oldest first: the last of each person on each pair, without
     those taken back. Empty where there is no log yet.
@@ -81,20 +76,17 @@ def verdicts(path: str | Path) -> list[Verdict]:
     """
     if not Path(path).is_file():
         return []
-    with log.writing(path):  # nobody is in the middle of a line
-        said = list(records.read(path, Verdict))
     latest: dict[tuple[Any, ...], Verdict] = {}
-    for verdict in said:
-        latest.pop(_matter(verdict), None)
-        latest[_matter(verdict)] = verdict
+    with log.writing(path):  # nobody is in the middle of a line
+        for verdict in records.read(path, Verdict):
+            latest.pop(_matter(verdict), None)
+            latest[_matter(verdict)] = verdict
     return [verdict for verdict in latest.values() if verdict.preferred is not None]
 
 
 def append(path: str | Path, said: Iterable[Verdict]) -> None:
-    """Add verdicts to a log; they are on disk when this returns.
-
-    Raises OSError when they cannot be written; the log is then as it was.
-    """
+    """Add verdicts to a log; they are on disk when this returns. Raises OSError when they cannot be
+    written; the log is then as it was."""
     with log.writing(path) as file:
         log.append(file, map(asdict, said))
         os.fsync(file)
@@ -107,9 +99,6 @@ def _matter(v: Verdict) -> tuple[Any, ...]:
 
 def _question(prompt_id: str, first: str, second: str, seed: int, sample: int) -> tuple[Any, ...]:
     return (prompt_id, *sorted((first, second)), seed, sample)
-
-
-# --- import and export ---------------------------------------------------------------------------
 
 
 def export(path: str | Path, said: Iterable[Verdict]) -> None:
@@ -153,12 +142,8 @@ def load(path: str | Path) -> list[Verdict]:
 
 
 def take_in(path: str | Path, file: str | Path) -> int:
-    """Add a file's verdicts to a log. Returns how many were new.
-
-    In the file too a person's last word on a pair counts. Where their verdict on it stands in the
-    log already, that one stays; so the same file can be taken in twice. Raises what `load` raises,
-    and the log is then as it was.
-    """
+    """Add a file's verdicts to a log; what a person has said there already stays. Returns how many
+    were new. Raises what `load` raises, and the log is then as it was."""
     there = {_matter(verdict) for verdict in verdicts(path)}
     last = {_matter(verdict): verdict for verdict in load(file)}
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
@@ -171,9 +156,6 @@ def _formula(cell: Any) -> bool:
     return isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA)
 
 
-# --- what the page shows and does ----------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Bench:
     """Items to be judged, and the log of what was said of them. Keeps nothing else in mind."""
@@ -183,10 +165,8 @@ class Bench:
     seed: int = 0
 
     def view(self, annotator: str, notice: str = "") -> dict[str, Any]:
-        """What the page shows to a person: the first item not judged yet, without system names.
-
-        Without a person's name, the page asks for it.
-        """
+        """What the page shows to a person: the first item not judged yet, without system names; or
+        the question for a name."""
         judged = {_matter(verdict)[:-1] for verdict in self._said(annotator)}
         waiting = [n for n, item in enumerate(self.items) if item.question not in judged]
         done, total = len(self.items) - len(waiting), len(self.items)
@@ -198,23 +178,15 @@ class Bench:
             "count": f"{done} of {total} judged",
             "undoable": bool(annotator) and done > 0,
             "notice": notice,
-            "token": "",
-            "turns": [],
-            "left": "",
-            "right": "",
         }
-        if annotator and waiting:
-            item = self.items[waiting[0]]
-            left, right = (item.first.text, item.second.text)
-            if self.swapped(item, annotator):
-                left, right = right, left
-            view |= {
-                "token": f"{waiting[0]} {annotator}",
-                "turns": [asdict(turn) for turn in item.prompt.turns],
-                "left": left,
-                "right": right,
-            }
-        return view
+        if view["state"] != "pair":
+            return view | {"token": "", "turns": [], "left": "", "right": ""}
+        item = self.items[waiting[0]]
+        shown = [item.first.text, item.second.text]
+        left, right = reversed(shown) if self.swapped(item, annotator) else shown
+        turns = [asdict(turn) for turn in item.prompt.turns]
+        token = f"{waiting[0]} {annotator}"
+        return view | {"token": token, "turns": turns, "left": left, "right": right}
 
     def judge(self, annotator: str, token: str, choice: Choice) -> None:
         """Keep a person's verdict on the item that the page showed them.
@@ -251,12 +223,8 @@ class Bench:
         return random.Random(f"{self.seed} {item.question} {annotator}").random() < 0.5
 
     def _said(self, annotator: str) -> list[Verdict]:
-        asked = {item.question for item in self.items}
-        return [
-            verdict
-            for verdict in verdicts(self.log)
-            if verdict.judge == annotator and _matter(verdict)[:-1] in asked
-        ]
+        asked = {(*item.question, annotator) for item in self.items}
+        return [verdict for verdict in verdicts(self.log) if _matter(verdict) in asked]
 
 
 def person(name: str) -> str:
@@ -300,10 +268,8 @@ class JudgingPage(anywidget.AnyWidget):
 def page(
     items: Sequence[Item], path: str | Path, seed: int = 0, annotator: str = ""
 ) -> JudgingPage | HTML:
-    """The judging page, to be the last line of a cell; or its picture, where nobody can answer.
-
-    Verdicts go to a log. A run by papermill has nobody to ask; what it leaves, the book shows.
-    """
+    """The judging page, to be the last line of a cell, whose verdicts go to a log; or, where nobody
+    can answer as in a run by papermill, its picture."""
     shell = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     if parent.get("content", {}).get("allow_stdin"):  # the front end could ask somebody for input

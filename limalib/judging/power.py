@@ -10,8 +10,7 @@ import math
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.05
-POWER = 0.8
+LEVEL, POWER = 0.05, 0.8
 
 
 def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
@@ -35,7 +34,7 @@ def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
 
 def detectable(prompts: int, tie: float, power: float = POWER) -> float:
     """The least net that so many prompts show with the given probability: `prompts_needed` solved
-    for net, with a = z(0.975) and b = z(power). Infinite where even 1 - tie would not be seen.
+    for net. Infinite where even 1 - tie would not be seen.
 
     >>> round(detectable(300, 0.21), 3)  # 0.889 * (1.960*17.32 + 0.842*17.23) / 300.7
     0.143

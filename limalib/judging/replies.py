@@ -18,12 +18,11 @@ from limalib.judging import log
 
 @dataclass(frozen=True)
 class Request:
-    """A question to a server: the JSON `body` as it is sent to `base_url`, and which of several
-    samples of the reply is wanted.
+    """The JSON `body` that is sent to `base_url`, and which `sample` of its replies is wanted.
 
     `read` raises ValueError for a reply that is not what was asked for. `not_sent` are settings of
-    decoding that the server does not take. `about` and `item` say whose answer is judged and to
-    which prompt; they are for tables, no server sees them.
+    decoding that the server does not take. `about` and `item` say in tables whose answer it is,
+    and to which prompt.
     """
 
     base_url: str
@@ -55,20 +54,15 @@ class Reply:
 
 
 def keep(file: int, request: Request, reply: Reply, problem: str = "") -> None:
-    """Append a reply to a log opened by `log.writing`.
-
-    With a `problem` it is kept for people to read, never as a result.
-    """
+    """Append a reply to a log opened by `log.writing`; with a `problem` it is never a result."""
     asked = {"base_url": request.base_url, "body": request.body, "sample": request.sample}
     said = {"reply": asdict(reply), "problem": problem}
     log.append(file, [{"key": request.key, "asked": asked, "not_sent": request.not_sent, **said}])
 
 
 def kept(path: str | Path) -> dict[str, Reply]:
-    """The replies that count, by key; none where there is no file yet.
-
-    Broken lines are left out with a warning: what they held is asked again.
-    """
+    """The replies that count, by key; none where there is no file yet. Broken lines are left out
+    with a warning."""
     found: dict[str, Reply] = {}
     for key, reply, problem in _lines(Path(path)):
         if not problem:

@@ -8,6 +8,7 @@ import asyncio
 import email.utils
 import os
 import random
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,40 +29,28 @@ from limalib.judging.settings import ServerSettings
 from limalib.records import Dialogue, Response
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
-_CHARACTERS_A_TOKEN = 4
-"""Usual for English, and good enough for an estimate of cost."""
+_shortened = partial(textwrap.shorten, width=160, placeholder="...")
 _RETRIED = {408, 409, 425, 429}
-_HOPELESS = {401, 402, 404}
-"""No key, no money or no such model: every other request would meet the same."""
-_REFUSED = {400, 413, 422}
-"""This request cannot be answered: too long, or of what is not allowed. Others may be."""
+_HOPELESS = {401, 402, 404}  # no key, no money or no such model: others would meet the same
+_REFUSED = {400, 413, 422}  # too long, or of what is not allowed
 
 
 class Failed(Exception):
-    """A request that got no reply. The message may be long, and hold the key."""
+    """A request that got no reply. The message may be long, and hold the key.
 
+    The failure may be "passing", after as many seconds as the server `asked` for, if it did; the
+    server may be well and have "refused" this request; or it may be "hopeless" to ask another.
+    """
 
-class Hopeless(Failed):
-    """No other request will get a reply either."""
-
-
-class Refused(Failed):
-    """The server is well, and will not answer this request."""
-
-
-class Passing(Failed):
-    """A failure that may pass, after as many seconds as the server `asked` for, if it did."""
-
-    def __init__(self, problem: str, asked: float | None = None) -> None:
+    def __init__(self, problem: str, kind: str = "", asked: float | None = None) -> None:
         super().__init__(problem)
-        self.asked = asked
+        self.kind, self.asked = kind, asked
 
 
 class Incomplete(Exception):
-    """A run that ended without some replies; the message is a table of what is missing and how to
-    finish. Every reply that came is kept, so finishing asks for the missing ones alone."""
+    """A run that ended without some replies; the message is a table of what is missing."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +64,8 @@ class Bill:
 
     def __str__(self) -> str:
         cost = "no price given" if self.cost is None else f"{self.cost:.2f} USD"
-        return (
-            f"{self.requests:,} requests, {self.tokens_in:,} tokens read, "
-            f"{self.tokens_out:,} written, {cost}"
-        )
+        tokens = f"{self.tokens_in:,} tokens read, {self.tokens_out:,} written"
+        return f"{self.requests:,} requests, {tokens}, {cost}"
 
 
 def bill(server: ServerSettings, requests: int, tokens_in: int, tokens_out: int) -> Bill:
@@ -86,6 +74,12 @@ def bill(server: ServerSettings, requests: int, tokens_in: int, tokens_out: int)
     if server.price_in is not None and server.price_out is not None:
         cost = (tokens_in * server.price_in + tokens_out * server.price_out) / 1e6
     return Bill(requests, tokens_in, tokens_out, cost)
+
+
+def spent(server: ServerSettings, said: Sequence[Reply]) -> Bill:
+    """What some replies took."""
+    read, written = (sum(getattr(r, f"tokens_{way}") or 0 for r in said) for way in ("in", "out"))
+    return bill(server, len(said), read, written)
 
 
 class Answer(NamedTuple):
@@ -110,12 +104,9 @@ def chat(
     `schema` is a JSON schema for the reply, sent where the server takes one. A repetition penalty
     is no field of OpenAI's: it is sent if the server's `extra_body` holds one.
     """
-    decoding: dict[str, Any] = {"temperature": temperature}
-    if top_p is not None:
-        decoding["top_p"] = top_p
-    not_sent: dict[str, Any] = {
-        name: decoding.pop(name) for name in server.omit if name in decoding
-    }
+    given: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
+    decoding = {name: value for name, value in given.items() if value is not None}
+    not_sent: dict[str, Any] = {n: decoding.pop(n) for n in {*server.omit} & decoding.keys()}
     own = {"repetition_penalty", "repeat_penalty"} & server.extra_body.keys()
     if repetition_penalty != 1 and not own:
         not_sent["repetition_penalty"] = repetition_penalty
@@ -146,23 +137,14 @@ def sample_from_server(
     date (`replies.model_versions`); a second run asks for what is missing alone. Raises what `ask`
     raises.
     """
-    which = [(prompt, number) for prompt in prompts for number in range(samples)]
-    requests = []
+    which, requests = [(prompt, number) for prompt in prompts for number in range(samples)], []
     for prompt, number in which:
         messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
         body, not_sent = chat(server, messages, **decoding)
         requests.append(Request(server.base_url, body, number, str, not_sent, system, prompt.id))
     return [
-        Response(
-            prompt_id=prompt.id,
-            system=system,
-            seed=0,
-            sample=number,
-            text=reply.text.strip(),
-            stopped=reply.finish == "stop",
-            tokens=reply.tokens_out,
-        )
-        for (prompt, number), (reply, _) in zip(which, ask(server, requests, store), strict=True)
+        Response(p.id, system, 0, n, reply.text.strip(), reply.finish == "stop", reply.tokens_out)
+        for (p, n), (reply, _) in zip(which, ask(server, requests, store), strict=True)
     ]
 
 
@@ -172,7 +154,7 @@ def estimate(server: ServerSettings, requests: Sequence[Request], store: str | P
     new = [request.body for request in _missing(requests, store)]
     read = sum(len(message["content"]) for body in new for message in body["messages"])
     written = sum(body.get(server.max_tokens_name, 0) for body in new)
-    return bill(server, len(new), read // _CHARACTERS_A_TOKEN, written)
+    return bill(server, len(new), read // 4, written)
 
 
 def ask(
@@ -181,9 +163,8 @@ def ask(
     """Ask what is not kept yet, keep every reply as it comes, and return all in order.
 
     A reply that cannot be read is kept as unreadable, which is no result, and asked for `ask_again`
-    times more; a later run asks again. The estimate, the bill, the model's versions where there are
-    several and the table of what is missing are printed. Raises Incomplete when requests got no
-    reply, and ValueError when the key is not in the environment.
+    times more; a later run asks again. What it will cost, what it cost, and the table of what is
+    missing are printed. Raises Incomplete when requests got no reply, and what `key` raises.
     """
     asking = _Asking(server, ask_again)
     if _missing(requests, store):
@@ -194,9 +175,9 @@ def ask(
                 expected, ready = estimate(server, requests, store), len(requests) - len(new)
                 print(f"{server.model}: {ready:,} kept; to ask, about: {expected}", flush=True)
                 _run(asking.all(new))
-                print(f"asked: {asking.bill()}", flush=True)
-    answers = {key: Answer(reply) for key, reply in replies.kept(store).items()}
-    answers = asking.unreadable | answers
+                print(f"asked: {spent(server, asking.received)}", flush=True)
+    kept = {key: Answer(reply) for key, reply in replies.kept(store).items()}
+    answers = asking.unreadable | kept
     versions = Counter(answers[r.key].reply.model for r in requests if r.key in answers)
     if len(versions) > 1:
         print(f"replies come from {len(versions)} versions: {dict(versions)}", flush=True)
@@ -210,16 +191,7 @@ def ask(
 
 
 def missing_table(requests: Sequence[Request], problems: Mapping[str, str]) -> str:
-    """Markdown table of the requests that have a problem, by key; empty if none has.
-
-    >>> one = Request("http://localhost", {}, about="lima against gpt-4", item="17")
-    >>> print(missing_table([one], {one.key: "500"}))
-    | what | missing | why | prompts |
-    |---|---|---|---|
-    | lima against gpt-4 | 1 of 1 | 500 | 17 |
-    <BLANKLINE>
-    What came is kept. To ask for the rest, run this again.
-    """
+    """Markdown table of the requests that have a problem, by key; empty if none has."""
     missing: dict[tuple[str, str], list[str]] = {}
     for request in requests:
         if problem := problems[request.key]:
@@ -252,14 +224,9 @@ class _Asking:
     store: int = -1
     problems: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, Answer] = field(default_factory=dict)
-    received: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    received: list[Reply] = field(default_factory=list)
     failed_in_a_row: int = 0
     stopped: str = ""
-
-    def bill(self) -> Bill:
-        return bill(self.server, self.received, self.tokens_in, self.tokens_out)
 
     async def all(self, requests: Sequence[Request]) -> None:
         """Ask all, `concurrency` at once, each worker taking the next that is left."""
@@ -269,14 +236,14 @@ class _Asking:
         client = AsyncOpenAI(
             api_key=self.key, base_url=server.base_url, timeout=server.timeout, max_retries=0
         )
+
+        async def work() -> None:
+            for request in waiting:
+                await self.one(client, request)
+                bar.set_postfix_str(f"{len(self.problems)} missing", refresh=False)
+                bar.update()
+
         with tqdm(total=len(requests), desc=server.model, mininterval=1) as bar:
-
-            async def work() -> None:
-                for request in waiting:
-                    await self.one(client, request)
-                    bar.set_postfix_str(f"{len(self.problems)} missing", refresh=False)
-                    bar.update()
-
             async with client:
                 await asyncio.gather(*(work() for _ in requests[: server.concurrency]))
 
@@ -289,14 +256,12 @@ class _Asking:
             for _ in range(self.ask_again + 1):
                 reply = await _reply(client, self.server, request.body)
                 self.failed_in_a_row = 0
-                self.received += 1
-                self.tokens_in += reply.tokens_in or 0
-                self.tokens_out += reply.tokens_out or 0
+                self.received.append(reply)
                 problem = ""
                 try:
                     request.read(reply.text)
                 except ValueError as error:
-                    problem = f"unreadable: {_one_line(str(error))}"
+                    problem = f"unreadable: {_shortened(str(error))}"
                 replies.keep(self.store, request, reply, problem)  # either way: it was paid for
                 if not problem:
                     return
@@ -305,10 +270,10 @@ class _Asking:
             said = str(error)
             if self.server.key_variable:  # before it is cut: half a key is a key too
                 said = said.replace(self.key, "***")
-            self.problems[request.key] = _one_line(said)
-            self.failed_in_a_row = 0 if isinstance(error, Refused) else self.failed_in_a_row + 1
+            self.problems[request.key] = _shortened(said)
+            self.failed_in_a_row = 0 if error.kind == "refused" else self.failed_in_a_row + 1
             many = self.failed_in_a_row >= max(8, self.server.concurrency)
-            if many or isinstance(error, Hopeless):
+            if many or error.kind == "hopeless":
                 self.stopped = f"not asked: {self.problems[request.key]}"
 
 
@@ -318,12 +283,11 @@ async def _reply(client: "AsyncOpenAI", server: ServerSettings, body: Mapping[st
 
     def wait(state: tenacity.RetryCallState) -> float:
         asked = getattr(state.outcome and state.outcome.exception(), "asked", None)
-        # At random, else all that failed together come back together; and never at once, for that
-        # helps nobody.
+        # At random, else all that failed together come back together; at once helps nobody.
         return asked or random.uniform(0.5, 1) * growing(state)
 
     attempts = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type(Passing),
+        retry=tenacity.retry_if_exception(lambda error: getattr(error, "kind", "") == "passing"),
         stop=tenacity.stop_after_attempt(server.attempts),
         wait=wait,
         reraise=True,
@@ -340,21 +304,24 @@ async def _attempt(client: "AsyncOpenAI", server: ServerSettings, body: Mapping[
             return _read(await client.post("/chat/completions", body=body, cast_to=object))
     except openai.APIStatusError as error:
         code = error.status_code
-        problem = f"status {code}: {_message(error)}"
+        said = error.body.get("message") if isinstance(error.body, dict) else None
+        if code in (401, 403):  # it may quote the key
+            said = "the server refuses the key"
+        problem = f"status {code}: {said or error.response.reason_phrase}"
         if code in _HOPELESS or getattr(error, "code", None) == "insufficient_quota":
-            raise Hopeless(problem) from None
+            raise Failed(problem, "hopeless") from None
         if code not in _RETRIED and code < 500:
-            raise (Refused if code in _REFUSED else Failed)(problem) from None
+            raise Failed(problem, "refused" if code in _REFUSED else "") from None
         asked = _retry_after(error.response.headers)
         if asked is not None and asked > server.longest_wait:
             raise Failed(f"wants {asked:,.0f} s of waiting, {problem}") from None
-        raise Passing(problem, asked) from None
+        raise Failed(problem, "passing", asked) from None
     except (TimeoutError, openai.APITimeoutError):
-        raise Passing(f"no whole reply within {server.timeout:g} s") from None
+        raise Failed(f"no whole reply within {server.timeout:g} s", "passing") from None
     except openai.APIConnectionError as error:
-        raise Passing(f"connection broke: {error.__cause__ or error}") from None
+        raise Failed(f"connection broke: {error.__cause__ or error}", "passing") from None
     except (openai.APIError, ValueError, RecursionError) as error:
-        raise Passing(f"not a chat reply: {error}") from None
+        raise Failed(f"not a chat reply: {error}", "passing") from None
 
 
 def _read(content: Any) -> Reply:
@@ -370,14 +337,14 @@ def _read(content: Any) -> Reply:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"no text ({choice.get('finish_reason') if message else 'no message'})")
     usage = content.get("usage")
-    counts = [(usage if isinstance(usage, dict) else {}).get(f"{name}_tokens")
-              for name in ("prompt", "completion")]  # fmt: skip
+    counted = usage if isinstance(usage, dict) else {}
+    tokens = (counted.get(name) for name in ("prompt_tokens", "completion_tokens"))
     return Reply(
         text,
         str(choice.get("finish_reason")),
         str(content.get("model") or ""),
         datetime.now(UTC).isoformat(timespec="seconds"),
-        *(count if isinstance(count, int) and count >= 0 else None for count in counts),
+        *(count if isinstance(count, int) and count >= 0 else None for count in tokens),
     )
 
 
@@ -393,38 +360,19 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _message(error: "APIStatusError") -> str:
-    """What a server says of an error; of a refused key nothing, for it may quote the key."""
-    if error.status_code in (401, 403):
-        return "the server refuses the key"
-    said = error.body.get("message") if isinstance(error.body, dict) else None
-    return str(said or error.response.reason_phrase)
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else f"{text[:157]}..."
-
-
 def key(server: ServerSettings) -> str:
-    """The server's key from the environment, without white space around it.
-
-    Raises ValueError when it is not there, or holds what no header can: an error about the header
-    would show it.
-    """
+    """The server's key from the environment. Raises ValueError when it is not there, or holds what
+    no header can: an error about the header would show it."""
     if server.key_variable is None:
         return "none"  # the client library wants one; a server without keys ignores it
     key = os.environ.get(server.key_variable, "").strip()
-    if not key.isascii() or not key.isprintable():
-        raise ValueError(
-            f"the environment variable {server.key_variable} holds no key: it has characters "
-            "other than printable ASCII"
-        )
     if not key:
         raise ValueError(
             f"the environment variable {server.key_variable} is not set; put the key for "
             f"{server.base_url} there, or set key_variable to null for a server without keys"
         )
+    if not key.isascii() or not key.isprintable():
+        raise ValueError(f"{server.key_variable} holds no key: it has more than printable ASCII")
     return key
 
 

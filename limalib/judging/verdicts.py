@@ -17,10 +17,8 @@ from limalib.statistics import Estimate, Grid, PreferenceShares
 Rule = Literal["agree", "unanimous", "average", "first order"]
 """How two orders make one decision; see `combine`."""
 _VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
-_OTHER: dict[Literal["first", "second"], Literal["first", "second"]] = {
-    "first": "second",
-    "second": "first",
-}
+_Side = Literal["first", "second"]
+_OTHER: dict[_Side, _Side] = {"first": "second", "second": "first"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class Decision:
 
 
 class Combined(NamedTuple):
-    """Decisions, and how many pairs were left out because a reply that the rule needs could not be
-    read."""
+    """Decisions, and how many pairs have none, for a reply that the rule needs is unreadable."""
 
     decisions: list[Decision]
     unreadable: int
@@ -120,10 +117,8 @@ def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
 
 
 def between(decisions: Iterable[Decision], first: str, second: str) -> list[Decision]:
-    """The decisions between two systems, all seen from the first.
-
-    Raises ValueError when there is none, naming the pairs that there are.
-    """
+    """The decisions between two systems, all seen from the first. Raises ValueError when there is
+    none, naming the pairs that there are."""
     decisions = list(decisions)
     found = [d for d in decisions if (d.first, d.second) == (first, second)] + [
         _turned(d) for d in decisions if (d.second, d.first) == (first, second)
@@ -141,11 +136,11 @@ def grid(
     prompts: Sequence[str],
     value: Callable[[Decision], float] = lambda decision: decision.net,
 ) -> Grid:
-    """A value of decisions [seeds, prompts] for the bootstrap, columns in the order of `prompts`.
+    """A value of decisions [seeds, prompts] for the bootstrap, columns in the order of `prompts`;
+    samples, and judges where there are several, are averaged.
 
-    Samples, and judges where there are several, are averaged within a seed and a prompt. Raises
-    ValueError when the decisions are on more than one pair of systems (see `between`), for a
-    prompt that is not among `prompts`, and when there is no decision.
+    Raises ValueError when the decisions are on more than one pair of systems (see `between`), and
+    what `statistics.grid` raises.
     """
     decisions = list(decisions)
     pairs = {(d.first, d.second) for d in decisions}
@@ -180,9 +175,8 @@ class Agreement(NamedTuple):
 def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
     """Agreement of every two judges that share a pair of answers, sorted by name.
 
-    Tie-discounted as in the paper (section 4.2), and Cohen's kappa; intervals are over prompts,
-    since answers to one prompt share what is hard about it. A decision that an average splits
-    counts as what outweighs, else as a tie.
+    Tie-discounted as in the paper (section 4.2), and Cohen's kappa; intervals are over prompts. A
+    decision that an average splits counts as what outweighs, else as a tie.
     """
     judged: dict[str, dict[tuple[str, str, str, int, int], int]] = {}
     for d in decisions:
