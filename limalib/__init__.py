@@ -1,10 +1,11 @@
 """Helpers of the LIMA reproduction. A map, each line knowing those above it:
 
-- plain data: `records` (dialogues, responses, grades, verdicts), `settings`, `paper`, `claims`
-- numbers and pictures: `statistics`, `figures`
+- plain data: `records` (dialogues, responses, grades, verdicts), `settings`, `paper`, `statistics`
+- `claims` (each a test fixed in advance), `figures` (one function each)
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)
-- `scales` (settings and places of one scale)
-- chapters: `evaluation`, `comparison`, and `chapter`, which takes their place
-- `running` (parameters, provenance), and `python -m limalib`
+- `running`: papermill, parameters, provenance, and the command line, `python -m limalib`
+- `scales`: the settings of one scale, and where its files lie
+- `chapter`: what a notebook holds
+- beside all this, the `miniature`: an invented world, whose facts an exact judge knows
 """

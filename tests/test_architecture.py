@@ -1,29 +1,82 @@
-"""The package as a whole: its arrows point one way, and its map names every module."""
+"""The whole: its map, its arrows, its sizes, what it loads, and how long a thought may be."""
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import limalib
+import pytest
 
-PACKAGE = Path(limalib.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in PACKAGE.rglob("*.py")
+import limalib
+import miniature
+
+ROOMS = ("data", "training", "judging")
+PLAIN = {"records", "settings", "paper", "statistics"}
+KNOWS = {  # what each part may import besides itself; miniature only where an oracle asks for it
+    "records": set(),
+    "settings": set(),
+    "paper": {"statistics"},
+    "statistics": {"paper"},
+    "claims": PLAIN,
+    "figures": PLAIN | {"claims"},
+    "data": PLAIN,
+    "training": PLAIN,
+    "judging": PLAIN | {"miniature"},
+    "running": PLAIN,
+    "scales": {*PLAIN, *ROOMS, "miniature"},
+    "chapter": {*PLAIN, *ROOMS, "claims", "figures", "running", "scales"},
+    "miniature": set(),
+    "__init__": set(),
+    "__main__": {"running"},
 }
+COMMANDS = "limalib.running.commands"  # the way in, like a notebook: it may know everybody
+LANDING = pytest.mark.xfail(reason="parts of the redesign are still on their way", strict=False)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of both packages, by its dotted name."""
+    for package in (limalib, miniature):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+MODULES = dict(modules())
+LINES = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+NOTEBOOKS = sorted((Path(limalib.__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 def imported(path: Path) -> set[str]:
-    """Modules of the package that a file imports, in functions too."""
+    """Modules of the packages that a file imports, in functions and for type checkers too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{path}: name the package, as everywhere here"
+            assert node.level == 0, f"{path}: name the package, as everywhere here"
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return found & MODULES.keys()
+
+
+def part(module: str) -> str:
+    """The part of the map that a module belongs to: a room, or a module of its own."""
+    package, *rest = module.split(".")
+    return package if package == "miniature" else rest[0] if rest else "__init__"
+
+
+@LANDING
+def test_the_map_names_every_module() -> None:
+    assert limalib.__doc__ is not None
+    named = {word.strip("`,;:.()") for word in limalib.__doc__.split() if "`" in word}
+    assert named - {"limalib", "python"} == {part(name) for name in MODULES} - {
+        "__init__",
+        "__main__",
+    }
 
 
 def test_no_module_imports_itself_however_far_round() -> None:
@@ -35,15 +88,61 @@ def test_no_module_imports_itself_however_far_round() -> None:
     assert len(list(TopologicalSorter(arrows).static_order())) == len(MODULES)
 
 
-def test_the_map_names_every_module() -> None:
-    assert limalib.__doc__ is not None
-    named = {word.strip("`,;:.()") for word in limalib.__doc__.split() if "`" in word}
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert modules | packages == named - {"python", "limalib"}
+@pytest.mark.parametrize(
+    "name", [n if part(n) in KNOWS else pytest.param(n, marks=LANDING) for n in MODULES]
+)
+def test_arrows_point_one_way(name: str, request: pytest.FixtureRequest) -> None:
+    own = part(name)
+    known = {part(other) for other in imported(MODULES[name])} - {own, "__init__"}
+    if own == "training" and known & {"scales", "judging"}:
+        request.applymarker(LANDING)
+    if name != COMMANDS:
+        assert known <= KNOWS[own]
 
 
-def test_a_scale_is_read_without_torch() -> None:
-    code = "import sys; from limalib import scales; print('torch' in sys.modules)"
+def test_the_miniature_stands_alone() -> None:
+    for name, path in MODULES.items():
+        if part(name) == "miniature":
+            assert {part(other) for other in imported(path)} <= {"miniature"}
+
+
+@LANDING
+def test_limalib_stays_small() -> None:
+    assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 8500
+
+
+@LANDING
+def test_no_module_is_long() -> None:
+    assert {name: count for name, count in LINES.items() if count > 400} == {}
+
+
+@LANDING
+def test_what_is_outside_the_rooms_stays_small() -> None:
+    inside = {*ROOMS, "running", "miniature"}
+    assert sum(count for name, count in LINES.items() if part(name) not in inside) <= 2600
+
+
+def test_the_miniature_stays_small() -> None:
+    assert sum(count for name, count in LINES.items() if part(name) == "miniature") <= 1700
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_cell_is_a_thought(path: Path, request: pytest.FixtureRequest) -> None:
+    if path.stem in {"01_data", "12_real_systems"}:
+        request.applymarker(LANDING)
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            assert len(source.splitlines()) <= 15, source
+            names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, defined)]
+            assert names == [], source
+
+
+def test_a_chapter_that_only_counts_loads_no_model() -> None:
+    judging = [name for name in MODULES if part(name) == "judging"]
+    names = [f"limalib.{name}" for name in ("chapter", "scales", "claims", "figures", "statistics")]
+    code = f"import sys, {', '.join([*names, *judging])}\n"
+    code += "print(sorted({'torch', 'transformers', 'datasets', 'snakemake'} & {*sys.modules}))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "False"
+    assert said.stdout.strip() == "[]"
