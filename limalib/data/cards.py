@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -83,12 +83,6 @@ class Made(NamedTuple):
         """The set after a step that looked at all of it and lost some for one reason."""
         lost = Counter({reason: len(self.dialogues) - len(left)})
         return Made(left, (*self.stages, Stage(step, len(left), lost, asked=asked)))
-
-
-class Tokenizer(Protocol):
-    """What a card needs of a tokenizer (Hugging Face's have it)."""
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> Sequence[int]: ...
 
 
 def digest(dialogues: Iterable[Dialogue]) -> str:
@@ -169,7 +163,7 @@ def raw_used(
 
 def card(
     made: Made,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Any = None,
     seed: int | None = None,
     filters: BaseModel | None = None,
     raw: Mapping[str, Mapping[str, Any]] | None = None,
@@ -178,9 +172,9 @@ def card(
 
     `sources` gives per source (for Stack Exchange with its STEM or other split, where known) the
     examples and the mean length of input (user turns) and output (assistant turns) in `unit`:
-    tokens with a tokenizer, else characters; output is null for prompts. `losses` and `steps` say
-    what each filter dropped; `raw` is the licence and `raw_digest` of each raw source; `digest`
-    is of the content.
+    tokens with a tokenizer (Hugging Face's), else characters; output is null for prompts. `losses`
+    and `steps` say what each filter dropped; `raw` is the licence and `raw_digest` of each raw
+    source; `digest` is of the content.
     """
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
@@ -313,7 +307,7 @@ def _part(dialogue: Dialogue) -> str:
     return f"{dialogue.source} ({split})" if split else dialogue.source
 
 
-def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Tokenizer | None) -> float | None:
+def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any = None) -> float | None:
     texts = [[turn.text for turn in dialogue.turns if turn.role == role] for dialogue in group]
     totals = [
         sum(len(tokenizer.encode(t, add_special_tokens=False) if tokenizer else t) for t in each)

@@ -128,13 +128,9 @@ def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None, code:
 
 
 def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a file has what is wanted: filters matter to filtered ones, the seed to the rest."""
+    """Whether a file has what is wanted, and comes from the same."""
     numbers = {"filtered", "unfiltered", "chains"}
-    ignored = numbers | {
-        *(() if wanted["filtered"] else ("filters",)),
-        *(() if wanted["unfiltered"] else ("seed",)),
-        *(() if wanted["chains"] else ("comments",)),
-    }
+    ignored = numbers if wanted["chains"] else {*numbers, "comments"}
     same = all(made_from[name] == wanted[name] for name in wanted.keys() - ignored)
     return same and all(made_from[name] >= wanted[name] for name in numbers)
 

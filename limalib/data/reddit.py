@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from limalib.settings import Settings
 LICENCE = "none granted; the content belongs to its authors, under Reddit's terms"
 
 Kind = Literal["submissions", "comments"]
+T = TypeVar("T")
 
 LESS_UPVOTED = "less upvoted than those kept"
 
@@ -34,7 +35,6 @@ _GONE = frozenset({"", "[removed]", "[deleted]", "[deleted by user]", "[ removed
 _ESCAPE = re.compile(r"&(?:[a-z]{2,6}|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _TAG = re.compile(r"\s*[\[{(]\s*(\w[\w ]{0,11})\s*[\]})]\s*")
 _SLACK = 1000  # submissions that are held before those that are too many go
-_UNUSABLE = (KeyError, TypeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,49 +105,12 @@ def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> It
     `losses` counts lines that are no JSON, rows with missing or bad fields, and those removed.
     Raises FileNotFoundError, and ValueError as `json_lines` does.
     """
-    losses = Counter() if losses is None else losses
-    for row in _rows(path, "submissions", losses):
-        try:
-            submission = Submission(
-                id=_id(row["id"]),
-                subreddit=text_of(row["subreddit"]),
-                title=_plain(row["title"]),
-                text=_plain(row.get("selftext") or ""),
-                score=_score(row["score"]),
-                over_18=bool(row.get("over_18")),
-                link=bool(row.get("crosspost_parent")) or row.get("is_self") is False,
-                moderator=_moderator(row),
-            )
-        except _UNUSABLE:
-            losses["submission with a missing or bad field"] += 1
-            continue
-        gone = submission.text and submission.text.casefold() in _GONE
-        if gone or submission.title.casefold() in _GONE or row.get("removed_by_category"):
-            losses["submission removed or empty"] += 1
-        else:
-            yield submission
+    return _read(path, "submissions", _submission, losses)
 
 
 def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
     """Comments of the `dumps` at a path; counts and raises as `read_submissions`."""
-    losses = Counter() if losses is None else losses
-    for row in _rows(path, "comments", losses):
-        try:
-            comment = Comment(
-                id=_id(row["id"]),
-                submission=text_of(row["link_id"]).removeprefix("t3_"),
-                text=_plain(row["body"]),
-                score=_score(row["score"]),
-                reply=row.get("parent_id", row["link_id"]) != row["link_id"],
-                moderator=_moderator(row),
-            )
-        except _UNUSABLE:
-            losses["comment with a missing or bad field"] += 1
-            continue
-        if comment.text.casefold() in _GONE:
-            losses["comment removed or empty"] += 1
-        else:
-            yield comment
+    return _read(path, "comments", _comment, losses)
 
 
 def reddit_stories(
@@ -217,14 +180,56 @@ def askreddit_prompts(
     return Curated(prompts, +losses)
 
 
-def _rows(path: str | Path, kind: Kind, losses: Counter[str]) -> Iterator[dict[str, Any]]:
+def _read(
+    path: str | Path,
+    kind: Kind,
+    parsed: Callable[[dict[str, Any]], T | None],
+    losses: Counter[str] | None,
+) -> Iterator[T]:
+    losses = Counter() if losses is None else losses
     files = dumps(path, kind)
     if not files:
         name = _PREFIX[kind].upper()
         raise FileNotFoundError(f"{path}: no Pushshift {kind} there (*{kind}*, {name}*)")
     for file in files:
         for _, row in json_lines(file, f"Pushshift {kind}", losses):
-            yield row
+            try:
+                found = parsed(row)
+            except (KeyError, TypeError, ValueError, OverflowError):
+                losses[f"{kind[:-1]} with a missing or bad field"] += 1
+                continue
+            if found:
+                yield found
+            else:
+                losses[f"{kind[:-1]} removed or empty"] += 1
+
+
+def _submission(row: Mapping[str, Any]) -> Submission | None:
+    title, text = _plain(row["title"]), _plain(row.get("selftext") or "")
+    found = Submission(
+        id=_id(row["id"]),
+        subreddit=text_of(row["subreddit"]),
+        title=title,
+        text=text,
+        score=_score(row["score"]),
+        over_18=bool(row.get("over_18")),
+        link=bool(row.get("crosspost_parent")) or row.get("is_self") is False,
+        moderator=_moderator(row),
+    )
+    gone = title.casefold() in _GONE or (text and text.casefold() in _GONE)
+    return None if gone or row.get("removed_by_category") else found
+
+
+def _comment(row: Mapping[str, Any]) -> Comment | None:
+    found = Comment(
+        id=_id(row["id"]),
+        submission=text_of(row["link_id"]).removeprefix("t3_"),
+        text=_plain(row["body"]),
+        score=_score(row["score"]),
+        reply=row.get("parent_id", row["link_id"]) != row["link_id"],
+        moderator=_moderator(row),
+    )
+    return None if found.text.casefold() in _GONE else found
 
 
 def _holds(path: Path, kind: Kind) -> bool:
