@@ -67,7 +67,7 @@ class Claim:
     untestable: str = ""
 
 
-class Verdict(NamedTuple):
+class Conclusion(NamedTuple):
     """A label, and the sentence that says why."""
 
     label: Label
@@ -148,7 +148,7 @@ _ALL: tuple[Claim, ...] = (
         "Better answers to equally diverse prompts give a better model.",
         "score tuned on filtered minus score tuned on unfiltered Stack Exchange",
         "score difference",
-        round(paper.ablation_score("filtered") - paper.ablation_score("unfiltered"), 2),
+        round(paper.ABLATION["filtered"] - paper.ABLATION["unfiltered"], 2),
         Rule("above", 0.0, _NO_DIFFERENCE),
     ),
     Claim(
@@ -157,7 +157,7 @@ _ALL: tuple[Claim, ...] = (
         "More diverse prompts with equally good answers give a better model.",
         "score tuned on filtered Stack Exchange minus score tuned on how-to articles",
         "score difference",
-        round(paper.ablation_score("filtered") - paper.ablation_score("howto"), 2),
+        round(paper.ABLATION["filtered"] - paper.ABLATION["howto"], 2),
         Rule("above", 0.0, _NO_DIFFERENCE),
     ),
     Claim(
@@ -237,21 +237,18 @@ CLAIMS: dict[str, Claim] = {claim.id: claim for claim in _ALL}
 """Claims by id, in the paper's order; under its id a notebook stores the claim's metric."""
 
 
-def judge(claim: Claim, estimate: Estimate | None) -> Verdict:
-    """The claim's verdict on what was measured; None means that nothing was.
+def judge(claim: Claim, estimate: Estimate | None) -> Conclusion:
+    """What is concluded from what was measured; None means that nothing was.
 
-    A claim that could not be tested has the same verdict whatever was measured.
+    A claim that could not be tested has the same conclusion whatever was measured.
     """
     if claim.untestable:
-        return Verdict("could not be tested here", claim.untestable)
+        return Conclusion("could not be tested here", claim.untestable)
     if estimate is None or math.isnan(estimate.value):
-        return Verdict("not measured", f"Not measured: {claim.statistic}.")
-    label = claim.rule.label(estimate)
-    return Verdict(
-        label,
-        f"{label.capitalize()}: {shown(estimate, claim.unit)}, where the claim asks for an "
-        f"interval {bound_shown(claim)} ({claim.rule.reason}).",
-    )
+        return Conclusion("not measured", f"Not measured: {claim.statistic}.")
+    label, found = claim.rule.label(estimate), shown(estimate, claim.unit)
+    asked = f"the claim asks for an interval {bound_shown(claim)} ({claim.rule.reason})"
+    return Conclusion(label, f"{label.capitalize()}: {found}, where {asked}.")
 
 
 def bound_shown(claim: Claim) -> str:

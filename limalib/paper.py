@@ -9,8 +9,6 @@ section its numbers come from.
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-ARXIV = "2305.11206"
-
 
 class Source(NamedTuple):
     """A row of Table 1: how many examples a source gives, and their mean lengths in tokens."""
@@ -35,37 +33,6 @@ TABLE_1: tuple[Source, ...] = (
 )
 
 
-def training_tokens() -> int:
-    """Training tokens implied by Table 1: examples times mean input and output, summed.
-
-    >>> training_tokens()
-    759800
-    """
-    return sum(
-        row.examples * (row.mean_input + (row.mean_output or 0))
-        for row in TABLE_1
-        if row.split == "train"
-    )
-
-
-@dataclass(frozen=True)
-class StackExchangeFilter:
-    """How Stack Exchange was curated (section 2.1)."""
-
-    exchanges: int = 179
-    stem_exchanges: int = 75
-    other_exchanges: int = 99
-    discarded_exchanges: int = 5
-    temperature: float = 3.0
-    least_answer_score: int = 10
-    least_characters: int = 1200
-    most_characters: int = 4096
-    examples_per_set: int = 200
-
-
-STACK_EXCHANGE = StackExchangeFilter()
-
-
 @dataclass(frozen=True)
 class Wikihow:
     """How wikiHow was sampled (section 2.1): a category first, then an article in it."""
@@ -76,61 +43,6 @@ class Wikihow:
 
 
 WIKIHOW = Wikihow()
-
-
-@dataclass(frozen=True)
-class SafetyData:
-    """Sensitive prompts (section 2.2): refused in training, asked in the test."""
-
-    train_prompts: int = 13
-    test_prompts: int = 30
-
-
-SAFETY_DATA = SafetyData()
-
-
-@dataclass(frozen=True)
-class TrainingRecipe:
-    """Fine-tuning of LLaMA 65B, and where it differs for smaller models (section 3)."""
-
-    base: str = "LLaMA 65B"
-    ablation_base: str = "LLaMA 7B"
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 0.1
-    learning_rate: float = 1e-5
-    final_learning_rate: float = 1e-6
-    warmup_steps: int = 0
-    batch_examples: int = 32
-    batch_examples_small: int = 64
-    epochs: int = 15
-    longest: int = 2048
-    dropout_bottom: float = 0.0
-    dropout_top: float = 0.3
-    dropout_top_small: float = 0.2
-    first_checkpoint_epoch: int = 5
-    last_checkpoint_epoch: int = 10
-    prompt_loss_masked: bool | None = None
-    packed: bool | None = None
-    gradient_clip: float | None = None
-    seeds: int | None = None
-
-
-RECIPE = TrainingRecipe()
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How responses were sampled (section 4.1)."""
-
-    top_p: float = 0.9
-    temperature: float = 0.7
-    repetition_penalty: float = 1.2
-    most_tokens: int = 2048
-    responses_per_prompt: int = 1
-
-
-DECODING = Decoding()
 
 
 class Outcome(NamedTuple):
@@ -162,7 +74,6 @@ PREFERENCE: tuple[Preference, ...] = (
     Preference("Claude", Outcome(0.24, 0.22, 0.54), Outcome(0.14, 0.23, 0.63)),
     Preference("GPT-4", Outcome(0.18, 0.25, 0.57), Outcome(0.19, 0.15, 0.66)),
 )
-ALPACA_EXAMPLES = 52_000
 
 
 def preference(opponent: str) -> Preference:
@@ -225,43 +136,9 @@ class Safety(NamedTuple):
 SAFETY = Safety(prompts=30, safe=0.80, malicious_prompts=10, malicious_safe=6)
 
 
-class Ablation(NamedTuple):
-    """Mean helpfulness, 1 to 6, of LLaMA 7B tuned on 2,000 examples (Figure 5)."""
-
-    training_set: Literal["howto", "unfiltered", "filtered"]
-    source: str
-    score: float
-
-
-ABLATION_EXAMPLES = 2000
-ABLATION_RESPONSES_PER_PROMPT = 5
-ABLATION: tuple[Ablation, ...] = (
-    Ablation("howto", "wikiHow", 3.49),
-    Ablation("unfiltered", "Stack Exchange, unfiltered", 3.33),
-    Ablation("filtered", "Stack Exchange, filtered", 3.83),
-)
-
-
-def ablation_score(training_set: str) -> float:
-    """The score of Figure 5; raises KeyError for a training set it does not have."""
-    for row in ABLATION:
-        if row.training_set == training_set:
-            return row.score
-    raise KeyError(f"no training set {training_set!r} in Figure 5")
-
-
-QUANTITY: dict[int, float | None] = {2000: None, 4000: None, 8000: None, 16000: None, 32000: None}
-"""Figure 6: examples of filtered Stack Exchange -> score. A plateau; values not published."""
-
-SCALE_1_TO_6: tuple[str, ...] = (
-    "irrelevant or unclear",
-    "partly relevant, incomplete",
-    "relevant, clear and complete, but with little detail",
-    "detailed, somewhat repetitive",
-    "insightful, but not well organised",
-    "detailed, insightful and well organised, with headings, bullets or numbers",
-)
-"""The judge's six grades in short (Appendix D); the last rewards form."""
+ABLATION = {"howto": 3.49, "unfiltered": 3.33, "filtered": 3.83}
+"""Figure 5: mean helpfulness, 1 to 6, of LLaMA 7B tuned on 2,000 examples of wikiHow, and of Stack
+Exchange without and with filters."""
 
 
 class MultiTurn(NamedTuple):
@@ -272,23 +149,13 @@ class MultiTurn(NamedTuple):
     fail: float
     turns: int
     failed_turns: int
-    examples: int
-    dialogues: int
 
 
 CONVERSATIONS = 10
-WITHOUT_DIALOGUES = MultiTurn(0.452, 0.191, 0.357, 42, 15, 1000, 0)
-WITH_DIALOGUES = MultiTurn(0.761, 0.217, 0.022, 46, 1, 1030, 30)
+WITHOUT_DIALOGUES = MultiTurn(0.452, 0.191, 0.357, 42, 15)
+WITH_DIALOGUES = MultiTurn(0.761, 0.217, 0.022, 46, 1)
 CONVERSATIONS_BETTER = 7
 """Conversations, of 10, better with dialogues in training; the other 3 are ties (section 6)."""
-CONVERSATIONS_WRONG_WITHIN_3 = 6
-"""Conversations, of 10, that go wrong within three turns without dialogues (section 6)."""
-
-PERPLEXITY_EXAMPLES = 2000
-"""Held-out Stack Exchange examples of Figure 9, where perplexity and quality both rise."""
-
-FORMAT_EXAMPLES = 6
-"""Examples with constraints on format that teach structured outputs (Appendix E, Figure 13)."""
 
 
 class TokenShift(NamedTuple):

@@ -1,4 +1,4 @@
-"""Intervals, tests and agreement.
+"""Intervals and agreement.
 
 Scores come as a grid: one row a training seed, one column a prompt, NaN where there is none.
 Prompts are shared by all arms of a comparison, so differences are paired over prompts; seeds of
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-PERMUTATIONS = 9999
 
 Grid = NDArray[np.float64]
 
@@ -47,30 +46,18 @@ def to_record(estimate: Estimate | None, unit: str) -> dict[str, Any]:
     """The estimate as an entry of a metrics file; what is unknown is None (JSON has no inf)."""
     if estimate is None:
         return {"value": None, "low": None, "high": None, "n": None, "unit": unit}
-
-    def finite(number: float) -> float | None:
-        return float(number) if math.isfinite(number) else None
-
-    return {
-        "value": finite(estimate.value),
-        "low": finite(estimate.low),
-        "high": finite(estimate.high),
-        "n": int(estimate.n),
-        "unit": unit,
-    }
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    finite = {name: float(x) if math.isfinite(x) else None for name, x in numbers.items()}
+    return {**finite, "n": int(estimate.n), "unit": unit}
 
 
 def from_record(record: Mapping[str, Any]) -> Estimate | None:
     """An estimate from its entry in a metrics file; None when it has no value."""
     if record["value"] is None:
         return None
-    low, high = record["low"], record["high"]
-    return Estimate(
-        float(record["value"]),
-        -math.inf if low is None else float(low),
-        math.inf if high is None else float(high),
-        int(record["n"] or 0),
-    )
+    low = -math.inf if record["low"] is None else float(record["low"])
+    high = math.inf if record["high"] is None else float(record["high"])
+    return Estimate(float(record["value"]), low, high, int(record["n"] or 0))
 
 
 def shown(estimate: Estimate, unit: str) -> str:
@@ -98,41 +85,30 @@ def frame(
     """Estimates as a table to read: one text "value [low, high]" a cell, "–" where there is none.
 
     `estimates` maps a row to its estimate (or None), to a named tuple of them (`PreferenceShares`),
-    or to a mapping from column to estimate. `unit` is one for all, or column -> unit; shares are
-    shown in percent. `names` maps rows and columns to what a reader calls them; others keep theirs.
-
+    or to a mapping from column to estimate. `unit` is one for all, or column -> unit; `names` maps
+    rows and columns to what a reader calls them; others keep theirs.
     >>> frame({"lima": wilson(9, 10)}, "share", {"lima": "LIMA"}).loc["LIMA"].item()
     '90.0% [59.6, 98.2]'
     """
     import pandas as pd  # half a second to import
 
-    names = names or {}
-
-    def cells(found: Any) -> dict[Any, str]:
-        if found is None or isinstance(found, Estimate):
-            found = {"value [95% interval]": found}
+    rows, names = {}, names or {}
+    for row, found in estimates.items():
+        found = found._asdict() if hasattr(found, "_asdict") else found
+        found = found if isinstance(found, Mapping) else {"value [95% interval]": found}
         units = unit if isinstance(unit, Mapping) else dict.fromkeys(found, unit)
-        return {
-            column: shown(estimate, units[column])
-            if estimate and not math.isnan(estimate.value)
-            else "–"
-            for column, estimate in found.items()
+        rows[names.get(row, row)] = {
+            column: shown(e, units[column]) if e and not math.isnan(e.value) else "–"
+            for column, e in found.items()
         }
-
-    rows = {
-        names.get(row, row): cells(found._asdict() if hasattr(found, "_asdict") else found)
-        for row, found in estimates.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("–")
-    return table.rename(columns=names)
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("–").rename(columns=names)
 
 
 def grid(values: Iterable[tuple[int, str, float]], prompts: Sequence[str]) -> Grid:
     """Scores [seeds, prompts] from (seed, prompt id, score); several samples are averaged.
 
-    Columns follow `prompts`, so that grids of two arms are paired; a pair without a score is NaN.
-    Raises ValueError for a prompt id that is not in `prompts`, or when there is no score.
-
+    Columns follow `prompts`, so that grids of two arms are paired. Raises ValueError for a prompt
+    id that is not in `prompts`, or when there is no score.
     >>> grid([(0, "a", 1.0), (0, "a", 2.0), (1, "b", 5.0)], ["a", "b"])
     array([[1.5, nan],
            [nan, 5. ]])
@@ -152,38 +128,29 @@ def grid(values: Iterable[tuple[int, str, float]], prompts: Sequence[str]) -> Gr
     return scores
 
 
-def bootstrap_mean(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def bootstrap_mean(scores: ArrayLike, *, seed: int = 0) -> Estimate:
     """Mean of scores [seeds, prompts] with a bootstrap over seeds and over prompts.
 
-    Both are drawn with replacement in every resample, crossed (Owen 2007, "The pigeonhole
-    bootstrap"), so that the interval speaks of new prompts and of new training runs. Of n items
-    n - 1 are drawn, which makes the variance that of s^2/n rather than a factor (n - 1)/n smaller
-    (Rao and Wu 1988); with three seeds that is a third. What is left after seeds and prompts is
-    counted more than once: the interval leans to the wide side there. A single seed says nothing
-    about other seeds: the interval is over prompts only. Three seeds are few all the same: in
-    simulations of 3 x 300 scores, prompts spread by 1 and cells by 0.8, intervals held the truth
-    97% of the time when seeds differed by 0.05, 91% by 0.15 and 82% by 0.5.
-
+    Both are drawn with replacement, crossed (Owen 2007, "The pigeonhole bootstrap"), so that the
+    interval speaks of new prompts and of new training runs; of a single seed, of prompts only. Of n
+    items n - 1 are drawn, which makes the variance that of s^2/n (Rao and Wu 1988). Three seeds are
+    few all the same: in simulations of 3 x 300 scores, prompts spread by 1 and cells by 0.8, 97% of
+    intervals held the truth when seeds differed by 0.05, 91% by 0.15 and 82% by 0.5.
     >>> bootstrap_mean([[1, 2, 3], [3, 4, 5]]).value  # (1+2+3+3+4+5)/6 = 18/6
     3.0
     """
     cells = _cells(scores)
     rng = np.random.default_rng(seed)
-    rows = _draws(cells.shape[0], resamples, rng)
-    columns = _draws(cells.shape[1], resamples, rng)
+    rows, columns = _draws(cells.shape[0], rng), _draws(cells.shape[1], rng)
     return _estimate(float(np.nanmean(cells)), _weighted_means(cells, rows, columns), _count(cells))
 
 
-def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def bootstrap_difference(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
     """Mean of `first` minus mean of `second`, scores [seeds, prompts] over the same prompts.
 
-    Every resample draws one set of prompts for both arms (paired) and a set of seeds for each;
-    the arms may have different numbers of seeds. What is drawn, and how often, is as in
-    `bootstrap_mean` (Owen 2007; Rao and Wu 1988). `n` counts the scores of both. Raises ValueError
-    when the prompts differ in number.
-
+    Every resample draws one set of prompts for both arms (paired) and a set of seeds for each, as
+    in `bootstrap_mean`; the arms may have different numbers of seeds. `n` counts the scores of
+    both. Raises ValueError when the prompts differ in number.
     >>> bootstrap_difference([[2, 4]], [[1, 1], [2, 2]]).value  # 6/2 - 6/4
     1.5
     """
@@ -196,20 +163,18 @@ def bootstrap_difference(
     either = ~(np.isnan(ours).all(axis=0) & np.isnan(theirs).all(axis=0))
     ours, theirs = ours[:, either], theirs[:, either]
     rng = np.random.default_rng(seed)
-    columns = _draws(ours.shape[1], resamples, rng)
-    resampled = _weighted_means(
-        ours, _draws(ours.shape[0], resamples, rng), columns
-    ) - _weighted_means(theirs, _draws(theirs.shape[0], resamples, rng), columns)
+    columns = _draws(ours.shape[1], rng)
+    of_ours = _weighted_means(ours, _draws(ours.shape[0], rng), columns)
+    of_theirs = _weighted_means(theirs, _draws(theirs.shape[0], rng), columns)
     value = float(np.nanmean(ours) - np.nanmean(theirs))
-    return _estimate(value, resampled, _count(ours) + _count(theirs))
+    return _estimate(value, of_ours - of_theirs, _count(ours) + _count(theirs))
 
 
-def bootstrap_share(hits: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+def bootstrap_share(hits: ArrayLike, *, seed: int = 0) -> Estimate:
     """Share of ones in a grid of 0 and 1 [seeds, prompts], with a bootstrap over both.
 
     When all are equal resampling sees no spread, so the interval is Wilson's with one trial a
     prompt: 0 of 30 is [0, 0.11], not [0, 0].
-
     >>> bootstrap_share([[1, 1, 1, 0]]).value  # 3/4
     0.75
     """
@@ -217,32 +182,23 @@ def bootstrap_share(hits: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 
     present = cells[~np.isnan(cells)]
     if np.any((present < 0) | (present > 1)):
         raise ValueError("a share needs values between 0 and 1")
-    if present.min() == present.max() and present[0] in (0.0, 1.0):
-        bound = wilson(int(present[0]) * cells.shape[1], cells.shape[1])
-        return Estimate(float(present[0]), bound.low, bound.high, len(present))
-    return bootstrap_mean(cells, resamples=resamples, seed=seed)
+    return _none_or_all(present, cells.shape[1]) or bootstrap_mean(cells, seed=seed)
 
 
-def bootstrap_clustered(
-    values: ArrayLike, clusters: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def bootstrap_clustered(values: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> Estimate:
     """Mean of values that come in clusters, such as several verdicts on answers to one prompt.
 
-    Whole clusters are drawn, n - 1 of n (see `bootstrap_mean`), so that verdicts which share a
-    prompt are not taken for so many independent ones (Field and Welsh 2007). `values` are as many
-    as `clusters`, which names the cluster of each. Shares that are all 0 or all 1 get Wilson's
-    interval with one trial a cluster. Raises ValueError when there is none.
-
+    Whole clusters are drawn, so that verdicts which share a prompt are not taken for so many
+    independent ones (Field and Welsh 2007); `clusters` names the cluster of each value. Shares that
+    are all 0 or all 1 get Wilson's interval with one trial a cluster. Raises ValueError for none.
     >>> bootstrap_clustered([1, 0, 1, 1], ["a", "a", "b", "c"]).value  # 3/4, not (1/2 + 1 + 1)/3
     0.75
     """
     sample, which = _clusters(values, clusters)
-    size = int(which.max()) + 1
     totals, counts = np.bincount(which, sample), np.bincount(which)
-    if sample.min() == sample.max() and sample[0] in (0.0, 1.0):
-        bound = wilson(int(sample[0]) * size, size)
-        return Estimate(float(sample[0]), bound.low, bound.high, len(sample))
-    drawn = _draws(size, resamples, np.random.default_rng(seed))
+    if estimate := _none_or_all(sample, len(counts)):
+        return estimate
+    drawn = _draws(len(counts), np.random.default_rng(seed))
     return _estimate(float(sample.mean()), (drawn @ totals) / (drawn @ counts), len(sample))
 
 
@@ -255,11 +211,8 @@ class PreferenceShares(NamedTuple):
     net: Estimate
 
 
-def preference(
-    verdicts: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> PreferenceShares:
+def preference(verdicts: ArrayLike, *, seed: int = 0) -> PreferenceShares:
     """Win, tie and lose shares of verdicts [seeds, prompts]: 1 won, 0 tied, -1 lost, NaN none.
-
     >>> preference([[1, 1, 0, -1]]).net.value  # 2/4 - 1/4
     0.25
     """
@@ -267,141 +220,28 @@ def preference(
     missing = np.isnan(cells)
     if not np.isin(cells[~missing], (-1, 0, 1)).all():
         raise ValueError("a verdict is 1 (won), 0 (tied) or -1 (lost)")
+    hits = (np.where(missing, np.nan, cells == verdict) for verdict in (1, 0, -1))
+    win, tie, lose = (bootstrap_share(hit, seed=seed) for hit in hits)
+    return PreferenceShares(win, tie, lose, bootstrap_mean(cells, seed=seed))
 
-    def share(verdict: int) -> Estimate:
-        hits = np.where(missing, np.nan, cells == verdict)
-        return bootstrap_share(hits, resamples=resamples, seed=seed)
 
-    net = bootstrap_mean(cells, resamples=resamples, seed=seed)
-    return PreferenceShares(share(1), share(0), share(-1), net)
+def prompt_means(scores: ArrayLike) -> Grid:
+    """Mean over seeds of each prompt that has a score, [prompts]."""
+    return np.nanmean(_cells(scores), axis=0)
 
 
 def counted(win: int, tie: int, lose: int) -> Grid:
     """Verdicts [1, prompts] from their counts, for where counts are all that is published.
-
     >>> counted(2, 1, 1)
     array([[ 1.,  1.,  0., -1.]])
     """
     return np.repeat([[1.0, 0.0, -1.0]], [win, tie, lose], axis=1)
 
 
-class WinRate(NamedTuple):
-    """Wins of a system over its baseline as AlpacaEval counts them; rate and error in percent."""
-
-    win_rate: float
-    standard_error: float
-    n_wins: int
-    n_wins_base: int
-    n_draws: int
-    n_total: int
-
-
-def win_rate(verdicts: ArrayLike) -> WinRate:
-    """AlpacaEval's row of verdicts 1 won, 0 drawn, -1 lost, one a prompt; NaN are left out.
-
-    A draw is half a win; the rate is the mean in percent and its error s/sqrt(n), with n - 1 below
-    s^2 (tatsu-lab/alpaca_eval, the columns of its leaderboard). Raises ValueError when there is
-    none.
-
-    >>> win_rate([1, 1, 0, -1])[:2]  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
-    (62.5, 23.935677693908453)
-    """
-    (sample,) = _cells(np.asarray(verdicts, dtype=float).ravel())
-    points = (sample + 1) / 2
-    wins, losses = int((sample > 0).sum()), int((sample < 0).sum())
-    error = float(stats.sem(points)) if len(points) > 1 else math.nan
-    return WinRate(
-        100 * float(points.mean()),
-        100 * error,
-        wins,
-        losses,
-        len(points) - wins - losses,
-        len(points),
-    )
-
-
-def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
-    """Prompts won and prompts lost, of verdicts or differences [seeds, prompts].
-
-    A prompt has one vote, the sign of its mean over seeds, which makes the votes independent, as
-    the sign test wants them.
-
-    >>> won_and_lost([[1, 1, -1, 0], [1, -1, -1, 0]])  # the second prompt is undecided
-    (1, 1)
-    """
-    votes = _prompt_means(verdicts)
-    return int((votes > 0).sum()), int((votes < 0).sum())
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact p-value that wins and losses are equally likely; ties are left out (Dixon and
-    Mood 1946).
-
-    The verdicts must be independent, so give one a prompt.
-
-    >>> sign_test(5, 0)  # 2 * (1/2)^5 = 1/16
-    0.0625
-    """
-    if wins + losses == 0:
-        return 1.0
-    return float(stats.binomtest(wins, wins + losses).pvalue)
-
-
-def permutation_test(
-    differences: ArrayLike, *, permutations: int = PERMUTATIONS, seed: int = 0
-) -> float:
-    """Two-sided p-value that paired differences [seeds, prompts] are centred on zero.
-
-    Were the two systems alike, swapping their answers to a prompt would only turn the sign of its
-    difference (Fisher 1935, section 21); the p-value is the share of sign patterns whose mean is
-    as far from zero as the one seen. A prompt's seeds turn together: their mean is what is turned.
-    All patterns are tried when there are at most `permutations`; else so many are drawn, and the
-    one seen counts as one of them (Phipson and Smyth 2010). Unlike the sign test it weighs how
-    large differences are. Computed by `scipy.stats.permutation_test`.
-
-    >>> permutation_test([[1, 2, 3]])  # +++ and --- of 8 patterns: 2/8
-    0.25
-    """
-    means = _prompt_means(differences)
-    means = means[means != 0]  # turning the sign of zero changes nothing
-    if not len(means):
-        return 1.0
-    if len(means) == 1:  # scipy asks for two
-        return 1.0
-    found = stats.permutation_test(
-        (means,),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=permutations,
-        batch=max(1, 2_000_000 // len(means)),
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)
-
-
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several, in the order given (Holm 1979).
-
-    The smallest of m is multiplied by m, the next by m - 1, ...; none falls below a smaller one's.
-    Computed by `statsmodels`.
-
-    >>> holm([0.04, 0.01, 0.03])  # 0.01*3, 0.03*2, and 0.04*1 lifted to 0.06
-    [0.06, 0.03, 0.06]
-    """
-    if not pvalues:
-        return []
-    from statsmodels.stats.multitest import multipletests  # slow to import
-
-    adjusted: list[float] = multipletests(pvalues, method="holm")[1].tolist()
-    return adjusted
-
-
 def wilson(successes: int, n: int) -> Estimate:
     """A share of independent trials with Wilson's score interval (Wilson 1927).
 
     Raises ValueError when n is 0 or successes are not among 0..n.
-
     >>> round(wilson(0, 30).high, 4)  # z^2/(n + z^2) with z = 1.96: 3.8415/33.8415
     0.1135
     """
@@ -413,7 +253,6 @@ def wilson(successes: int, n: int) -> Estimate:
 
 def mean_interval_t(values: ArrayLike) -> Estimate:
     """Mean of independent values with Student's t interval; of one value the bounds are infinite.
-
     >>> mean_interval_t([1.0, 2.0, 3.0]).value  # 6/3, and 2 -+ 4.303 * 1/sqrt(3)
     2.0
     """
@@ -427,60 +266,42 @@ def mean_interval_t(values: ArrayLike) -> Estimate:
     return Estimate(mean, mean - margin, mean + margin, len(sample))
 
 
-def spearman(
-    first: ArrayLike, second: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def spearman(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
     """Rank correlation of pairs (Spearman 1904) with a bootstrap over pairs (Efron 1979).
 
     When one side is constant it is not defined: the value is NaN in [-1, 1].
-
     >>> spearman([10, 20, 30], [1, 3, 2]).value  # 1 - 6 * (0 + 1 + 1)/(3 * (3^2 - 1))
     0.5
     """
     x, y = _pairs(first, second)
-    picks = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
+    picks = np.random.default_rng(seed).integers(0, len(x), (RESAMPLES, len(x)))
     value = float(_rank_correlation(x[None], y[None])[0])
-    if math.isnan(value):
-        return Estimate(math.nan, -1.0, 1.0, len(x))
     return _estimate(value, _rank_correlation(x[picks], y[picks]), len(x))
 
 
 def tie_discounted_agreement(
-    first: ArrayLike,
-    second: ArrayLike,
-    prompts: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    first: ArrayLike, second: ArrayLike, prompts: Sequence[str] | None = None, *, seed: int = 0
 ) -> Estimate:
     """How far two annotators agree on verdicts 1, 0 (tie), -1, as the paper counts (section 4.2).
 
-    One point when both say the same, half when exactly one says tie, none when they contradict
-    each other; the mean, with a bootstrap over items. Where several items share a prompt,
-    `prompts` names the prompt of each and whole prompts are drawn.
-
+    One point when both say the same, half when exactly one says tie, else none; the mean, with a
+    bootstrap over items, or over `prompts` where several items share one.
     >>> tie_discounted_agreement([1, 0, 1, 1], [1, 1, -1, 1]).value  # (1 + 1/2 + 0 + 1)/4
     0.625
     """
     a, b = _pairs(first, second)
     points = np.where(a == b, 1.0, np.where((a == 0) | (b == 0), 0.5, 0.0))
-    return bootstrap_clustered(points, _one_each(prompts, len(a)), resamples=resamples, seed=seed)
+    return bootstrap_clustered(points, _one_each(prompts, len(a)), seed=seed)
 
 
 def cohen_kappa(
-    first: ArrayLike,
-    second: ArrayLike,
-    prompts: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    first: ArrayLike, second: ArrayLike, prompts: Sequence[str] | None = None, *, seed: int = 0
 ) -> Estimate:
     """Agreement of two annotators beyond chance (Cohen 1960), with a bootstrap over items.
 
     (observed - expected) / (1 - expected), where expected is what two annotators with these shares
-    of labels reach by chance. `prompts` as in `tie_discounted_agreement`. When both always say one
-    and the same thing chance explains all and it is not defined: the value is NaN in [-1, 1].
-
+    of labels reach by chance; `prompts` as in `tie_discounted_agreement`. When both always say one
+    and the same thing it is not defined: the value is NaN in [-1, 1].
     >>> cohen_kappa([1, 1, 0, 0], [1, 1, 0, 1]).value  # observed 3/4, expected 1/2: (1/4)/(1/2)
     0.5
     """
@@ -491,10 +312,8 @@ def cohen_kappa(
     tables = np.zeros((which.max() + 1, len(labels) ** 2))  # one a prompt
     np.add.at(tables, (which, cells), 1)
     value = float(_kappa(tables.sum(axis=0).reshape(1, len(labels), -1))[0])
-    if math.isnan(value):
-        return Estimate(math.nan, -1.0, 1.0, len(a))
-    drawn = _draws(len(tables), resamples, np.random.default_rng(seed)) @ tables
-    return _estimate(value, _kappa(drawn.reshape(resamples, len(labels), -1)), len(a))
+    drawn = _draws(len(tables), np.random.default_rng(seed)) @ tables
+    return _estimate(value, _kappa(drawn.reshape(RESAMPLES, len(labels), -1)), len(a))
 
 
 def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
@@ -513,9 +332,12 @@ def _count(cells: Grid) -> int:
     return int((~np.isnan(cells)).sum())
 
 
-def _prompt_means(scores: ArrayLike) -> Grid:
-    """Mean over seeds of each prompt that has a score, [prompts]."""
-    return np.nanmean(_cells(scores), axis=0)
+def _none_or_all(sample: Grid, trials: int) -> Estimate | None:
+    """Wilson's interval where all values are 0 or all are 1; else None."""
+    if sample.min() != sample.max() or sample[0] not in (0.0, 1.0):
+        return None
+    bound = wilson(int(sample[0]) * trials, trials)
+    return Estimate(float(sample[0]), bound.low, bound.high, len(sample))
 
 
 def _clusters(values: ArrayLike, clusters: Sequence[str]) -> tuple[Grid, NDArray[np.intp]]:
@@ -527,13 +349,12 @@ def _clusters(values: ArrayLike, clusters: Sequence[str]) -> tuple[Grid, NDArray
 
 
 def _one_each(clusters: Sequence[str] | None, n: int) -> Sequence[str]:
-    """The clusters, or when there are none one a value."""
     return clusters if clusters is not None else [str(i) for i in range(n)]
 
 
-def _draws(n: int, resamples: int, rng: np.random.Generator) -> Grid:
+def _draws(n: int, rng: np.random.Generator) -> Grid:
     """How often each of n items is drawn, [resamples, n]; see `bootstrap_mean` for n - 1."""
-    return rng.multinomial(max(1, n - 1), np.full(n, 1 / n), size=resamples).astype(float)
+    return rng.multinomial(max(1, n - 1), np.full(n, 1 / n), size=RESAMPLES).astype(float)
 
 
 def _weighted_means(cells: Grid, rows: Grid, columns: Grid) -> Grid:
@@ -546,7 +367,9 @@ def _weighted_means(cells: Grid, rows: Grid, columns: Grid) -> Grid:
 
 
 def _estimate(value: float, resampled: Grid, n: int) -> Estimate:
-    """Percentile interval of the resampled values."""
+    """Percentile interval of the resampled values; [-1, 1] for a measure that is not defined."""
+    if math.isnan(value):
+        return Estimate(math.nan, -1.0, 1.0, n)
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.nanpercentile(resampled, (tail, 100 - tail))
     return Estimate(value, float(low), float(high), n)

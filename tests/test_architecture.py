@@ -14,12 +14,13 @@ import limalib
 import miniature
 
 ROOMS = ("data", "training", "judging")
-PLAIN = {"records", "settings", "paper", "statistics"}
+PLAIN = {"records", "settings", "paper", "statistics", "significance"}
 KNOWS = {  # what each part may import besides itself; miniature only where an oracle asks for it
     "records": set(),
     "settings": set(),
     "paper": {"statistics"},
     "statistics": {"paper"},
+    "significance": {"statistics"},
     "claims": PLAIN,
     "figures": PLAIN | {"claims"},
     "data": PLAIN,

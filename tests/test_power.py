@@ -10,7 +10,7 @@ from hypothesis import given, strategies
 
 from limalib import paper
 from limalib.judging import power
-from limalib.statistics import sign_test
+from limalib.significance import sign_test
 
 
 def test_worked_arithmetic_of_the_docstrings() -> None:

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings, strategies
 from numpy.typing import ArrayLike
 
-from limalib import paper, statistics
+from limalib import paper, significance, statistics
 from limalib.statistics import Estimate
 
 
 def test_worked_arithmetic_of_the_docstrings() -> None:
-    result = doctest.testmod(statistics)
-    assert result.attempted >= 10
-    assert result.failed == 0
+    for module in (statistics, significance):
+        result = doctest.testmod(module)
+        assert result.attempted >= 5
+        assert result.failed == 0
 
 
 # Grids
@@ -48,7 +49,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_does_not() -> None:
 
 def test_one_seed_agrees_with_the_textbook_standard_error() -> None:
     scores = np.random.default_rng(0).normal(3.0, 2.0, size=(1, 400))
-    estimate = statistics.bootstrap_mean(scores, resamples=4000)
+    estimate = statistics.bootstrap_mean(scores)
     margin = 1.96 * scores.std(ddof=1) / 20  # sqrt(400) = 20
     assert estimate.value == pytest.approx(scores.mean())
     assert estimate.high - estimate.low == pytest.approx(2 * margin, rel=0.06)
@@ -115,8 +116,9 @@ def test_difference_keeps_prompts_aligned_when_scores_are_missing() -> None:
 
 @pytest.mark.parametrize(("seeds", "seed_spread"), [(1, 0.0), (6, 0.5)])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(
-    seeds: int, seed_spread: float
+    seeds: int, seed_spread: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 300)
     rng = np.random.default_rng(0)
     worlds, covered = 300, 0
     for world in range(worlds):
@@ -125,7 +127,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(
             + rng.normal(0, seed_spread, size=(seeds, 1))
             + rng.normal(0, 0.5, size=(seeds, 60))
         )
-        estimate = statistics.bootstrap_mean(scores, resamples=300, seed=world)
+        estimate = statistics.bootstrap_mean(scores, seed=world)
         covered += estimate.low <= 0 <= estimate.high
     # 95% of 300 is 285; six seeds are few, and a percentile interval is then somewhat narrow.
     assert 0.87 <= covered / worlds <= 0.99
@@ -174,15 +176,17 @@ def test_preference_refuses_other_verdicts() -> None:
 
 
 def test_sign_test_known_values() -> None:
-    assert statistics.sign_test(8, 2) == pytest.approx(0.109375)  # 2 * (1 + 10 + 45) / 1024
-    assert statistics.sign_test(3, 3) == 1.0
-    assert statistics.sign_test(0, 0) == 1.0
+    assert significance.sign_test(8, 2) == pytest.approx(0.109375)  # 2 * (1 + 10 + 45) / 1024
+    assert significance.sign_test(3, 3) == 1.0
+    assert significance.sign_test(0, 0) == 1.0
 
 
 def test_the_paper_s_wins_and_losses() -> None:
     """Derived: of 300 prompts, wins and losses differ at 5% for Alpaca, Claude and GPT-4 only."""
     pvalues = {
-        row.opponent: statistics.sign_test(round(300 * row.human.win), round(300 * row.human.lose))
+        row.opponent: significance.sign_test(
+            round(300 * row.human.win), round(300 * row.human.lose)
+        )
         for row in paper.PREFERENCE
     }
     assert round(pvalues["DaVinci003"], 2) == 0.09
@@ -191,9 +195,9 @@ def test_the_paper_s_wins_and_losses() -> None:
 
 
 def test_holm_keeps_order_and_never_passes_one() -> None:
-    assert statistics.holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
-    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert statistics.holm([]) == []
+    assert significance.holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert significance.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert significance.holm([]) == []
 
 
 def test_wilson_known_values() -> None:
@@ -333,10 +337,10 @@ def test_each_value_needs_a_cluster() -> None:
 
 
 def test_win_rate_of_a_hand_counted_row() -> None:
-    found = statistics.win_rate(statistics.counted(2, 1, 1))
+    found = significance.win_rate(statistics.counted(2, 1, 1))
     # (1 + 1 + 1/2 + 0)/4; squares around 0.625 sum to 0.6875, so sqrt(0.6875/3)/2.
     assert found == (62.5, pytest.approx(23.9357), 2, 1, 1, 4)
-    assert statistics.win_rate([1, math.nan, -1]).n_total == 2
+    assert significance.win_rate([1, math.nan, -1]).n_total == 2
 
 
 def test_win_rates_are_those_that_alpaca_eval_published(shared_data: Path) -> None:
@@ -348,7 +352,7 @@ def test_win_rates_are_those_that_alpaca_eval_published(shared_data: Path) -> No
     for system, row in published.items():
         annotations = json.loads((folder / system / "annotations.json").read_text())
         said = [a["preference"] for a in annotations if a["preference"] is not None]
-        found = statistics.win_rate([points[preference] for preference in said])
+        found = significance.win_rate([points[preference] for preference in said])
         counts = found.n_wins, found.n_wins_base, found.n_draws, found.n_total
         assert counts == tuple(
             int(row[name]) for name in ("n_wins", "n_wins_base", "n_draws", "n_total")
@@ -359,17 +363,17 @@ def test_win_rates_are_those_that_alpaca_eval_published(shared_data: Path) -> No
 
 
 def test_a_prompt_has_one_vote_whatever_its_seeds() -> None:
-    assert statistics.won_and_lost([[1, 1, 0, -1], [1, -1, 0, -1], [1, 1, 1, -1]]) == (3, 1)
-    assert statistics.won_and_lost([[math.nan, 1], [-1, math.nan]]) == (1, 1)
+    assert significance.won_and_lost([[1, 1, 0, -1], [1, -1, 0, -1], [1, 1, 1, -1]]) == (3, 1)
+    assert significance.won_and_lost([[math.nan, 1], [-1, math.nan]]) == (1, 1)
 
 
 def test_permutation_of_few_differences_is_exact() -> None:
     # The four patterns have sums 5, 3, -3 and -5: none is nearer to zero than the 3 seen.
-    assert statistics.permutation_test([[4, -1]]) == 1.0
+    assert significance.permutation_test([[4, -1]]) == 1.0
     # All of one sign: only two of 2^6 patterns are as far.
-    assert statistics.permutation_test([[1, 2, 3, 4, 5, 6]]) == 2 / 64
-    assert statistics.permutation_test([[0, 0]]) == 1.0
-    assert statistics.permutation_test([[7]]) == 1.0
+    assert significance.permutation_test([[1, 2, 3, 4, 5, 6]]) == 2 / 64
+    assert significance.permutation_test([[0, 0]]) == 1.0
+    assert significance.permutation_test([[7]]) == 1.0
 
 
 @given(
@@ -380,24 +384,27 @@ def test_permutation_of_few_differences_is_exact() -> None:
 @settings(max_examples=40, deadline=None)
 def test_on_verdicts_of_one_seed_the_permutation_test_is_the_sign_test(verdicts: list[int]) -> None:
     # With only +1 and -1 to turn, patterns are coin tosses and the mean is the number of heads.
-    exact = statistics.sign_test(verdicts.count(1), verdicts.count(-1))
-    assert statistics.permutation_test([verdicts]) == pytest.approx(exact)
+    exact = significance.sign_test(verdicts.count(1), verdicts.count(-1))
+    assert significance.permutation_test([verdicts]) == pytest.approx(exact)
 
 
-def test_many_permutations_are_drawn_and_agree_with_the_exact_test() -> None:
+def test_many_permutations_are_drawn_and_agree_with_the_exact_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     row = statistics.counted(44, 21, 35)
-    drawn = statistics.permutation_test(row)
-    assert drawn == statistics.permutation_test(row)
-    assert drawn != statistics.permutation_test(row, seed=1)
-    assert drawn == pytest.approx(statistics.sign_test(44, 35), abs=0.02)
+    drawn = significance.permutation_test(row)
+    assert drawn == significance.permutation_test(row)
+    assert drawn != significance.permutation_test(row, seed=1)
+    assert drawn == pytest.approx(significance.sign_test(44, 35), abs=0.02)
     # The pattern seen counts as one of those drawn, so no p-value is 0.
-    assert statistics.permutation_test([[1.0] * 40], permutations=99) == pytest.approx(0.02)
+    monkeypatch.setattr(significance, "PERMUTATIONS", 99)
+    assert significance.permutation_test([[1.0] * 40]) == pytest.approx(0.02)
 
 
 def test_the_permutation_test_weighs_sizes_which_the_sign_test_does_not() -> None:
     gains, losses = [3.0] * 10, [-0.1] * 10
-    assert statistics.sign_test(10, 10) == 1.0
-    assert statistics.permutation_test([gains + losses]) < 0.01
+    assert significance.sign_test(10, 10) == 1.0
+    assert significance.permutation_test([gains + losses]) < 0.01
 
 
 def test_holm_and_kappa_agree_with_a_library() -> None:
@@ -405,7 +412,7 @@ def test_holm_and_kappa_agree_with_a_library() -> None:
     from statsmodels.stats.multitest import multipletests
 
     pvalues = [0.001, 0.2, 0.04, 0.03, 0.9]
-    assert statistics.holm(pvalues) == pytest.approx(multipletests(pvalues, method="holm")[1])
+    assert significance.holm(pvalues) == pytest.approx(multipletests(pvalues, method="holm")[1])
     table = np.array([[40, 6, 4], [5, 20, 5], [3, 7, 60]])
     first = np.repeat([1, 1, 1, 0, 0, 0, -1, -1, -1], table.ravel())
     second = np.repeat([1, 0, -1] * 3, table.ravel())
@@ -446,8 +453,8 @@ def test_intervals_and_tests_of_the_paper_s_own_shares(
     assert (net.low, net.high) == pytest.approx((low, high), abs=0.013)
     assert (net.low > 0 or net.high < 0) == differs
     for p in (
-        statistics.sign_test(*statistics.won_and_lost(row)),
-        statistics.permutation_test(row),
+        significance.sign_test(*significance.won_and_lost(row)),
+        significance.permutation_test(row),
     ):
         assert (p < 0.05) == differs
 

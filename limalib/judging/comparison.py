@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from limalib import statistics
+from limalib import significance, statistics
 from limalib.judging import bias, model_judge, replies, servers, verdicts
 from limalib.judging.pairs import Pair, pair_seeds
 from limalib.judging.servers import Bill
@@ -109,9 +109,9 @@ def _biases(
 def p_values(compared: Mapping[str, Comparison], seed: int = 0) -> dict[str, PValues]:
     """P-values of one system against each of its rivals, of those with a decision, by rival."""
     nets = {rival: found.net for rival, found in compared.items() if found.net is not None}
-    signs = [statistics.sign_test(*statistics.won_and_lost(net)) for net in nets.values()]
-    swaps = [statistics.permutation_test(net, seed=seed) for net in nets.values()]
-    both = zip(statistics.holm(signs), statistics.holm(swaps), strict=True)
+    signs = [significance.sign_test(*significance.won_and_lost(net)) for net in nets.values()]
+    swaps = [significance.permutation_test(net, seed=seed) for net in nets.values()]
+    both = zip(significance.holm(signs), significance.holm(swaps), strict=True)
     return {rival: PValues(*found) for rival, found in zip(nets, both, strict=True)}
 
 
