@@ -11,12 +11,14 @@ asks nothing, is timed beside it. Prints a table, and as its last line one JSON 
 
 import argparse
 import asyncio
+import io
 import json
 import math
 import multiprocessing
 import random
 import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -108,7 +110,8 @@ def main() -> None:
             times = []
             for _ in range(2):
                 cpu, wall = time.process_time(), time.perf_counter()
-                verdicts = compare_pairs(settings, store, prompts, answers)
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                    verdicts = compare_pairs(settings, store, prompts, answers)
                 times.append((time.process_time() - cpu, time.perf_counter() - wall))
         least = math.ceil(len(verdicts) / concurrency) * options.delay
         (cpu, wall), (_, again) = times

@@ -98,7 +98,7 @@ def test_recorded_answers_that_do_not_match_are_counted(
     raw = five.places.given("claude.jsonl")
     raw.write_text(raw.read_text().splitlines()[0] + "\n")
     five.answers("Claude")
-    assert "1 answer; 1 prompt without one, 0 to unknown prompts" in capsys.readouterr().out
+    assert "answers: 1, prompts without one: 1, to unknown prompts: 0" in capsys.readouterr().out
 
 
 def test_a_server_is_asked_once_and_names_its_version(tmp_path: Path) -> None:

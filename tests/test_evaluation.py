@@ -143,7 +143,7 @@ def test_recorded_answers_that_do_not_match_are_counted(
     raw = scale.given(tmp_path, "claude.jsonl")
     raw.write_text(raw.read_text().splitlines()[0] + "\n")
     evaluation.responses(scale, tmp_path, "Claude")
-    assert "1 answer; 1 prompt without one, 0 to unknown prompts" in capsys.readouterr().out
+    assert "answers: 1, prompts without one: 1, to unknown prompts: 0" in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named_and_the_rest_is_there(

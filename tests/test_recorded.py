@@ -69,7 +69,9 @@ def test_what_does_not_match_is_counted_and_the_first_answer_kept(tmp_path: Path
     found = answers(jsonl(tmp_path / "a.jsonl", rows), PROMPTS, *SYSTEM)
     assert [r.text for r in found.responses] == ["one"]
     assert (found.missing, found.unknown, found.duplicates) == (("2",), ("Who?",), ("1",))
-    assert found.summary() == ("1 answer; 1 prompt without one, 1 to unknown prompts, 1 duplicate")
+    assert found.summary() == (
+        "answers: 1, prompts without one: 1, to unknown prompts: 1, duplicates: 1"
+    )
 
 
 def test_alpaca_eval_s_outputs_are_read_too(tmp_path: Path, maker: ModuleType) -> None:
@@ -116,8 +118,11 @@ def test_our_own_answers_know_their_prompts(tmp_path: Path) -> None:
             "answer of 'gpt-3', not of 'gpt-4",
         ),
         ('{"prompt_id": "1"}', "line 1: not a response"),
-        (json.dumps(row("What else?")), "none of its 1 answer is to one of the 2 prompts"),
-        ("", "none of its 0 answers"),
+        (
+            json.dumps(row("What else?")),
+            "none of its answers \\(1\\) is to one of the prompts \\(2\\)",
+        ),
+        ("", r"none of its answers \(0\)"),
     ],
 )
 def test_bad_files_are_named_with_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:

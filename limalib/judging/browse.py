@@ -20,15 +20,6 @@ Answered = TypeVar("Answered", Response, Grade)
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
-_GROUP = """function (rows) {
-  const [prompt, kind] = rows.data()[0];
-  const head = document.createElement("div");
-  head.innerHTML = `<span class="answers-kind">${kind}</span>${prompt}`;
-  return head;
-}"""
-_NAME_CELL = """function (cell, text, row, index, column) {
-  cell.dataset.name = this.api().column(column).header().textContent;
-}"""
 
 
 def rows(
@@ -84,14 +75,18 @@ def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
                 {
                     "targets": [place[name] for name in seen],
                     "className": "answer-meta",
-                    "createdCell": JavascriptFunction(_NAME_CELL),
+                    "createdCell": _script("name_cell"),
                 },
             ],
-            rowGroup={"dataSrc": place["prompt"], "startRender": JavascriptFunction(_GROUP)},
-            drawCallback=JavascriptFunction((_HERE / "browse.js").read_text(encoding="utf-8")),
+            rowGroup={"dataSrc": place["prompt"], "startRender": _script("group")},
+            drawCallback=_script("draw"),
             **json.loads((_HERE / "browse.json").read_text(encoding="utf-8")),
         )
     )
+
+
+def _script(name: str) -> JavascriptFunction:
+    return JavascriptFunction((_HERE / f"browse_{name}.js").read_text(encoding="utf-8"))
 
 
 def _firsts(found: Iterable[Answered]) -> dict[str, Answered]:

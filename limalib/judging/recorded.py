@@ -34,12 +34,11 @@ class Recorded(NamedTuple):
         """One line of counts.
 
         >>> Recorded((), ("1", "2"), (), ("3",)).summary()
-        '0 answers; 2 prompts without one, 0 to unknown prompts, 1 duplicate'
+        'answers: 0, prompts without one: 2, to unknown prompts: 0, duplicates: 1'
         """
         return (
-            f"{_count(len(self.responses), 'answer')}; "
-            f"{_count(len(self.missing), 'prompt')} without one, "
-            f"{len(self.unknown)} to unknown prompts, {_count(len(self.duplicates), 'duplicate')}"
+            f"answers: {len(self.responses)}, prompts without one: {len(self.missing)}, "
+            f"to unknown prompts: {len(self.unknown)}, duplicates: {len(self.duplicates)}"
         )
 
 
@@ -79,8 +78,8 @@ def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: s
             samples[response.seed, response.sample] = replace(response, prompt_id=known[key])
     if not kept:
         raise ValueError(
-            f"{path}: none of its {_count(len(found), 'answer')} is to one of the "
-            f"{_count(len(prompts), 'prompt')}; is it the file for them?"
+            f"{path}: none of its answers ({len(found)}) is to one of the prompts "
+            f"({len(prompts)}); is it the file for them?"
         )
     return Recorded(
         tuple(response for p in prompts for response in kept.get(p.id, {}).values()),
@@ -147,7 +146,3 @@ def _text(path: str | Path) -> str:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of recorded answers or verdicts")
     return Path(path).read_text(encoding="utf-8")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
