@@ -129,7 +129,7 @@ def test_the_miniature_stays_small() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_cell_is_a_thought(path: Path, request: pytest.FixtureRequest) -> None:
-    if path.stem in {"01_data", "12_real_systems"}:
+    if path.stem in {"12_real_systems"}:
         request.applymarker(LANDING)
     defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

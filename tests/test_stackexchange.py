@@ -21,6 +21,7 @@ from limalib.data.dump import escaped, unescaped
 from limalib.data.exchanges import find_all_candidates, find_candidates, keep_candidates
 from limalib.data.markup import clean_html
 from limalib.data.pairs import (
+    _BEGINS_WITH_A_WORD,
     PAPER_FILTERS,
     Pair,
     StackExchangeFilters,
@@ -652,6 +653,12 @@ def test_text_without_lists_quotes_and_code_never_grows(markup: str) -> None:
     limit = SHORT.model_copy(update={"min_chars": len(markup) + 1, "max_chars": 10**6})
     assert len(clean_html(markup)) <= len(markup)
     assert passing([thread(1, (10, markup))], limit)[1] == {loss: 1}
+
+
+@given(st.from_regex(_BEGINS_WITH_A_WORD), st.text())
+def test_what_begins_with_a_word_has_text(beginning: bytes, rest: str) -> None:
+    start = _BEGINS_WITH_A_WORD.match(beginning)
+    assert start is None or clean_html(unescaped(start[0] + escaped(rest)))
 
 
 # Keeping candidates

@@ -27,6 +27,10 @@ T = TypeVar("T")
 # Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
 _GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
 
+_BEGINS_WITH_A_WORD = re.compile(
+    rb"(?:&lt;(?:p|em|strong|b|i|h[1-3]|blockquote)&gt;|&#xA;)+(?!http|www)[A-Za-z0-9]"
+)
+
 
 class StackExchangeFilters(Settings):
     """The paper's filters; the defaults are its values."""
@@ -292,7 +296,9 @@ def _pair(exchange: str, question: Post, answer: Post) -> Pair:
 
 
 def _have_text(question: Post, answer: Post) -> bool:
-    return bool(clean_html(answer.body) and (question.title.strip() or clean_html(question.body)))
+    """Whether a question and its answer have any text; most begin with some, which is seen fast."""
+    answered = _BEGINS_WITH_A_WORD.match(answer.xml_body) or clean_html(answer.body)
+    return bool(answered and (question.title.strip() or clean_html(question.body)))
 
 
 def _drawn(exchanges: Mapping[str, tuple[int, Iterable[T]]], n: int, seed: int) -> Iterator[T]:
