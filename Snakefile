@@ -71,7 +71,7 @@ CANDIDATES = recipes.candidates_wanted(
 RAW = [] if scale.makes_raw_sources else cards.raw_files(scale.raw_sources(RUNS))
 
 
-workdir: str(scale.folder(RUNS))
+workdir: str(scale.places(RUNS).folder)
 
 
 wildcard_constraints:
@@ -113,14 +113,14 @@ def chapter_data(wildcards):
         for seed in scale.seeds
         for path in (f"models/{name}/seed-{seed}/training.json", f"responses/{name}/seed-{seed}.jsonl")
     ]
-    given = [scale.given(RUNS, s.path) for s in scale.systems.values() if hasattr(s, "path")]
+    given = [scale.places(RUNS).given(s.path) for s in scale.systems.values() if hasattr(s, "path")]
     judged = [str(path) for path in (*given, *by_people(), *judge_prompts()) if path.is_file()]
     return runs + PROMPTS + KEY + base_files() + judged
 
 
 def by_people():
     """What people said: verdicts and grades, without the copies for other programs."""
-    found = scale.judgments(RUNS, "person", "verdicts").parent.rglob("*.jsonl")
+    found = scale.places(RUNS).judgments("person", "verdicts").parent.rglob("*.jsonl")
     return sorted(path for path in found if path.name != "export.jsonl")
 
 

@@ -24,6 +24,7 @@ from limalib.data.recipes import Counts, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Rule
 from limalib.settings import Settings, one_line
+from limalib.training.prompting import FEW_SHOT, ZERO_SHOT
 from limalib.training.settings import SamplingSettings, TrainingSettings
 from miniature.raw import RawSettings
 
@@ -31,8 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "scales"
 
 JudgeKind = Literal["oracle", "model", "person"]
-BASES = ("base_zero_shot", "base_few_shot")
-"""Names under which the base's own answers are kept."""
+BASES = (ZERO_SHOT, FEW_SHOT)
 
 
 class WorldSettings(Settings):
@@ -162,22 +162,14 @@ class Scale(Settings):
     )
 
     @model_validator(mode="after")
-    def _judges_are_known(self) -> "Scale":
+    def _names_agree(self) -> "Scale":
         if not self.judge or len(set(self.judge)) < len(self.judge):
             raise ValueError(f"judge: one or several, each once, not {list(self.judge)}")
         if "model" in self.judge and self.judge_model is None:
             raise ValueError("judge: a model judges, but judge_model does not say which")
-        return self
-
-    @model_validator(mode="after")
-    def _systems_have_their_own_names(self) -> "Scale":
         taken = sorted({*self.systems} & {*self.training_sets(), *BASES})
         if taken:
             raise ValueError(f"systems: {', '.join(taken)}: this name is that of a trained system")
-        return self
-
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> "Scale":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
         return self
@@ -256,7 +248,11 @@ class Scale(Settings):
 
     def raw_sources(self, runs: str | Path) -> Paths:
         """Where each raw source lies, None for one that this scale does not have."""
-        return {name: self.raw_source(runs, name) for name in RawSources.model_fields}
+        found: dict[str, Path | None] = {}
+        for name, path in self.raw.model_dump().items():
+            hub = path is None or path.startswith(ON_HUB)
+            found[name] = path and Path(path) if hub else self.places(runs).given(path)
+        return found
 
     def base(self) -> str:
         """The base model as `from_pretrained` takes it: a folder's full path, or a hub id."""
@@ -270,58 +266,6 @@ class Scale(Settings):
         JupyterLab and the same notebook under papermill mean the same folder.
         """
         return Places(ROOT / runs / self.name)
-
-    def folder(self, runs: str | Path) -> Path:
-        """Where everything of this scale is written.
-
-        A relative `runs` is taken from the repository's root, so that a notebook opened in
-        JupyterLab and the same notebook under papermill mean the same folder.
-        """
-        return ROOT / runs / self.name
-
-    def raw_source(self, runs: str | Path, name: str) -> Path | None:
-        """Path of a raw source, or None when this scale has none."""
-        path = getattr(self.raw, name)
-        if path is None or path.startswith(ON_HUB):
-            return path and Path(path)
-        return self.given(runs, path)
-
-    def given(self, runs: str | Path, path: str) -> Path:
-        """A path that the scale's file gives: a relative one begins at the scale's `raw` folder."""
-        return self.folder(runs) / "raw" / Path(path).expanduser()
-
-    def data(self, runs: str | Path, name: str) -> Path:
-        """JSONL of a training or prompt set; its card lies beside it."""
-        return self.folder(runs) / "data" / f"{name}.jsonl"
-
-    def card(self, runs: str | Path, name: str) -> Path:
-        """JSON that says what is in a set and where it came from."""
-        return self.folder(runs) / "data" / f"{name}.card.json"
-
-    def model(self, runs: str | Path, training_set: str, seed: int) -> Path:
-        """Folder of one training run."""
-        return self.folder(runs) / "models" / training_set / f"seed-{seed}"
-
-    def tuning(self, runs: str | Path, training_set: str) -> Path:
-        """JSON with the learning rate that an arm's first seed chose, for its other seeds."""
-        return self.folder(runs) / "models" / training_set / "tuning.json"
-
-    def responses(self, runs: str | Path, system: str, seed: int) -> Path:
-        """JSONL of a system's answers."""
-        return self.folder(runs) / "responses" / system / f"seed-{seed}.jsonl"
-
-    def judgments(self, runs: str | Path, judge: JudgeKind, name: str) -> Path:
-        """JSONL of what a judge said: its grades are named `<system>/seed-<seed>`, a model's
-        replies `replies/...`, and people's verdicts on pairs `verdicts`."""
-        return self.folder(runs) / "judgments" / judge / f"{name}.jsonl"
-
-    def metrics(self, runs: str | Path, notebook: str) -> Path:
-        """JSON of a notebook's figures, which the book's prose quotes."""
-        return self.folder(runs) / "metrics" / f"{notebook}.json"
-
-    def figure(self, runs: str | Path, name: str) -> Path:
-        """PNG of a figure."""
-        return self.folder(runs) / "figures" / f"{name}.png"
 
 
 def known() -> list[str]:

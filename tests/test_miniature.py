@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limalib import evaluation, scales
+from limalib import scales
 from limalib.data import recipes
 from limalib.data.cards import Paths
 from limalib.data.pairs import StackExchangeFilters
@@ -214,8 +214,3 @@ def test_the_committed_base_passes_the_gate() -> None:
     assert share["few-shot"] >= 0.70
     rare = knowledge.by_exposure(cloze)["rare"]
     assert sum(p.known for p in rare) / len(rare) < 0.8
-
-
-def test_a_scale_without_oracle_says_so() -> None:
-    with pytest.raises(ValueError, match="has no oracle"):
-        evaluation.oracle(scales.load("laptop"), "runs")

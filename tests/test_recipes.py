@@ -222,8 +222,8 @@ def test_the_release_in_recipes(shared_data: Path) -> None:
 
 def test_a_scale_takes_the_release_from_the_hub() -> None:
     scale = scales.load("laptop").with_sources(lima="hub:GAIR/lima")
-    assert scale.raw_source("runs", "lima") == Path("hub:GAIR/lima")
-    assert scale.raw_source("runs", "alpaca") is None
+    sources = scale.raw_sources("runs")
+    assert (sources["lima"], sources["alpaca"]) == (Path("hub:GAIR/lima"), None)
 
 
 def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:

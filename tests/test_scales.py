@@ -54,18 +54,21 @@ def test_a_scale_can_be_named_by_its_path(tiny: Path) -> None:
 
 def test_files_of_a_scale(tiny: Path) -> None:
     scale = scales.load(tiny)
-    assert scale.data("/runs", "lima") == Path("/runs/tiny/data/lima.jsonl")
-    assert scale.model("/runs", "lima", 3) == Path("/runs/tiny/models/lima/seed-3")
-    assert scale.responses("/runs", "lima", 3) == Path("/runs/tiny/responses/lima/seed-3.jsonl")
-    assert scale.metrics("/runs", "06_quantity") == Path("/runs/tiny/metrics/06_quantity.json")
-    assert scale.tuning("/runs", "lima") == Path("/runs/tiny/models/lima/tuning.json")
+    places = scale.places("/runs")
+    assert places.data("lima") == Path("/runs/tiny/data/lima.jsonl")
+    assert places.model("lima", 3) == Path("/runs/tiny/models/lima/seed-3")
+    assert places.responses("lima", 3) == Path("/runs/tiny/responses/lima/seed-3.jsonl")
+    assert places.metrics("06_quantity") == Path("/runs/tiny/metrics/06_quantity.json")
+    assert places.tuning("lima") == Path("/runs/tiny/models/lima/tuning.json")
+    assert places.judgments("model", "x") == Path("/runs/tiny/judgments/model/x.jsonl")
+    assert places.replies("GPT") == Path("/runs/tiny/responses/GPT/replies.jsonl")
 
 
 def test_a_relative_folder_is_taken_from_the_repository(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert scales.load(tiny).folder("runs") == scales.ROOT / "runs" / "tiny"
+    assert scales.load(tiny).places("runs").folder == scales.ROOT / "runs" / "tiny"
 
 
 def test_a_scale_cannot_be_changed(tiny: Path) -> None:
@@ -108,7 +111,9 @@ def test_one_judge_or_several(tiny: Path) -> None:
     assert scales.load(tiny, judge="person").judge == ("person",)
     both = scales.load(tiny, judge=["model", "person"], judge_model=server)
     assert both.judge == ("model", "person")
-    assert both.judgments("/runs", "model", "x") == Path("/runs/tiny/judgments/model/x.jsonl")
+    assert both.places("/runs").judgments("model", "x") == Path(
+        "/runs/tiny/judgments/model/x.jsonl"
+    )
 
 
 def test_a_system_is_recorded_or_behind_a_server(tiny: Path) -> None:
@@ -119,7 +124,7 @@ def test_a_system_is_recorded_or_behind_a_server(tiny: Path) -> None:
     found = scales.load(tiny, systems=systems)
     recorded, server = found.systems.values()
     assert isinstance(recorded, scales.RecordedAnswers)
-    assert found.given("/runs", recorded.path) == Path("/runs/tiny/raw/gpt-4.jsonl")
+    assert found.places("/runs").given(recorded.path) == Path("/runs/tiny/raw/gpt-4.jsonl")
     assert isinstance(server, ServerSettings)
 
 

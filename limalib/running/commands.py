@@ -63,7 +63,7 @@ def exchange(options: argparse.Namespace) -> str:
             f"scale {options.scale!r} has no dump of an exchange {options.name!r} to draw from"
         )
     wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
-    path = scale.folder(options.runs) / "data" / "exchanges" / f"{options.name}.jsonl"
+    path = scale.places(options.runs).folder / "data" / "exchanges" / f"{options.name}.jsonl"
     code = provenance.module_digest("limalib.data.exchanges")
     dump = found.dumps[options.name]
     kept = exchanges.keep_candidates(options.name, dump, wanted, path, code)
