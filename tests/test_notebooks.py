@@ -90,7 +90,17 @@ def test_one_cell_of_explained_parameters_which_is_checked_before_all_else(path:
     assert list(parameters.declared(path))[:3] == ["scale", "seed", "runs"]
     assert cells[0].metadata.tags == ["parameters"]
     assert all("  # " in line for line in cells[0].source.splitlines())
-    assert re.search(r"(parameters.check|chapter.open)\(globals\(\)", cells[1].source)
+    assert f'chapter.open(globals(), "{path.stem}"' in cells[1].source
+
+
+@EACH
+def test_a_cell_is_a_thought(path: Path) -> None:
+    """Short, no interval taken apart, and each figure recorded beside what computes it."""
+    for cell in code(path)[1:]:
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        assert not re.search(r"\.(low|high)\b", cell.source), cell.source
+    if path != TRAINING:  # which writes a model and answers
+        assert code(path)[-1].source.endswith("here.conclude()")
 
 
 @EACH
