@@ -59,18 +59,14 @@ def exchange(options: argparse.Namespace) -> str:
     raw = scale.raw_sources(options.runs)
     found = recipes.exchange_dumps(raw)
     if found is None or options.name not in found.dumps:
-        raise ValueError(
-            f"scale {options.scale!r} has no dump of an exchange {options.name!r} to draw from"
-        )
+        raise ValueError(f"scale {options.scale!r} has no dump of an exchange {options.name!r}")
     wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
     path = scale.places(options.runs).folder / "data" / "exchanges" / f"{options.name}.jsonl"
     code = provenance.module_digest("limalib.data.exchanges")
     dump = found.dumps[options.name]
     kept = exchanges.keep_candidates(options.name, dump, wanted, path, code)
-    return (
-        f"finished {options.name}: {kept.passing:,} pairs pass,"
-        f" {kept.answered:,} questions have answers"
-    )
+    told = f"{kept.passing:,} pairs pass, {kept.answered:,} questions have answers"
+    return f"finished {options.name}: {told}"
 
 
 def plan(options: argparse.Namespace) -> str:
@@ -97,29 +93,23 @@ def plan(options: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m limalib")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("run", help="run one notebook")
-    one.add_argument("notebook", type=Path)
-    one.add_argument("output", type=Path)
-    one.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
-    )
-    one.add_argument("--input", type=Path, nargs="*", default=[], help="files to record by digest")
-    one.add_argument(
-        "--provenance", type=Path, help="where to write what made it (<output>.provenance.json)"
-    )
-    one = commands.add_parser(
-        "exchange", help="go through one Stack Exchange dump, for the data notebook"
-    )
-    one.add_argument("name", help="of the exchange, as in the table of exchanges")
-    one.add_argument("--scale", default="laptop")
-    one.add_argument("--runs", default="runs")
-    one.add_argument("--seed", type=int, default=0)
-    one = commands.add_parser("plan", help="memory, time and cost of training at a scale")
-    one.add_argument("--scale", default="miniature")
-    one.add_argument("--training-set", default="lima")
-    one.add_argument("--base-model", help="a folder or hub id (the scale's)")
-    one.add_argument("--processes", type=int, help="GPUs (the scale's)")
-    one.add_argument("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
-    one.add_argument("--share", type=float, default=0.4, help="of its peak that is reached")
-    one.add_argument("--price", type=float, help="of a GPU for an hour")
+    add = commands.add_parser("run", help="run one notebook").add_argument
+    add("notebook", type=Path)
+    add("output", type=Path)
+    add("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    add("--input", type=Path, nargs="*", default=[], help="files to record by digest")
+    add("--provenance", type=Path, help="where to write it (<output>.provenance.json)")
+    add = commands.add_parser("exchange", help="go through one Stack Exchange dump").add_argument
+    add("name", help="of the exchange, as in the table of exchanges")
+    add("--scale", default="laptop")
+    add("--runs", default="runs")
+    add("--seed", type=int, default=0)
+    add = commands.add_parser("plan", help="memory, time and cost of training").add_argument
+    add("--scale", default="miniature")
+    add("--training-set", default="lima")
+    add("--base-model", help="a folder or hub id (the scale's)")
+    add("--processes", type=int, help="GPUs (the scale's)")
+    add("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
+    add("--share", type=float, default=0.4, help="of its peak that is reached")
+    add("--price", type=float, help="of a GPU for an hour")
     return parser

@@ -82,14 +82,20 @@ def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     [1, 2]) otherwise. Raises ValueError, one line, for an unknown name, a wrong type, or
     anything that looks like a secret.
     """
-    parameters = declared(notebook)
+    annotations = {name: each.annotation for name, each in declared(notebook).items()}
     values = {}
     for name, text in texts.items():
-        refuse_secret(name, text, where=str(notebook))
-        if name not in parameters:
-            raise ValueError(_unknown(name, parameters, str(notebook)))
-        annotation = parameters[name].annotation
-        values[name] = _read(name, text, annotation, where=str(notebook))
+        try:
+            value = text if annotations.get(name) is str else json.loads(text)
+        except ValueError:
+            value = text
+        try:
+            values[name] = _typed(name, value, annotations, str(notebook))
+        except ValueError as problem:
+            try:  # "3" is a value for `str | None` too
+                values[name] = _typed(name, text, annotations, str(notebook))
+            except ValueError:
+                raise problem from None
     return values
 
 
@@ -106,12 +112,8 @@ def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
     for name, value in namespace.items():
         if name.startswith("_") or name in IPYTHON_NAMES:
             continue
-        if name in annotations:
-            refuse_secret(name, value, where="this notebook")
-            typed(name, value, annotations[name], where="this notebook")
-        elif CHECKED not in namespace and isinstance(value, INJECTABLE):
-            refuse_secret(name, value, where="this notebook")
-            raise ValueError(_unknown(name, annotations, "this notebook"))
+        if name in annotations or (CHECKED not in namespace and isinstance(value, INJECTABLE)):
+            _typed(name, value, annotations, "this notebook")
     for name, values in allowed.items():
         if namespace[name] not in values:
             known = ", ".join(map(str, values))
@@ -119,17 +121,24 @@ def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
     namespace[CHECKED] = True
 
 
-def typed(name: str, value: Any, annotation: Any, where: str) -> Any:
+def _typed(name: str, value: Any, annotations: Mapping[str, Any], where: str) -> Any:
     """The value, when it has the declared type; an int passes for a float, nothing else converts.
 
-    Raises ValueError naming the parameter, the type wanted and the value given.
+    Raises ValueError, one line, naming the parameter, and what is known or wanted.
     """
+    refuse_secret(name, value, where)
+    if name not in annotations:
+        close = difflib.get_close_matches(name, annotations, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(
+            f"{where}: unknown parameter {name}{meant}; it has {', '.join(annotations)}"
+        )
+    wanted = annotations[name]
     try:
-        return TypeAdapter(annotation).validate_python(value, strict=True)
+        return TypeAdapter(wanted).validate_python(value, strict=True)
     except ValidationError:
-        wanted = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-        wanted = wanted.replace("typing.", "")
-        raise ValueError(f"{where}: parameter {name} must be {wanted}, not {value!r}") from None
+        kind = wanted.__name__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")
+        raise ValueError(f"{where}: parameter {name} must be {kind}, not {value!r}") from None
 
 
 def refuse_secret(name: str, value: Any, where: str) -> None:
@@ -139,25 +148,3 @@ def refuse_secret(name: str, value: Any, where: str) -> None:
             f"{where}: parameter {name} looks like a secret, and parameters are published with the"
             " run; set it in the environment instead"
         )
-
-
-def _read(name: str, text: str, annotation: Any, where: str) -> Any:
-    if annotation is str:
-        return text
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    try:
-        return typed(name, value, annotation, where)
-    except ValueError as problem:
-        try:
-            return typed(name, text, annotation, where)  # "3" is a value for `str | None` too
-        except ValueError:
-            raise problem from None
-
-
-def _unknown(name: str, known: Collection[str], where: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f" (did you mean {close[0]}?)" if close else ""
-    return f"{where}: unknown parameter {name}{meant}; it has {', '.join(known)}"

@@ -154,10 +154,13 @@ def record(
 
 
 @cache  # a build asks for the same modules chapter after chapter
-def _tree(source: str, cell: bool = False) -> ast.Module:
-    """The syntax tree without docstrings and without what only type checkers read. A cell's own
-    strings are no docstrings: they are shown. Raises SyntaxError for magics."""
-    tree = ast.parse(source)
+def _tree(source: str, cell: bool = False) -> ast.Module | None:
+    """The syntax tree without docstrings and without what only type checkers read; None for a cell
+    with magics. A cell's own strings are no docstrings: they are shown."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return None
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             node.body = []
@@ -172,22 +175,16 @@ def _tree(source: str, cell: bool = False) -> ast.Module:
 
 
 def _dump(source: str, cell: bool = False) -> str:
-    try:
-        return ast.dump(_tree(source, cell))
-    except SyntaxError:
-        return source
+    tree = _tree(source, cell)
+    return ast.dump(tree) if tree else source
 
 
 def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
     """Dotted names under `homes` that code in a package may run by importing: `import a.b as c` and
     `from .b import c`, in functions too, and each package that a name goes through."""
     names: set[str] = set()
-    without_magics = re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
-    try:
-        tree = _tree(without_magics)
-    except SyntaxError:
-        return names
-    for node in ast.walk(tree):
+    tree = _tree(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE))  # no magics
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
