@@ -34,7 +34,6 @@ KNOWS = {  # what each part may import besides itself; miniature only where an o
     "__main__": {"running"},
 }
 COMMANDS = "limalib.running.commands"  # the way in, like a notebook: it may know everybody
-LANDING = pytest.mark.xfail(reason="parts of the redesign are still on their way", strict=False)
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -70,7 +69,6 @@ def part(module: str) -> str:
     return package if package == "miniature" else rest[0] if rest else "__init__"
 
 
-@LANDING
 def test_the_map_names_every_module() -> None:
     assert limalib.__doc__ is not None
     named = {word.strip("`,;:.()") for word in limalib.__doc__.split() if "`" in word}
@@ -89,16 +87,10 @@ def test_no_module_imports_itself_however_far_round() -> None:
     assert len(list(TopologicalSorter(arrows).static_order())) == len(MODULES)
 
 
-@pytest.mark.parametrize(
-    "name", [n if part(n) in KNOWS else pytest.param(n, marks=LANDING) for n in MODULES]
-)
-def test_arrows_point_one_way(name: str, request: pytest.FixtureRequest) -> None:
-    own = part(name)
-    known = {part(other) for other in imported(MODULES[name])} - {own, "__init__"}
-    if own == "training" and known & {"scales", "judging"}:
-        request.applymarker(LANDING)
-    if name != COMMANDS:
-        assert known <= KNOWS[own]
+@pytest.mark.parametrize("name", sorted({*MODULES} - {COMMANDS}))
+def test_arrows_point_one_way(name: str) -> None:
+    known = {part(other) for other in imported(MODULES[name])}
+    assert known <= KNOWS[part(name)] | {part(name), "__init__"}
 
 
 def test_the_miniature_stands_alone() -> None:
@@ -107,17 +99,15 @@ def test_the_miniature_stands_alone() -> None:
             assert {part(other) for other in imported(path)} <= {"miniature"}
 
 
-@LANDING
+@pytest.mark.xfail(reason="the rooms are still above their sizes", strict=False)
 def test_limalib_stays_small() -> None:
     assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 8500
 
 
-@LANDING
 def test_no_module_is_long() -> None:
     assert {name: count for name, count in LINES.items() if count > 400} == {}
 
 
-@LANDING
 def test_what_is_outside_the_rooms_stays_small() -> None:
     inside = {*ROOMS, "running", "miniature"}
     assert sum(count for name, count in LINES.items() if part(name) not in inside) <= 2600
@@ -128,9 +118,7 @@ def test_the_miniature_stays_small() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_cell_is_a_thought(path: Path, request: pytest.FixtureRequest) -> None:
-    if path.stem in {"12_real_systems"}:
-        request.applymarker(LANDING)
+def test_a_cell_is_a_thought(path: Path) -> None:
     defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
