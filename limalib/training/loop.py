@@ -47,16 +47,14 @@ def train(
     """Fine-tune `model` on dialogues, where it is, and leave the chosen checkpoint in `out_dir`.
 
     `evaluate(model, epoch)` is called after every epoch; its metric `quality` chooses among
-    `candidate_epochs` (highest, the earliest on ties). Without it the last candidate is chosen.
-    `out_dir` receives a Hugging Face checkpoint (adapters are merged) and training.json (the
-    returned log). A run that was killed goes on where it stood and ends on the same weights; one
-    whose result exists from the same settings, data and base does nothing. `replace` allows to
-    start anew where other inputs made what is there, which is otherwise an error. Load the result
-    from `out_dir`: what `model` holds afterwards is not specified.
+    `candidate_epochs`, else the last is chosen. `out_dir` receives a Hugging Face checkpoint
+    (adapters are merged) and training.json (the returned log). A run that was killed goes on where
+    it stood and ends on the same weights, with whatever number of processes; one whose result
+    exists from the same settings, data and base does nothing. `replace` allows to start anew where
+    other inputs made what is there. What `model` holds afterwards is not specified.
 
-    When called in every process of a group (`limalib.training.distributed`) the processes share
-    the model; `out_dir` is then the same folder for all, and only the first needs a model that is
-    not on the meta device. An interrupted run may go on with another number of processes.
+    Called in every process of a group (`limalib.training.distributed`) they share the model, which
+    only the first needs to hold: the others' may be on the meta device.
 
     Raises ValueError for an empty training set, for results or states of other inputs and for a
     state that cannot be read, FloatingPointError when the loss is no longer finite, MemoryError
@@ -236,7 +234,8 @@ class _Run:
         if kept or choose(self.epochs, (first, last)) == epoch:
             whole = self._whole_model()
             if whole is not None:
-                state.save_candidate(self.out_dir, epoch, whole, self.tokenizer)
+                with state.room(self.out_dir):
+                    models.save(whole, self.tokenizer, state.candidate(self.out_dir, epoch))
 
     def _whole_model(self) -> PreTrainedModel | None:
         """An ordinary model with the weights as they are, None where another process has it."""

@@ -116,8 +116,8 @@ def load(
 
 
 def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
-    """The base model as these settings train it, on this process's device: in float32, from which
-    the master copy is made; with adapters in what it computes in."""
+    """The base model as these settings train it: in float32, from which the master copy is made;
+    with adapters in what it computes in."""
     here = device()
     dtype = compute_dtype(settings.precision, here) if settings.lora else torch.float32
     return load(name, dtype, settings.quantization, here)

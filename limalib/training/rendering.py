@@ -15,8 +15,7 @@ from limalib.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Rendered:
-    """A dialogue as tokens: `mask[i]` says whether `ids[i]` is trained on, `cut` how many tokens
-    did not fit."""
+    """A dialogue as tokens, whether each is trained on, and how many did not fit."""
 
     ids: list[int]
     mask: list[bool]
@@ -47,20 +46,12 @@ def render(
     contain the name of a special token stays plain text. Tokens beyond `max_tokens` are cut off at
     the end, as the paper trims long texts.
     """
-    ids: list[int] = []
-    mask: list[bool] = []
-
-    def add(tokens: list[int], trained: bool) -> None:
-        ids.extend(tokens)
-        mask.extend([trained] * len(tokens))
-
-    if tokenizer.bos_token_id is not None:
-        add([tokenizer.bos_token_id], False)
+    ids: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    mask = [False] * len(ids)
     for turn in dialogue.turns:
-        trained = train_on_prompts or turn.role == "assistant"
         text = tokenizer.encode(turn.text, add_special_tokens=False, split_special_tokens=True)
-        add(text, trained)
-        add([eot_id], trained)
+        ids += [*text, eot_id]
+        mask += [train_on_prompts or turn.role == "assistant"] * (len(text) + 1)
     return Rendered(ids[:max_tokens], mask[:max_tokens], max(0, len(ids) - max_tokens))
 
 

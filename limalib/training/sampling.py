@@ -7,8 +7,7 @@ batch, and draws one stream of random numbers for all, so that an answer depends
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +24,7 @@ _WORTH_DROPPING = 0.9
 """Ended answers leave a batch when no more than this share of it goes on: leaving costs a copy."""
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(NamedTuple):
     """New token ids, without the one that ended them; `stopped` says that one did."""
 
     ids: list[int]
@@ -50,25 +48,14 @@ def sample(
     eot_id = models.add_end_of_turn(model, tokenizer)
     ids = [render_prompt(prompt, tokenizer, eot_id) for prompt in prompts]
     which = [(i, number) for i in range(len(prompts)) for number in range(samples)]
-    generations = generate(
-        model,
-        [ids[i] for i, _ in which],
-        eot_id,
-        settings,
-        keys=[f"{seed}/{prompts[i].id}/{number}" for i, number in which],
-    )
-    return [
-        Response(
-            prompt_id=prompts[i].id,
-            system=system,
-            seed=seed,
-            sample=number,
-            text=str(tokenizer.decode(generation.ids, skip_special_tokens=True)).strip(),
-            stopped=generation.stopped,
-            tokens=len(generation.ids),
-        )
-        for (i, number), generation in zip(which, generations, strict=True)
-    ]
+    keys = [f"{seed}/{prompts[i].id}/{number}" for i, number in which]
+    generations = generate(model, [ids[i] for i, _ in which], eot_id, settings, keys)
+    answers = []
+    for (i, number), (tokens, stopped) in zip(which, generations, strict=True):
+        text = str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        of = (prompts[i].id, system, seed, number)
+        answers.append(Response(*of, text=text, stopped=stopped, tokens=len(tokens)))
+    return answers
 
 
 @torch.inference_mode()
@@ -95,10 +82,8 @@ def generate(
     model.eval()
     for start in range(0, len(order), settings.batch_size):
         rows = order[start : start + settings.batch_size]
-        batch = _continue(
-            model, [prompts[i] for i in rows], [keys[i] for i in rows], stops, settings
-        )
-        results.update(zip(rows, batch, strict=True))
+        asked, own = [prompts[i] for i in rows], [keys[i] for i in rows]
+        results.update(zip(rows, _continue(model, asked, own, stops, settings), strict=True))
     return [results[i] for i in range(len(prompts))]
 
 

@@ -19,7 +19,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib.records import write_json
 from limalib.training import models, sharding
@@ -32,7 +31,7 @@ STATE, CANDIDATES = ".state", "candidates"
 def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
     """Write the state, then remove older ones, and candidates that nobody wants any more."""
     path = out_dir / STATE / f"step-{len(log.steps)}"
-    with _room(path.parent), _folder_of_all(path) as temporary:
+    with room(path.parent), _folder_of_all(path) as temporary:
         tensors, numbers = learner.state()
         save_file(tensors, temporary / f"tensors-{sharding.rank()}.safetensors")
         if sharding.rank() == 0:
@@ -107,14 +106,6 @@ def candidate(out_dir: Path, epoch: int | None) -> Path:
     return out_dir / CANDIDATES / f"epoch-{epoch}"
 
 
-def save_candidate(
-    out_dir: Path, epoch: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Write the checkpoint of a candidate epoch."""
-    with _room(out_dir / STATE):
-        models.save(model, tokenizer, candidate(out_dir, epoch))
-
-
 def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`.
 
@@ -129,7 +120,7 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
         )
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with _room(out_dir):
+        with room(out_dir):
             shutil.copytree(kept, temporary)
             (temporary / LOG).write_text(log.model_dump_json(), encoding="utf-8")
             (out_dir / LOG).unlink(missing_ok=True)
@@ -180,7 +171,7 @@ def _folder_of_all(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _room(folder: Path) -> Iterator[None]:
+def room(folder: Path) -> Iterator[None]:
     """Say in one line that something could not be written, and what is left."""
     try:
         yield
