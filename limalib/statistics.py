@@ -175,8 +175,6 @@ def bootstrap_share(hits: ArrayLike, *, seed: int = 0) -> Estimate:
 
     When all are equal resampling sees no spread, so the interval is Wilson's with one trial a
     prompt: 0 of 30 is [0, 0.11], not [0, 0].
-    >>> bootstrap_share([[1, 1, 1, 0]]).value  # 3/4
-    0.75
     """
     cells = _cells(hits)
     present = cells[~np.isnan(cells)]
@@ -212,10 +210,7 @@ class PreferenceShares(NamedTuple):
 
 
 def preference(verdicts: ArrayLike, *, seed: int = 0) -> PreferenceShares:
-    """Win, tie and lose shares of verdicts [seeds, prompts]: 1 won, 0 tied, -1 lost, NaN none.
-    >>> preference([[1, 1, 0, -1]]).net.value  # 2/4 - 1/4
-    0.25
-    """
+    """Win, tie and lose shares of verdicts [seeds, prompts]: 1 won, 0 tied, -1 lost, NaN none."""
     cells = _cells(verdicts)
     missing = np.isnan(cells)
     if not np.isin(cells[~missing], (-1, 0, 1)).all():
@@ -242,8 +237,6 @@ def wilson(successes: int, n: int) -> Estimate:
     """A share of independent trials with Wilson's score interval (Wilson 1927).
 
     Raises ValueError when n is 0 or successes are not among 0..n.
-    >>> round(wilson(0, 30).high, 4)  # z^2/(n + z^2) with z = 1.96: 3.8415/33.8415
-    0.1135
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes in {n} trials: needs 0 <= successes <= n, n > 0")
@@ -252,10 +245,7 @@ def wilson(successes: int, n: int) -> Estimate:
 
 
 def mean_interval_t(values: ArrayLike) -> Estimate:
-    """Mean of independent values with Student's t interval; of one value the bounds are infinite.
-    >>> mean_interval_t([1.0, 2.0, 3.0]).value  # 6/3, and 2 -+ 4.303 * 1/sqrt(3)
-    2.0
-    """
+    """Mean of independent values with Student\'s t interval; of one value, bounds are infinite."""
     sample = np.asarray(values, dtype=float).ravel()
     if not len(sample):
         raise ValueError("no values: nothing to average")
@@ -270,8 +260,6 @@ def spearman(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
     """Rank correlation of pairs (Spearman 1904) with a bootstrap over pairs (Efron 1979).
 
     When one side is constant it is not defined: the value is NaN in [-1, 1].
-    >>> spearman([10, 20, 30], [1, 3, 2]).value  # 1 - 6 * (0 + 1 + 1)/(3 * (3^2 - 1))
-    0.5
     """
     x, y = _pairs(first, second)
     picks = np.random.default_rng(seed).integers(0, len(x), (RESAMPLES, len(x)))
