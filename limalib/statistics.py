@@ -245,7 +245,7 @@ def wilson(successes: int, n: int) -> Estimate:
 
 
 def mean_interval_t(values: ArrayLike) -> Estimate:
-    """Mean of independent values with Student\'s t interval; of one value, bounds are infinite."""
+    """Mean of independent values with Student's t interval; of one value, bounds are infinite."""
     sample = np.asarray(values, dtype=float).ravel()
     if not len(sample):
         raise ValueError("no values: nothing to average")
