@@ -374,7 +374,7 @@ class TestTrained:
             records.write(places.judgments("person", place), found)
 
         ran = trained.run("07_multi_turn", scale=path)
-        assert "dialogues/lima has no grades" in ran.printed
+        assert "LIMA has no grades" in ran.printed
         assert trained.metrics("07_multi_turn")["better"]["value"] is None
         for system, score in (("lima", 2), ("lima_dialogues", 4)):
             answered = records.read(places.responses(f"dialogues/{system}", 0), Response)
