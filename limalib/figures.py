@@ -253,7 +253,9 @@ def detectable_difference(
 @contextmanager
 def _panel(height: float, grid: str = "both", panels: int = 1, columns: int = 2) -> Iterator[Any]:
     """An empty figure and its first axes in the book's look; what they label gets a legend."""
-    with plt.style.context(["seaborn-v0_8-whitegrid", _STYLE | {"axes.grid.axis": grid}]):
+    import seaborn  # a second, which a chapter that only counts can do without
+
+    with plt.rc_context(seaborn.axes_style("whitegrid") | _STYLE | {"axes.grid.axis": grid}):
         figure, _ = plt.subplots(panels, sharex=True, figsize=(6.5, height), layout="constrained")
         plt.close(figure)
         axes = figure.axes[0]
