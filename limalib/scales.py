@@ -9,26 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from limalib.data.cards import Paths
 from limalib.data.instructions import ON_HUB
 from limalib.data.recipes import Counts, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Rule
-from limalib.settings import Settings, one_line
+from limalib.settings import ROOT, SECRET, Settings, one_line
 from limalib.training.prompting import FEW_SHOT, ZERO_SHOT
 from limalib.training.settings import SamplingSettings, TrainingSettings
 from miniature.raw import RawSettings
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "scales"
 
 JudgeKind = Literal["oracle", "model", "person"]
@@ -43,10 +35,8 @@ class WorldSettings(Settings):
 
 
 class RawSources(Settings):
-    """Where each raw source lies; null for one that is not at hand.
-
-    A relative path is taken from the scale's `raw` folder, which is where the miniature writes.
-    """
+    """Where each raw source lies; null for one that is not at hand. A relative path begins at the
+    scale's `raw` folder, which is where the miniature writes."""
 
     stackexchange: str | None = None  # folder of <exchange>/Posts.xml or <exchange>.7z
     wikihow: str | None = None  # wikihowSep.csv or wikihowAll.csv, categories.csv beside it
@@ -133,9 +123,9 @@ class Scale(Settings):
     raw: RawSources = RawSources()
     counts: Counts = Counts()
     rules: Rules = Rules()
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     # Each arm tries these on the dev prompts with its first seed.
-    learning_rates: tuple[float, ...] = Field((1e-5,), min_length=1)
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5,), min_length=1)
     # Steps for which each rate is tried.
     tuning_steps: int = Field(160, gt=0)
     training: TrainingSettings = TrainingSettings()
@@ -172,6 +162,8 @@ class Scale(Settings):
             raise ValueError(f"systems: {', '.join(taken)}: this name is that of a trained system")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
+        for name in {**self.training_of, **dict.fromkeys(self.curves)}:
+            self.training_settings(name)
         return self
 
     def training_sets(self) -> list[str]:
@@ -199,10 +191,8 @@ class Scale(Settings):
         return {n: "filtered" if n == self.counts.ablation else f"quantity_{n}" for n in sizes}
 
     def training_settings(self, training_set: str, **chosen: Any) -> TrainingSettings:
-        """How a training set is trained on, with some settings chosen for one run.
-
-        Raises ValueError for a training set that this scale does not have, or a wrong value.
-        """
+        """How a training set is trained on, with some settings chosen for one run. Raises
+        ValueError for a training set that this scale does not have, or a wrong value."""
         if training_set not in self.training_sets():
             raise ValueError(
                 f"scale {self.name!r} has no training set {training_set!r}; it has "
@@ -218,16 +208,15 @@ class Scale(Settings):
         """Epochs after which answers to the dev prompts are judged: the candidates, or all."""
         settings = self.training_settings(training_set)
         first, last = settings.candidate_epochs
-        return (
-            range(1, settings.epochs + 1) if training_set in self.curves else range(first, last + 1)
-        )
+        first, last = (1, settings.epochs) if training_set in self.curves else (first, last)
+        return range(first, last + 1)
 
     def with_sources(self, **folders: str) -> "Scale":
         """The scale with raw sources at other places, each a path from the working directory, or
         `hub:<owner>/<name>` for one on the Hugging Face hub.
 
-        Empty paths change nothing. Sources that are given take the place of all of the scale's.
-        Raises FileNotFoundError for a path where nothing is.
+        Sources that are given, all but empty paths, take the place of all of the scale's. Raises
+        FileNotFoundError for a path where nothing is.
         """
         given = {
             name: path if path.startswith(ON_HUB) else str(Path(path).resolve())
@@ -237,9 +226,8 @@ class Scale(Settings):
         for name, path in given.items():
             if not path.startswith(ON_HUB) and not Path(path).exists():
                 raise FileNotFoundError(f"{name}: {path}: no such folder or file")
-        return (
-            self.model_copy(update={"raw": RawSources(**given), "world": None}) if given else self
-        )
+        changes = {"raw": RawSources(**given), "world": None}
+        return self.model_copy(update=changes) if given else self
 
     @property
     def makes_raw_sources(self) -> bool:
@@ -260,12 +248,19 @@ class Scale(Settings):
         return str(local) if local.is_dir() else self.base_model
 
     def places(self, runs: str | Path) -> Places:
-        """Where the files of this scale lie.
-
-        A relative `runs` is taken from the repository's root, so that a notebook opened in
-        JupyterLab and the same notebook under papermill mean the same folder.
-        """
+        """Where the files of this scale lie. A relative `runs` is taken from the repository's
+        root, so that a notebook in JupyterLab and the same under papermill mean one folder."""
         return Places(ROOT / runs / self.name)
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML in which a key that stands twice in a mapping is an error, not the last one's."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        keys = [str(key.value) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def known() -> list[str]:
@@ -278,8 +273,8 @@ def known() -> list[str]:
 def load(name: str | Path, **overrides: Any) -> Scale:
     """A scale by its name, or by the path of its YAML file, with some settings replaced.
 
-    Raises ValueError, one line, for an unknown scale, a file that is not YAML, an unknown or
-    missing setting, or a value of the wrong kind.
+    Raises ValueError, one line, for an unknown scale, a file that is not YAML, a setting that is
+    unknown, missing, twice there or wrong, and anything that looks like a secret.
     """
     path, shown = Path(name), str(name)  # what messages call it: never a full path of this machine
     if path.suffix not in {".yml", ".yaml"}:
@@ -289,9 +284,14 @@ def load(name: str | Path, **overrides: Any) -> Scale:
     if not path.is_file():
         raise ValueError(f"{shown}: no such scale file; known scales: {', '.join(known())}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        text = path.read_text(encoding="utf-8")
+        found = SECRET.search(text)
+        content = None if found else yaml.load(text, _EachKeyOnce)  # its errors quote the text
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{shown}: not YAML: {' '.join(str(error).split())}") from None
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        raise ValueError(f"{shown}, line {line}: looks like a secret; set it in the environment")
     if not isinstance(content, dict):
         raise ValueError(f"{shown}: a scale is a mapping of settings, not {type(content).__name__}")
     try:

@@ -26,7 +26,7 @@ Record = Mapping[str, Any]
 class RawSettings(BaseModel):
     """How large and how noisy the miniature's raw sources are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = 0
     noise: float = Field(
@@ -35,20 +35,26 @@ class RawSettings(BaseModel):
     alpaca_noise: float = Field(
         0.15, ge=0, le=1, description="share of Alpaca answers with an error"
     )
-    threads: int = Field(6_000, description="questions over all exchanges")
-    held_out_threads: int = Field(400, description="questions worded as nowhere else")
-    articles: int = Field(800, description="how-to articles")
-    alpaca: int = Field(52_000, description="rows of the Alpaca-like file")
-    authored: int = Field(200, description="authored training examples")
-    dev: int = Field(50, description="dev prompts")
-    test: int = Field(230, description="authored test prompts")
-    refusals: int = Field(13, description="authored training examples that refuse (the paper's 13)")
-    unsafe_test: int = Field(30, description="test prompts that should be refused (the paper's 30)")
-    out_of_distribution: int = Field(20, description="test prompts in formats never trained on")
-    ask_reddit: int = Field(70, description="titles on r/AskReddit")
-    premises: int = Field(200, description="premises on r/WritingPrompts, each with stories")
-    dialogues: int = Field(30, description="training dialogues")
-    test_dialogues: int = Field(40, description="test conversations, of 4 turns each")
+    threads: int = Field(6_000, ge=0, description="questions over all exchanges")
+    held_out_threads: int = Field(400, ge=0, description="questions worded as nowhere else")
+    articles: int = Field(800, ge=0, description="how-to articles")
+    alpaca: int = Field(52_000, ge=0, description="rows of the Alpaca-like file")
+    authored: int = Field(200, ge=0, description="authored training examples")
+    dev: int = Field(50, ge=0, description="dev prompts")
+    test: int = Field(230, ge=0, description="authored test prompts")
+    refusals: int = Field(
+        13, ge=0, description="authored training examples that refuse (the paper's 13)"
+    )
+    unsafe_test: int = Field(
+        30, ge=0, description="test prompts that should be refused (the paper's 30)"
+    )
+    out_of_distribution: int = Field(
+        20, ge=0, description="test prompts in formats never trained on"
+    )
+    ask_reddit: int = Field(70, ge=0, description="titles on r/AskReddit")
+    premises: int = Field(200, ge=0, description="premises on r/WritingPrompts, each with stories")
+    dialogues: int = Field(30, ge=0, description="training dialogues")
+    test_dialogues: int = Field(40, ge=0, description="test conversations, of 4 turns each")
 
 
 def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:

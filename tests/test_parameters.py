@@ -66,6 +66,10 @@ def test_an_int_passes_for_a_float(notebook: Path) -> None:
         ({"rates": "0.1"}, "parameter rates must be"),
         ({"api_key": "x"}, "api_key looks like a secret"),
         ({"scale": "sk-abcdefghijklmnopqrstuvwx"}, "scale looks like a secret"),
+        ({"scale": f"AIzaSyA-{'0aB' * 10}"}, "scale looks like a secret"),
+        ({"scale": "Bearer abcdefghijklmnopqrstuvwx"}, "scale looks like a secret"),
+        ({"scale": "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxw"}, "scale looks like a secret"),
+        ({"private_key": "x"}, "private_key looks like a secret"),
     ],
 )
 def test_given_refuses_in_one_line(notebook: Path, texts: dict[str, str], message: str) -> None:
@@ -73,6 +77,11 @@ def test_given_refuses_in_one_line(notebook: Path, texts: dict[str, str], messag
         parameters.given(notebook, texts)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["risk-averse-reader-of-books", "Bearer of good news", "AIza"])
+def test_common_words_are_no_secrets(text: str) -> None:
+    parameters.refuse_secret("title", text, where="here")
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "tokens", "key", "tokenizer", "seed"])

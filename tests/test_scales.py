@@ -6,6 +6,7 @@ import pytest
 
 from limalib import scales
 from limalib.judging.settings import ServerSettings
+from limalib.settings import ROOT
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_relative_folder_is_taken_from_the_repository(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert scales.load(tiny).places("runs").folder == scales.ROOT / "runs" / "tiny"
+    assert scales.load(tiny).places("runs").folder == ROOT / "runs" / "tiny"
 
 
 def test_a_scale_cannot_be_changed(tiny: Path) -> None:
@@ -94,15 +95,49 @@ def test_a_scale_cannot_be_changed(tiny: Path) -> None:
         ("systems: {GPT-4: gpt-4}", "systems.GPT-4.server: Input should be"),
         ("systems: {../GPT-4: {model: x}}", "String should match pattern"),
         ("seeds: [1", "not YAML"),
+        ("judge: !!python/object:os.system {}", "not YAML"),
+        ("date: 2024-13-45", "not YAML: month must be in 1..12"),
+        ("x: " + "[" * 1500, "not YAML"),
+        ("seeds: [1]\nseeds: [2]", "not YAML: {'seeds'} twice"),
+        ("training: {epochs: 3, epochs: 4}", "not YAML: {'epochs'} twice"),
+        ("training_of: {limma: {epochs: 3}}", "has no training set 'limma'; it has lima, alpaca"),
+        ("training_of: {lima: {epoch: 3}}", "training on 'lima': epoch: unknown setting"),
+        ("training_of: {lima: {epochs: 3}}", "candidate_epochs 5 to 10: none is reached"),
+        ("curves: [limma]", "has no training set 'limma'; it has lima, alpaca"),
+        ("learning_rates: [.nan]", "learning_rates.0: Input should be a finite number"),
+        ("learning_rates: [.inf]", "learning_rates.0: Input should be a finite number"),
+        ("learning_rates: [-1.0e-5]", "learning_rates.0: Input should be greater than 0"),
+        ("training: {learning_rate: .nan}", "training.learning_rate: Input should be"),
+        ("training: {weight_decay: .inf}", "training.weight_decay: Input should be a finite"),
+        ("training: {betas: [0.9, 1]}", "training.betas.1: Input should be less than 1"),
+        ("seeds: [-1]", "seeds.0: Input should be greater than or equal to 0"),
+        ("world: {sources: {threads: -3}}", "world.sources.threads: Input should be greater"),
+        ("world: {sources: {noise: .nan}}", "world.sources.noise: Input should be"),
+        ("x: [sk-abcdefghijklmnopqrstuvwx", "line 3: looks like a secret"),
+        ("# sk-abcdefghijklmnopqrstuvwx", "line 3: looks like a secret; set it in the env"),
+        ("judge_model: {server: {model: hf_abcdefghijklmnopqrst}}", "line 3: looks like a secret"),
+        (
+            "systems: {it: {model: x, base_url: http://h/AIzaSyA-0123456789abcdefghijklmnopqrstu}}",
+            "line 3: looks like a secret",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "wrong.yml"
     path.write_text(f"description: wrong\nbase_model: org/model\n{text}\n")
-    with pytest.raises(ValueError, match=r"wrong\.yml: ") as caught:
+    with pytest.raises(ValueError, match=r"wrong\.yml(: |, line)") as caught:
         scales.load(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "abcdefghijklmnopqrst" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\xfa", b"\x00", b"a: \x1b", b'a: "\xed\xa0\x80"'])
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "wrong.yml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^\S*wrong\.yml: not YAML: [^\n]+$"):
+        scales.load(path)
 
 
 def test_one_judge_or_several(tiny: Path) -> None:

@@ -21,15 +21,13 @@ from typing import Any, Literal, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from limalib.running import provenance
+from limalib.settings import SECRET
 
-# Words of a name, or beginnings of a value, by which people and programs know credentials.
+# Words of a name by which people and programs know credentials.
 SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|secret|passw(or)?d|credentials?|bearer|((access|auth|hf|api)_)?token)(_|$)",
+    r"(^|_)((api|private)_?key|secret|passw(or)?d|credentials?|bearer|((access|auth|hf|api)_)?token)"
+    r"(_|$)",
     re.IGNORECASE,
-)
-SECRET_VALUE = re.compile(
-    r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{20,}|AKIA[0-9A-Z]{16}|xox[abp]-[\w-]{10,})"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 
 PLAIN = (str, int, float, bool, list, tuple, dict)
@@ -143,7 +141,7 @@ def _typed(name: str, value: Any, annotations: Mapping[str, Any], where: str) ->
 
 def refuse_secret(name: str, value: Any, where: str) -> None:
     """Raise ValueError when a parameter looks like a credential: runs record all parameters."""
-    if SECRET_NAME.search(name) or SECRET_VALUE.search(str(value)):
+    if SECRET_NAME.search(name) or SECRET.search(str(value)):
         raise ValueError(
             f"{where}: parameter {name} looks like a secret, and parameters are published with the"
             " run; set it in the environment instead"

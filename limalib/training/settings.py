@@ -3,11 +3,13 @@
 They stand alone so that a scale can be read, and a parameter refused, without loading torch.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from limalib.settings import Settings
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LoRA(Settings):
@@ -32,7 +34,7 @@ class TrainingSettings(Settings):
     """Rate of the first step; there is no warm-up. Tiny models want ten times as much and more."""
     final_learning_rate_ratio: float = Field(0.1, ge=0, le=1)
     """The rate falls linearly to this share of it at the end of the last of `epochs`."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     """AdamW's decay rates of the two moments."""
     weight_decay: float = Field(0.1, ge=0)
     """AdamW's decoupled weight decay."""
@@ -80,7 +82,7 @@ class TrainingSettings(Settings):
     """Write loss, rate, gradient norm, speed and the dev metrics to the folder `tensorboard`."""
     gradient_clip: float | None = Field(None, gt=0)
     """Largest gradient norm; the paper names none."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Decides the order of the examples and what is dropped out."""
 
     @model_validator(mode="after")
@@ -119,7 +121,7 @@ class SamplingSettings(Settings):
     """Longest answer; shorter where the model's context ends."""
     batch_size: int = Field(256, ge=1)
     """Answers drawn at once: more is faster and takes more memory."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Decides every draw, together with the prompt's id and the sample's number."""
 
     def decoding(self) -> dict[str, Any]:
