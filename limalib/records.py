@@ -159,6 +159,19 @@ def parse(text: str | bytes, kind: type[Record], where: str = "") -> Record:
         raise ValueError(f"{where}: {problem}" if where else problem) from None
 
 
+@contextmanager
+def reading(place: str | Path, what: str) -> Iterator[None]:
+    """Whatever turns out wrong with what stands at a place is one ValueError that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(place)):
+            raise
+        said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        said = "nested too deep" if isinstance(error, RecursionError) else said
+        raise ValueError(f"{place}: not {what} ({said})") from None
+
+
 def write(path: str | Path, records: Iterable[Any]) -> int:
     """Write records as JSONL; the file appears whole or not at all. Returns their number."""
     count = 0

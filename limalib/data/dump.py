@@ -1,9 +1,7 @@
 """Tables of a Stack Exchange data dump: the rows of an XML file, plain or inside its `.7z`.
 
-A table is a flat `<posts><row .../></posts>` with everything in attributes. Dumps hold one row a
-line, and a line is taken apart several times faster than XML is parsed. So lines are taken as they
-stand while their shape proves what expat would read; from the first of another shape on, expat
-reads.
+A dump holds one row a line, which is taken apart several times faster than XML is parsed. So lines
+are taken as they stand while their shape proves what expat would read; then expat reads.
 """
 
 import os
@@ -13,15 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 from xml.parsers import expat
 from xml.sax import saxutils
+
+from limalib.data.files import LONGEST, blocks, chunks
 
 Row = dict[bytes, bytes]
 """` Name=` to value of each attribute, both as in the file (see `unescaped`)."""
 
-_CHUNK = 1 << 17  # Small, so that a block is still in the cache when it is gone through again.
-_LARGEST_ROW = 16 << 20  # The site limits a body to 30,000 characters; a longer row is an attack.
 _HEAD = rb'(?:\xef\xbb\xbf)?(?:<\?xml version="1\.0" encoding="(?i:utf-8)" ?\?>)?\s*<%s>[ \r]*\n'
 _ROWS = re.compile(rb'(?: *<row(?: [A-Za-z_]\w*="[^"<\n]*")++ */>[ \r]*\n)*+')
 _ALLOWED = bytes({9, 10, 13, *range(32, 256)})
@@ -31,17 +30,17 @@ _ESCAPES = {character: reference for reference, character in _REFERENCES.items()
 
 
 def rows(path: Path, root: str, losses: Counter[str]) -> Iterator[Row]:
-    """Rows of the table whose root element is `root`, in its order, in memory that does not grow.
+    """Rows of an XML file whose root element is `root`, or of an archive with `<Root>.xml`, in its
+    order, in memory that does not grow.
 
-    `path` is an XML file, or an archive that holds `<Root>.xml`. `losses` counts lines that have
-    a row's shape but hold what XML forbids. Raises ValueError naming file, line and byte where
-    the XML breaks off, where it declares a document type (so entities, internal or external, are
-    never expanded) or has another root, and where an archive is broken.
+    `losses` counts lines that have a row's shape but hold what XML forbids. Raises ValueError
+    naming file, line and byte where the XML breaks off, where it declares a document type (so
+    entities are never expanded) or has another root, and where an archive is broken.
     """
     document = _Parser(path, root)
     row_a_line: bool | None = None  # not known yet
     with _opened(path, f"{root.capitalize()}.xml") as file:
-        for block in _whole_lines(file):
+        for block in blocks(chunks(file)):
             end = 0
             if row_a_line is None and (head := re.match(_HEAD % root.encode(), block)):
                 yield from document.feed(head[0])
@@ -56,7 +55,6 @@ def rows(path: Path, root: str, losses: Counter[str]) -> Iterator[Row]:
 
 
 def unescaped(value: bytes) -> str:
-    """The text of a value."""
     text = value.decode().replace("\t", " ").replace("\r", " ")
     return saxutils.unescape(text, _REFERENCES) if "&" in text else text
 
@@ -67,8 +65,7 @@ def escaped(text: str) -> bytes:
 
 
 def members(path: Path) -> set[str]:
-    """Names of the files in an archive, without folders; none where it is broken, which those who
-    read it are told."""
+    """Names of the files in an archive, without folders; none where it is broken."""
     from py7zr import SevenZipFile
 
     try:
@@ -79,7 +76,6 @@ def members(path: Path) -> set[str]:
 
 
 def _rows_of(lines: bytes, what: str, losses: Counter[str]) -> Iterator[Row]:
-    """The rows of lines that have the shape of one each."""
     plain = _is_plain(lines)
     for line in lines.split(b"\n")[:-1]:
         parts = line.lstrip(b" ")[4:].split(b'"')
@@ -106,8 +102,7 @@ class _Parser:
     """Expat, which builds no tree. What others read of the document, it is told to `skip`."""
 
     def __init__(self, path: Path, root: str) -> None:
-        self._path = path
-        self._root = root
+        self._path, self._root = path, root
         self._seen: str | None = None
         self._found: list[Row] = []
         self._skipped_lines = self._skipped_bytes = 0
@@ -133,7 +128,7 @@ class _Parser:
         found, self._found = self._found, []
         if found or not text:
             self._last_row = self._fed
-        elif self._fed - self._last_row > _LARGEST_ROW:
+        elif self._fed - self._last_row > LONGEST:
             place = self._last_row + self._skipped_bytes
             raise ValueError(f"{self._path}, byte {place}: a row of over 16 MB; refused")
         if last and self._seen != self._root:
@@ -153,28 +148,10 @@ class _Parser:
         raise ValueError(f"{self._path}, line {line}: refused: document type")
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The same bytes in blocks that end where a line ends, unless a line is overlong."""
-    carried = b""
-    while chunk := file.read(_CHUNK):
-        cut = chunk.rfind(b"\n") + 1
-        if cut or len(carried) > _LARGEST_ROW:
-            yield carried + chunk[:cut]
-            carried = chunk[cut:]
-        else:
-            carried += chunk
-    if carried:
-        yield carried
-
-
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
     """The content of a file, or of the member `name` of an archive, which a thread unpacks into a
-    pipe.
-
-    Raises ValueError where the archive is broken or has no such member. What is read before the
-    archive's end may belong to a file whose checksum turns out to be wrong there.
-    """
+    pipe. What is read before the archive's end may turn out there to have a wrong checksum."""
     if path.suffix != ".7z":
         with path.open("rb") as file:
             yield file
@@ -194,37 +171,20 @@ def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
 
 def _unpack(path: Path, name: str, pipe: int, failed: list[Exception]) -> None:
     """Write a member's content to a pipe; add to `failed` the one error that stopped it."""
-    from py7zr import Py7zIO, SevenZipFile, WriterFactory
+    from py7zr import SevenZipFile
 
     with suppress(BrokenPipeError), open(pipe, "wb") as out:  # nobody reads on
-
-        class Writer(Py7zIO):
-            def write(self, s: bytes | bytearray) -> int:
-                return out.write(s)
-
-            def read(self, size: int | None = None) -> bytes:
-                return b""
-
-            def seek(self, offset: int, whence: int = 0) -> int:
-                return 0
-
-            def flush(self) -> None:
-                pass
-
-            def size(self) -> int:
-                return 0
-
-        class Factory(WriterFactory):
-            def create(self, filename: str) -> Py7zIO:
-                return Writer()
-
+        writer = SimpleNamespace(
+            write=out.write, flush=out.flush, close=out.flush, seek=lambda *_: 0, size=lambda: 0
+        )
+        factory: Any = SimpleNamespace(create=lambda filename: writer)
         try:
             # An open file, or py7zr would unpack the members of some archives side by side.
             with path.open("rb") as file, SevenZipFile(file) as archive:
                 found = [n for n in archive.getnames() if PurePosixPath(n).name == name]
                 if len(found) != 1:
                     raise ValueError(f"{path}: holds {len(found)} files {name}, not one")
-                archive.extract(targets=found, factory=Factory())
+                archive.extract(targets=found, factory=factory)
         except BrokenPipeError:
             raise
         except Exception as error:  # py7zr and its decoders raise a dozen kinds on broken bytes

@@ -1,22 +1,33 @@
 """Opening raw files: what is missing, cut short or hostile is one clear error."""
 
+import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-T = TypeVar("T")
+from limalib.records import reading
 
-_LONGEST = 16 << 20  # No source has a line or a record near 16 MB; a longer one is an attack.
+T = TypeVar("T")
+Row = dict[str, str]
+
+LONGEST = 16 << 20
+"""No source has a line or a record near 16 MB; a longer one is an attack."""
+
+_CHUNK = 1 << 17  # Small, so that a block is still in the cache when it is gone through again.
 _PIECE = 1 << 10  # A kilobyte of zstd expands to 32 MB at most, whatever it claims to hold.
+
+# The longest articles exceed the csv module's default of 128 KiB a field.
+csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
 
 
 def existing(path: str | Path, what: str) -> Path:
-    """The path, if it is a file.
+    """The path, if it is a file; `what` names its content for the error.
 
-    `what` names its content for the error. Raises FileNotFoundError, and IsADirectoryError.
+    Raises FileNotFoundError, and IsADirectoryError; so do all below.
     """
     path = Path(path)
     if path.is_dir():
@@ -26,61 +37,98 @@ def existing(path: str | Path, what: str) -> Path:
     return path
 
 
-def lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Lines of a stream, with their ends.
+def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks that end where a line ends, unless a line is overlong."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        cut = piece.rfind(b"\n") + 1
+        if cut or size > LONGEST:
+            yield b"".join((*held, piece[:cut]))
+            held, size, piece = [], 0, piece[cut:]
+        held.append(piece)
+        size += len(piece)
+    if size:
+        yield b"".join(held)
 
-    Raises ValueError naming `path` and the line for one of over 16 MB.
+
+def chunks(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a file, some at a time."""
+    return iter(partial(file.read, _CHUNK), b"")
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers from 1 and their ends; of a `.zst`, decompressed on the way.
+
+    Raises ValueError naming the file for broken zstd, and the line for one of over 16 MB.
     """
     number = 0
-    while line := file.readline(_LONGEST + 1):
-        number += 1
-        if len(line) > _LONGEST:
-            raise ValueError(f"{path}, line {number}: a line of over 16 MB; refused")
-        yield line
+    with path.open("rb") as file:
+        for block in blocks(_decompressed(file, path) if path.suffix == ".zst" else chunks(file)):
+            for line in io.BytesIO(block):
+                number += 1
+                if len(line) > LONGEST:
+                    raise ValueError(f"{path}, line {number}: a line of over 16 MB; refused")
+                yield number, line
 
 
 def json_lines(
     path: str | Path, what: str, losses: Counter[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and JSON object of each line that is not blank.
+    """Line number and JSON object of each of the `lines` that is not blank.
 
-    A name that ends in `.zst` is decompressed on the way. With `losses`, for archives too large
-    to mend by hand, a line that is no JSON object in UTF-8 is counted there. Without, it raises
-    ValueError naming file and line, and so do always: the first line when it is none (this is
-    another format), the last one when it breaks off, compressed data cut short, a line of over
-    16 MB, a file without any line. Raises FileNotFoundError, and IsADirectoryError.
+    With `losses`, for archives too large to mend by hand, a line that is no JSON object in UTF-8 is
+    counted there. Without, it raises ValueError naming file and line, and so do always: the first
+    line when it is none (this is another format), the last one when it breaks off, no line at all.
     """
     path = existing(path, what)
     read = False
-    with path.open("rb") as plain:
-        file = (
-            io.BufferedReader(_Unzipped(plain, path), 1 << 20) if path.suffix == ".zst" else plain
-        )
-        for number, line in enumerate(lines(file, path), 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, _parsed(line, dict)
-            except ValueError as error:
-                if losses is None or not read or not line.endswith(b"\n"):
-                    raise ValueError(f"{path}, line {number}: not {what} ({error})") from None
-                losses["line that is no JSON object"] += 1
-            read = True
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            record: dict[str, Any] = _parsed(line, f"{path}, line {number}", what, dict)
+        except ValueError:
+            if losses is None or not read or not line.endswith(b"\n"):
+                raise
+            losses["line that is no JSON object"] += 1
+        else:
+            yield number, record
+        read = True
     if not read:
         raise ValueError(f"{path}: empty; expected {what}")
 
 
 def json_document(path: str | Path, what: str, kind: type[T]) -> T:
-    """The one JSON value, a list or an object by `kind`, that a file holds.
+    """The one JSON value, a list or an object by `kind`, in a file. Raises ValueError naming it."""
+    path = existing(path, what)
+    return _parsed(path.read_bytes(), str(path), what, kind)
 
-    Raises FileNotFoundError, IsADirectoryError, and ValueError naming the file (with line and
-    column where the JSON breaks off).
+
+def table(
+    path: str | Path, what: str, columns: Sequence[str], comment: bytes | None = None
+) -> Iterator[Row]:
+    """Rows of a CSV whose header has these columns, without lines that start with a `comment`.
+
+    A row with too few or too many fields has None among its values or keys. Raises ValueError
+    naming file and line for another header, broken CSV, and text that is not UTF-8.
     """
     path = existing(path, what)
+    number = 1
+
+    def texts() -> Iterator[str]:
+        nonlocal number
+        for number, line in lines(path):
+            if comment is None or not line.startswith(comment):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+
+    rows = csv.DictReader(texts(), strict=True)
     try:
-        return _parsed(path.read_bytes(), kind)
-    except ValueError as error:
-        raise ValueError(f"{path}: not {what} ({error})") from None
+        if not set(columns) <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path}, line {number}: needs the columns {','.join(columns)}")
+        yield from rows
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
 
 
 def text_of(value: object) -> str:
@@ -95,41 +143,19 @@ def text_of(value: object) -> str:
     return value
 
 
-def _parsed(content: bytes, kind: type[T]) -> T:
-    try:
+def _parsed(content: bytes, place: str, what: str, kind: type[T]) -> T:
+    with reading(place, what):
         value = json.loads(content.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    if isinstance(value, kind):
+        if not isinstance(value, kind):
+            raise ValueError(f"a JSON {'object' if kind is dict else 'list'} was expected")
         return value
-    raise ValueError(f"a JSON {'object' if kind is dict else 'list'} was expected")
-
-
-class _Unzipped(io.RawIOBase):
-    """Content of a zstd file, frame by frame.
-
-    The library's own stream ends without a word where the data is cut short; its frames know.
-    Pushshift's archives need a window of 2 GiB, and as much memory.
-    """
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._chunks, self._rest = _decompressed(file, path), memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
 
 
 def _decompressed(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Frame by frame: the library's own stream ends without a word where the data is cut short.
+
+    Pushshift's archives need a window of 2 GiB, and as much memory.
+    """
     import zstandard
 
     decoder = zstandard.ZstdDecompressor(max_window_size=2**31)

@@ -1,9 +1,7 @@
 """Reddit, from Pushshift's archives: stories and test prompts (section 2).
 
-Format: NDJSON, one object a line, as it is or compressed (`.zst`). Submissions have id, subreddit,
-title, selftext, score, over_18; comments have id, link_id (`t3_` and the submission's id),
-parent_id, body, score. Archives differ by year: scores may be strings, fields may be missing, and
-texts carry Reddit's own escapes (`&amp;`).
+NDJSON, plain or `.zst`. A comment's link_id is `t3_` and its submission's id. Archives differ by
+year: scores may be strings, fields missing, and texts carry Reddit's own escapes (`&amp;`).
 """
 
 import heapq
@@ -39,11 +37,8 @@ _SLACK = 1000  # submissions that are held before those that are too many go
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A post that opens a thread; `text` is empty for a title alone.
-
-    `link` says whether it points elsewhere (a link or a crosspost), `moderator` whether it is the
-    moderators' own.
-    """
+    """A post that opens a thread; `text` is empty for a title alone, `link` says whether it points
+    elsewhere (a link or a crosspost), `moderator` whether it is the moderators' own."""
 
     id: str
     subreddit: str
@@ -57,8 +52,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment; `submission` is the id of the submission at the top, `reply` whether it answers
-    another comment instead of the submission, `moderator` whether it is the moderators' own."""
+    """A comment under a submission (its id); `reply` says whether it answers another comment."""
 
     id: str
     submission: str
@@ -71,14 +65,10 @@ class Comment:
 class RedditRules(Settings):
     """Stand-ins for the authors' choice by hand among the most upvoted (section 2, Reddit)."""
 
-    min_score: int = 10
-    """Lowest score of a submission (and of a story)."""
-    min_chars: int = Field(default=200, ge=0)
-    """Shortest story, in characters."""
+    min_score: int = 10  # of a submission, and of a story
+    min_chars: int = Field(default=200, ge=0)  # of a story
     max_chars: int = Field(default=4096, ge=1)
-    """Longest story, in characters."""
-    premises_per_story: int = Field(default=10, ge=1)
-    """Premises held in memory for each story wanted, since not every premise has one."""
+    premises_per_story: int = Field(default=10, ge=1)  # held in memory: not each one has a story
 
 
 REDDIT_RULES = RedditRules()
@@ -87,9 +77,8 @@ REDDIT_RULES = RedditRules()
 def dumps(path: str | Path, kind: Kind) -> list[Path]:
     """Files that hold submissions, or comments: the one given, or those of a folder, by name.
 
-    Known by their names: `submissions` or `comments` in it (`AskReddit_submissions.zst`), or the
-    start of the monthly archives (`RS_2019-04.zst`, `RC_2019-04.zst`). A file named as neither is
-    taken to be what is asked for. Empty when there is none.
+    Known by the kind in the name (`AskReddit_submissions.zst`), or the start of the monthly
+    archives (`RS_2019-04.zst`, `RC_2019-04.zst`); a file named as neither is what is asked for.
     """
     path = Path(path)
     if path.is_dir():
@@ -105,12 +94,12 @@ def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> It
     `losses` counts lines that are no JSON, rows with missing or bad fields, and those removed.
     Raises FileNotFoundError, and ValueError as `json_lines` does.
     """
-    return _read(path, "submissions", _submission, losses)
+    return _read(path, "submissions", _submission, Counter() if losses is None else losses)
 
 
 def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
     """Comments of the `dumps` at a path; counts and raises as `read_submissions`."""
-    return _read(path, "comments", _comment, losses)
+    return _read(path, "comments", _comment, Counter() if losses is None else losses)
 
 
 def reddit_stories(
@@ -122,15 +111,14 @@ def reddit_stories(
 ) -> Curated:
     """The `n` most upvoted premises of r/WritingPrompts with their best story (section 2).
 
-    Premises are those tagged [WP] or untagged; the tag goes. A story is the direct reply with
-    the highest score within the length limits that is not a moderator's. Memory does not grow
-    with the archives: the comments are read after the submissions, beside the most upvoted
-    premises only. `comments_lost` counts the comments that are no such story, by reason.
+    Premises are those tagged [WP] or untagged; a story is the direct reply with the highest score
+    within the length limits that is not a moderator's. Only the most upvoted premises are held,
+    and their stories. `comments_lost` counts the other comments, by reason.
     """
     losses: Counter[str] = Counter()
     lost = Counter() if comments_lost is None else comments_lost
     held = _most_upvoted(submissions, n * rules.premises_per_story, losses, _no_premise, rules)
-    premises = {post.id: post for post in held}
+    premises = {post.id: (_premise(post.title), post.score) for post in held}
     stories: dict[str, Comment] = {}
     for story in comments:
         best = stories.get(story.submission)
@@ -150,27 +138,21 @@ def reddit_stories(
     losses["no story"] = len(premises) - len(ranked)
     losses[LESS_UPVOTED] += len(ranked[n:])
     lost.update(+Counter({"under a less upvoted premise": len(ranked[n:])}))
-    return Curated(
-        [
-            single_turn(
-                f"writingprompts/{id}",
-                _premise(premises[id].title),
-                stories[id].text,
-                "writingprompts",
-                score=premises[id].score,
-                story_score=stories[id].score,
-            )
-            for id in ranked[:n]
-        ],
-        +losses,
-    )
+    kept = []
+    for id in ranked[:n]:
+        (premise, score), story = premises[id], stories[id]
+        meta = {"score": score, "story_score": story.score}
+        kept.append(
+            single_turn(f"writingprompts/{id}", premise, story.text, "writingprompts", **meta)
+        )
+    return Curated(kept, +losses)
 
 
 def askreddit_prompts(
     submissions: Iterable[Submission], n: int, rules: RedditRules = REDDIT_RULES
 ) -> Curated:
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
-    prompts (section 2, Reddit); only so many are held in memory."""
+    prompts (section 2); only so many are held in memory."""
     losses: Counter[str] = Counter()
     kept = _most_upvoted(submissions, n, losses, _no_question, rules)
     prompts = [
@@ -183,12 +165,10 @@ def askreddit_prompts(
 def _read(
     path: str | Path,
     kind: Kind,
-    parsed: Callable[[dict[str, Any]], T | None],
-    losses: Counter[str] | None,
+    parsed: Callable[[Mapping[str, Any]], T | None],
+    losses: Counter[str],
 ) -> Iterator[T]:
-    losses = Counter() if losses is None else losses
-    files = dumps(path, kind)
-    if not files:
+    if not (files := dumps(path, kind)):
         name = _PREFIX[kind].upper()
         raise FileNotFoundError(f"{path}: no Pushshift {kind} there (*{kind}*, {name}*)")
     for file in files:
@@ -243,9 +223,9 @@ def _id(value: object) -> str:
     return text_of(value)
 
 
-def _score(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise TypeError(f"a score that is no number: {value!r:.60}")
+def _score(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError("a score that is no number")
     return int(value)
 
 
@@ -271,12 +251,12 @@ def _most_upvoted(
     rules: RedditRules,
 ) -> list[Submission]:
     """The `n` fit posts with the highest scores, in that order, each id once (the first wins)."""
+    held: dict[str, Submission] = {}
+    total = 0
 
     def best() -> list[Submission]:
         return heapq.nsmallest(n, held.values(), key=lambda post: (-post.score, post.id))
 
-    held: dict[str, Submission] = {}
-    total = 0
     for post in posts:
         if reason := unfit(post, rules) or ("id seen before" if post.id in held else None):
             losses[reason] += 1
@@ -318,8 +298,8 @@ def _no_story(comment: Comment, rules: RedditRules) -> str | None:
         return "a reply to a comment"
     if comment.score < rules.min_score:
         return "score too low"
-    long_enough = rules.min_chars <= len(comment.text) <= rules.max_chars
-    return None if long_enough else "too short or too long"
+    fits = rules.min_chars <= len(comment.text) <= rules.max_chars
+    return None if fits else "too short or too long"
 
 
 def _unfit(post: Submission, title: str, rules: RedditRules) -> str | None:

@@ -1,17 +1,14 @@
 """Stack Exchange data dumps: posts, comments, threads, and which exchanges count as STEM.
 
-Format: the public data dump holds one folder an exchange, or one `.7z` of it; its `Posts.xml` is a
-flat `<posts><row .../></posts>`, sorted by Id, one row a post, everything in attributes and the
-body as HTML. PostTypeId 1 is a question, 2 an answer (its ParentId is the question); the rest (tag
-wikis, moderator posts) are not content. `Comments.xml` is the same for comments (PostId is the
-post, Text is Markdown). Licence of the content: see `LICENCE`.
+A dump is a folder an exchange, or a `.7z` of it. `Posts.xml` has a row a post, all in attributes,
+the body as HTML; PostTypeId 1 is a question, 2 an answer (to ParentId), the rest (tag wikis, ...)
+no content. `Comments.xml` is the same for comments (under PostId, Text is Markdown).
 """
 
-import csv
 import errno
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +17,7 @@ from typing import Literal, NamedTuple, cast, get_args
 
 from limalib.data import dump
 from limalib.data.dump import unescaped
-from limalib.data.files import existing
+from limalib.data.files import existing, table
 
 LICENCE = "CC BY-SA 2.5 to 4.0, by date"
 
@@ -35,18 +32,19 @@ _DATABASE = """
     pragma journal_mode = off; pragma synchronous = off;
     create table post (question, id, parent, score, title, body, owner);
     create table comment (id, post, score, user, created, text);
+    begin;
 """
+_POSTS = "select 0, rowid as place, * from post"
 _COMMENTS = """
-    select (select question from post where id = comment.post limit 1), comment.*
-    from comment order by 1, post, comment.rowid
+    select 1, rowid, coalesce((select question from post where id = comment.post limit 1), -post), *
+    from comment
 """
 
 
 class Post(NamedTuple):
-    """A question (`parent` is None) or an answer to the question whose id is `parent`.
+    """A question (`parent` is None, `body` is HTML) or an answer to `parent`, without a title.
 
-    The texts are kept as the file has them, and decoded where they are asked for: most posts are
-    dropped for less. The title is empty for answers.
+    Texts are decoded where they are asked for: most posts are dropped for less.
     """
 
     id: int
@@ -58,12 +56,10 @@ class Post(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Plain text."""
         return unescaped(self.xml_title)
 
     @property
     def body(self) -> str:
-        """HTML."""
         return unescaped(self.xml_body)
 
 
@@ -79,43 +75,36 @@ class Comment(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """A question with its answers, the highest score first, older first among equals.
-
-    `comments` are those under each post, by its id, in order of time.
-    """
+    """A question with its answers, the highest score first, older first among equals, and the
+    comments under each post, by its id, in order of time."""
 
     exchange: str
     question: Post
     answers: tuple[Post, ...]
-    comments: Mapping[int, tuple[Comment, ...]] = {}
+    comments: Mapping[int, Sequence[Comment]] = {}
 
 
 def dumps(folder: str | Path) -> dict[str, Path]:
     """The dumps in a folder, by exchange: `<exchange>/Posts.xml` or `<exchange>.7z`.
 
-    The largest exchange is distributed a table an archive: `<exchange>-Posts.7z`; archives of its
-    other tables are passed over. Raises FileNotFoundError where there is none, and ValueError
-    where an exchange has two.
+    The largest is distributed a table an archive: of those, only `<exchange>-Posts.7z` is one.
+    Raises FileNotFoundError where there is none, ValueError where an exchange has two.
     """
     folder = Path(folder)
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
         name = _exchange_of(path)
-        if path.suffix == ".7z" and "-" in name:
-            continue
         if name in found:
             raise ValueError(f"{folder}: {name} is there twice: {found[name].name}, {path.name}")
-        found[name] = path
+        if path.suffix != ".7z" or "-" not in name:
+            found[name] = path
     if not found:
         raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml and no <exchange>.7z")
     return found
 
 
 def comments_of(path: Path) -> Path | None:
-    """The file that has the comments on the posts in a file: one beside it, or the same archive.
-
-    None where there is none.
-    """
+    """The file with the comments on a file's posts: one beside it, or the same archive, or None."""
     if path.suffix == ".7z" and not path.stem.endswith("-Posts"):
         return path if "Comments.xml" in dump.members(path) else None
     name = path.name.replace("Posts", "Comments")
@@ -123,12 +112,10 @@ def comments_of(path: Path) -> Path | None:
 
 
 def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
-    """Questions and answers of a `Posts.xml` or of a `.7z` with one, in its order.
+    """Questions and answers of a `Posts.xml` or of a `.7z` with one, which is not unpacked to disk.
 
-    Memory does not grow, and an archive is not unpacked to disk. `losses` counts the rows that
-    are skipped, by kind. Raises FileNotFoundError, and ValueError naming file, line and byte
-    where the XML breaks off, declares a document type or is no list of posts, or where an archive
-    is broken.
+    `losses` counts the rows that are skipped, by kind. Raises FileNotFoundError, and ValueError as
+    `dump.rows` does.
     """
     losses = Counter() if losses is None else losses
     for row in dump.rows(existing(path, "a Stack Exchange Posts.xml"), "posts", losses):
@@ -151,10 +138,7 @@ def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator
 
 
 def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
-    """Comments of a `Comments.xml` or of a `.7z` with one, in its order.
-
-    Counts and raises as `read_posts` does.
-    """
+    """Comments of a `Comments.xml` or of a `.7z` with one; counts and raises as `read_posts`."""
     losses = Counter() if losses is None else losses
     for row in dump.rows(existing(path, "a Stack Exchange Comments.xml"), "comments", losses):
         try:
@@ -180,40 +164,32 @@ def threads(
 ) -> Iterator[Thread]:
     """Questions with their answers, and with comments where a file of them is given, by id.
 
-    The exchange's name is that of the posts' folder or archive unless given. The losses count what
-    the readers skip, and posts and comments that came before or belong to nothing; of an id that
-    comes twice the first stays. Memory does not grow; a temporary file (TMPDIR) does, to about
-    three times the dump. Raises as the readers do, and OSError where that file cannot be written.
+    The losses count what the readers skip, and posts and comments that came before or belong to
+    nothing. Memory does not grow; a temporary file (TMPDIR) does, to about three times the dump.
+    Raises as the readers do, and OSError where that file cannot be written.
     """
     losses = Counter() if losses is None else losses
     lost = Counter() if comment_losses is None else comment_losses
     posts = Path(posts)
     exchange = exchange or _exchange_of(posts)
+    query = _POSTS
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.executescript(_DATABASE)
-            database.execute("begin")
             database.executemany(
                 "insert into post values (?, ?, ?, ?, ?, ?, ?)",
                 ((p.id if p.parent is None else p.parent, *p) for p in read_posts(posts, losses)),
             )
-            waiting: Iterator[tuple[int, dict[int, tuple[Comment, ...]]]] = iter(())
             if comments is not None:
                 database.executemany(
                     "insert into comment values (?, ?, ?, ?, ?, ?)", read_comments(comments, lost)
                 )
-                database.execute("create index place on post (id, question)")
-                waiting = _comments_by_question(database.execute(_COMMENTS), lost)
-            noted = next(waiting, None)
-            records = database.execute("select * from post order by question, rowid")
-            for id, group in groupby(records, key=itemgetter(0)):
-                under = noted[1] if noted and noted[0] == id else {}
-                noted = next(waiting, None) if under else noted
-                thread = _thread(exchange, [Post(*record[1:]) for record in group], under, losses)
-                if thread is not None:
+                database.execute("create index by_id on post (id, question)")
+                query = f"{_POSTS} union all {_COMMENTS}"
+            records = database.execute(f"{query} order by question, 1, place")
+            for _, group in groupby(records, key=itemgetter(2)):
+                if thread := _thread(exchange, list(group), losses, lost):
                     yield thread
-                elif under:
-                    lost["comment without its question"] += sum(map(len, under.values()))
     except sqlite3.Error as error:
         raise OSError(
             errno.ENOSPC,
@@ -223,35 +199,25 @@ def threads(
 
 
 def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
-    """Which set each exchange belongs to: exchange name -> "stem", "other" or "discarded".
+    """Which set each exchange belongs to, from a CSV with the columns `exchange,split`, and
+    `former` with an older name; lines starting with # are comments.
 
-    The paper (section 2) splits 179 exchanges into 75 STEM and 99 others and leaves out 5 niche
-    ones, but does not publish the lists. The default table keeps its counts; the assignment of
-    each exchange in it is ours. The five left out in it are those not held in English.
-    Reads CSV with the columns `exchange,split` and, where an exchange was renamed, `former`: the
-    older name stands in the result too. Lines starting with # are comments.
-    Raises FileNotFoundError, and ValueError for a missing column, an unknown split or a name
-    given twice.
+    The paper (section 2) has 75 STEM exchanges, 99 others and 5 discarded, but no lists; the
+    assignment in our table is ours. Raises ValueError also for an unknown split or a name twice.
     """
-    path = existing(path, "a table of exchanges")
-    table: dict[str, Split] = {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-        if not {"exchange", "split"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path}: needs the columns exchange,split")
-        for row in rows:
-            name, split = row["exchange"], cast(Split, row["split"])
-            if split not in get_args(Split):
-                raise ValueError(f"{path}: {name}: split {split!r} is none of {get_args(Split)}")
-            for known_as in filter(None, (name, row.get("former"))):
-                if known_as in table:
-                    raise ValueError(f"{path}: {known_as} is listed twice")
-                table[known_as] = split
-    return table
+    found: dict[str, Split] = {}
+    for row in table(path, "a table of exchanges", ("exchange", "split"), comment=b"#"):
+        name, split = row["exchange"], cast(Split, row["split"])
+        if split not in get_args(Split):
+            raise ValueError(f"{path}: {name}: split {split!r} is none of {get_args(Split)}")
+        for known_as in filter(None, (name, row.get("former"))):
+            if known_as in found:
+                raise ValueError(f"{path}: {known_as} is listed twice")
+            found[known_as] = split
+    return found
 
 
 def _exchange_of(path: Path) -> str:
-    """Name of the exchange whose posts are in a file."""
     path = path.resolve()
     return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
 
@@ -263,36 +229,25 @@ def _number(text: bytes) -> int:
 
 
 def _thread(
-    exchange: str,
-    posts: list[Post],
-    comments: Mapping[int, tuple[Comment, ...]],
-    losses: Counter[str],
+    exchange: str, records: list[tuple], losses: Counter[str], lost: Counter[str]
 ) -> Thread | None:
-    """The thread of posts that belong to one question, None where that is missing."""
+    """The thread of the posts and comments that belong to one question, None where it is missing;
+    of an id that comes twice the first stays."""
+    posts = [Post(*record[3:]) for record in records if not record[0]]
     question = next((post for post in posts if post.parent is None), None)
     answers = {post.id: post for post in reversed(posts) if post.parent is not None}
     repeated = len(posts) - len(answers) - (question is not None)
     losses.update(+Counter({"post seen before": repeated}))
+    every = [Comment(*record[3:]) for record in records[len(posts) :]]
+    said = {(comment.post, comment.id): comment for comment in reversed(every)}
+    lost.update(+Counter({"comment seen before": len(every) - len(said)}))
     if question is None:
         losses.update(+Counter({"post without its question": len(answers)}))
+        missing = "question" if posts else "post"
+        lost.update(+Counter({f"comment without its {missing}": len(said)}))
         return None
+    under: defaultdict[int, list[Comment]] = defaultdict(list)
+    for comment in sorted(said.values(), key=lambda comment: (comment.created, comment.id)):
+        under[comment.post].append(comment)
     ranked = sorted(answers.values(), key=lambda answer: (-answer.score, answer.id))
-    return Thread(exchange, question, tuple(ranked), comments)
-
-
-def _comments_by_question(
-    records: Iterator[tuple], losses: Counter[str]
-) -> Iterator[tuple[int, dict[int, tuple[Comment, ...]]]]:
-    """Each question's id with the comments under its posts; those on no post are counted."""
-    for question, group in groupby(records, key=itemgetter(0)):
-        under: dict[int, tuple[Comment, ...]] = {}
-        for post, some in groupby((Comment(*record[1:]) for record in group), key=itemgetter(1)):
-            every = list(some)
-            first = {comment.id: comment for comment in reversed(every)}
-            losses.update(+Counter({"comment seen before": len(every) - len(first)}))
-            if question is None:
-                losses["comment without its post"] += len(first)
-            else:
-                under[post] = tuple(sorted(first.values(), key=lambda c: (c.created, c.id)))
-        if question is not None:
-            yield question, under
+    return Thread(exchange, question, tuple(ranked), under)

@@ -1,29 +1,20 @@
 """wikiHow articles from CSV, and examples from them (section 2).
 
-Format: the two files of the public wikiHow summarisation data set (Koupaee and Wang, 2018,
-arXiv 1810.09305), told apart by their header:
-
-- `wikihowAll.csv`: `headline,title,text`, one row an article; headlines are the steps' bold
-  first sentences, text is the rest of the article.
-- `wikihowSep.csv`: `overview,headline,text,sectionLabel,title`, one row a step; rows of one
-  article follow each other. Only this one has the sections, so it comes nearer to the paper's.
-
-LIMA's sampling needs categories, which the public files lack. They are read from a column
-`category`, or from a `categories.csv` beside the file: `title,category`, one row an article.
+From the public data set (Koupaee and Wang, 2018, arXiv 1810.09305): `wikihowAll.csv` has a row an
+article, `wikihowSep.csv` a row a step, and the sections. LIMA's sampling needs categories, which it
+lacks: from a column `category`, or a `categories.csv` beside it (`title,category`).
 """
 
-import csv
 import heapq
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
-from limalib.data.files import existing, lines
+from limalib.data.files import Row, table
 from limalib.data.markup import without_addresses
 from limalib.data.sampling import Curated, stable_order, temperature_sample
 from limalib.records import Dialogue, single_turn
@@ -40,10 +31,10 @@ PRUNED_SECTIONS = frozenset(
 
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 
-# The longest articles exceed the csv module's default of 128 KiB a field.
-csv.field_size_limit(max(csv.field_size_limit(), 16 << 20))
-
-Row = Mapping[str, str]
+_BEFORE_LINE_END = re.compile(r"(?<![ \t])[ \t]*+;?[ \t]*+\n")
+"""Stray marks that the public files put there."""
+_PART = re.compile(r"(?<=[a-z?!)])[1-9]\d?$")
+"""Number that the public files glue to a title for an article's parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +53,22 @@ def read_articles(
 
     `losses` counts rows with fields missing or empty. Where a row is a step (which needs a title,
     and a headline or a text) `beside` does, and it counts rows of `categories.csv` that lack a
-    field or give a title again (the first wins). Raises FileNotFoundError, and ValueError naming
-    file and line for a header without `title` and `text`, broken CSV, a text that is not UTF-8 or
-    a line of over 16 MB.
+    field or give a title again (the first wins). Raises as `files.table` does.
     """
     losses = Counter() if losses is None else losses
     beside = Counter() if beside is None else beside
-    path = existing(path, "a wikiHow CSV")
-    table = path.with_name("categories.csv")
-    categories = _categories(table, beside) if table.is_file() and table != path else {}
-    with _table(path, {"title", "text"}) as reader:
-        if "sectionLabel" in (reader.fieldnames or ()):
-            found = _from_steps(_whole(reader, beside, "step", ("headline", "text")))
-        else:
-            found = map(_from_row, _whole(reader, losses, "row", ("text",)))
-        for title, text, category in found:
-            yield Article(title, text, category or categories.get(title.casefold(), ""))
+    path = Path(path)
+    place = path.with_name("categories.csv")
+    categories = _categories(place, beside) if place.is_file() and place != path else {}
+    number = count()
+    rows = _usable(table(path, "a wikiHow CSV", ("title", "text")), losses, beside)
+    for _, group in groupby(rows, lambda row: _title(row) if _is_step(row) else next(number)):
+        article = list(group)
+        title, last = _title(article[0]), article[-1]
+        category = last.get("category", "").strip() or categories.get(title.casefold(), "")
+        yield Article(
+            title, _from_steps(article) if _is_step(last) else _tidy(last["text"]), category
+        )
 
 
 def wikihow_response(text: str) -> str:
@@ -102,8 +93,8 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
     others, then an article in it (section 2, wikiHow).
 
     Articles without a category are left out, unless none has one: then all are drawn as one. The
-    losses name the number of categories; the paper's is 19.
-    At most `n` articles of a category are held in memory, and all titles.
+    losses name the number of categories; the paper's is 19. At most `n` articles of a category
+    are held in memory, and all titles.
     """
     losses: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -139,80 +130,55 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
 def _categories(path: Path, beside: Counter[str]) -> dict[str, str]:
     """Category of each title, in small letters."""
     found: dict[str, str] = {}
-    with _table(path, {"title", "category"}) as reader:
-        for row in reader:
-            if None in row or None in row.values() or not row["category"].strip():
-                beside["row of categories.csv with a missing field"] += 1
-                continue
-            title = _title(row["title"]).casefold()
-            if title in found:
-                beside["title seen before in categories.csv"] += 1
-            found.setdefault(title, row["category"].strip())
+    for row in table(path, "a table of categories", ("title", "category")):
+        if None in row or None in row.values() or not row["category"].strip():
+            beside["row of categories.csv with a missing field"] += 1
+            continue
+        title = _title(row).casefold()
+        if title in found:
+            beside["title seen before in categories.csv"] += 1
+        found.setdefault(title, row["category"].strip())
     return found
 
 
-@contextmanager
-def _table(path: Path, columns: set[str]) -> Iterator["csv.DictReader[str]"]:
-    with path.open("rb") as file:
-        # Line by line, so that one that is no UTF-8 is named.
-        text = (
-            line.decode("utf-8" if n else "utf-8-sig") for n, line in enumerate(lines(file, path))
-        )
-        reader = csv.DictReader(text, strict=True)
-        try:
-            if not columns <= set(reader.fieldnames or ()):
-                needed = ",".join(sorted(columns, reverse=True))
-                raise ValueError(f"{path}, line 1: needs the columns {needed}")
-            yield reader
-        except (csv.Error, UnicodeDecodeError) as error:
-            line = reader.reader.line_num + isinstance(error, UnicodeDecodeError)
-            raise ValueError(f"{path}, line {line}: broken CSV ({error})") from None
+def _is_step(row: Row) -> bool:
+    return "sectionLabel" in row
 
 
-def _whole(
-    reader: "csv.DictReader[str]", losses: Counter[str], what: str, texts: tuple[str, ...]
-) -> Iterator[Row]:
-    for row in reader:
+def _usable(rows: Iterable[Row], losses: Counter[str], beside: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        step = _is_step(row)
+        lost = beside if step else losses
+        texts = ("headline", "text") if step else ("text",)
         if None in row or None in row.values():
-            losses[f"{what} with too few or too many fields"] += 1
+            lost[f"{'step' if step else 'row'} with too few or too many fields"] += 1
         elif row["title"].strip() and any(row.get(name, "").strip() for name in texts):
             yield row
         else:
-            losses["step without title or text" if what == "step" else "empty title or text"] += 1
+            lost["step without title or text" if step else "empty title or text"] += 1
 
 
-def _from_row(row: Row) -> tuple[str, str, str]:
-    return _title(row["title"]), _tidy(row["text"]), row.get("category", "").strip()
+def _from_steps(steps: Iterable[Row]) -> str:
+    parts: list[str] = []
+    section, number = None, 0
+    for step in steps:
+        if not parts and step.get("overview", "").strip():
+            parts.append(_tidy(step["overview"]))
+        if step["sectionLabel"].strip() != section:
+            section, number = step["sectionLabel"].strip(), 0
+            parts.append(f"\n## {section}\n")
+        number += 1
+        body = " ".join(_tidy(f"{step.get('headline', '')} {step['text']}").split())
+        parts.append(f"{number}. {body}")
+    return "\n".join(parts).strip()
 
 
-def _from_steps(rows: Iterator[Row]) -> Iterator[tuple[str, str, str]]:
-    for title, steps in groupby(rows, key=lambda row: _title(row["title"])):
-        parts: list[str] = []
-        section, number, category = None, 0, ""
-        for step in steps:
-            category = step.get("category", "").strip()
-            if not parts and step.get("overview", "").strip():
-                parts.append(_tidy(step["overview"]))
-            if step["sectionLabel"].strip() != section:
-                section, number = step["sectionLabel"].strip(), 0
-                parts.append(f"\n## {section}\n")
-            number += 1
-            body = " ".join(_tidy(f"{step.get('headline', '')} {step['text']}").split())
-            parts.append(f"{number}. {body}")
-        yield title, "\n".join(parts).strip(), category
-
-
-def _title(text: str) -> str:
-    """The title without the number that the public files glue to it for an article's parts."""
-    return re.sub(r"(?<=[a-z?!)])[1-9]\d?$", "", text.strip())
+def _title(row: Row) -> str:
+    return _PART.sub("", row["title"].strip())
 
 
 def _tidy(text: str) -> str:
-    """Text without the stray marks that the public files put before line ends."""
-    *first, last = text.strip().split("\n")
-    return "\n".join(
-        [*(line.rstrip(" \t").removesuffix(";").rstrip(" \t") for line in first), last]
-    )
+    return _BEFORE_LINE_END.sub("\n", text.strip())
 
 
 def _without_sections(text: str) -> Iterator[str]:
