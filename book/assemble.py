@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
             run_notebooks(config, runs, options.cores, lock)
             index = build_html(tree(ROOT / options.notebooks, runs), build)
-    except BuildFailed as error:
+    except (BuildFailed, OSError) as error:  # such as a folder of books that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -59,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def only_one(runs: Path) -> Iterator[int]:
     """Hold the folder of outputs alone. Yields the lock's descriptor: whoever has inherited it
     holds the folder too. A process that is killed gives it back by dying."""
-    runs.mkdir(parents=True, exist_ok=True)
-    with (runs / ".lock").open("w") as lock:
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        file = (runs / ".lock").open("w")
+    except OSError as error:
+        raise BuildFailed(f"{runs}: cannot be written: {error.strerror}; name another") from None
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

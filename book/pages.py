@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from limalib.records import visible
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ASKED = re.compile(r"^```\{(facts|provenance)\} ?(\S*)\n```$", re.MULTILINE)
@@ -75,8 +77,13 @@ def notebook_page(name: str, notebooks: Path, runs: Path) -> bytes:
         record = f"{name}/{executed.stem}"
     if not executed.is_file():
         raise BuildFailed(f"{executed}: not there, so the book lacks that page; run `make book`")
-    page = merged(read(notebooks / f"{name}.ipynb"), read(executed))
-    made = details(read(runs / "provenance" / f"{record}.json"))
+    made_by = runs / "provenance" / f"{record}.json"
+    try:
+        page = merged(read(notebooks / f"{name}.ipynb"), read(executed))
+        made = details(read(made_by))
+    except (LookupError, TypeError, AttributeError):  # JSON, but of something else
+        problem = f"{executed} or {made_by}: not what a run writes; remove both, run `make book`"
+        raise BuildFailed(problem) from None
     note = f"::::{{dropdown}} What made this page\n{made}\n::::"
     cell = {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": note}
     return _json(page | {"cells": [*page["cells"], cell]})
@@ -86,7 +93,7 @@ def read(path: Path) -> dict[str, Any]:
     """A notebook, or what made it, as its JSON has it. Raises BuildFailed when it is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BuildFailed(f"{path}: cannot be read ({error})") from None
 
 
@@ -99,8 +106,8 @@ def training_page(folder: Path) -> Path:
 def merged(source: Notebook, executed: Notebook) -> Notebook:
     """Prose, code and metadata of the source with the outputs of the executed notebook.
 
-    Progress bars (standard error and widgets) are left out. The cell in which papermill set the
-    parameters is kept, after the defaults that it overrides.
+    Progress bars (standard error and widgets) are left out; control characters show as such. The
+    cell in which papermill set the parameters is kept, after the defaults that it overrides.
     """
     code = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
     injected = [cell for cell in code if "injected-parameters" in _tags(cell)]
@@ -109,7 +116,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
     for cell in source["cells"]:
         if cell["cell_type"] == "code":
             result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
-            outputs = [output for output in result["outputs"] if _shown(output)]
+            outputs = [_visible(output) for output in result["outputs"] if _shown(output)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
         cells.append(cell)
         if "parameters" in _tags(cell):
@@ -232,6 +239,15 @@ def _title(name: str, data: bytes) -> str | None:
 
 def _tags(cell: dict[str, Any]) -> list[str]:
     return cell["metadata"].get("tags", [])
+
+
+def _visible(content: Any) -> Any:
+    """JSON whose texts, keys apart, hold no control characters, which strict builds refuse."""
+    if isinstance(content, dict):
+        return {key: _visible(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_visible(value) for value in content]
+    return visible(content) if isinstance(content, str) else content
 
 
 def _shown(output: dict[str, Any]) -> bool:

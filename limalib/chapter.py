@@ -365,7 +365,7 @@ class Chapter:
         rows = measures.side_by_side(
             among or self.prompts, answers, grades, self.names, count, self.seed
         )
-        return measures.show(rows)
+        return measures.show(rows.map(records.visible))
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
         """Record a figure for the prose to quote, and for the claim of that name to be judged by:

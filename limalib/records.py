@@ -7,6 +7,7 @@ the user's. A file of records holds one JSON object a line, and appears whole or
 import errno
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -118,6 +119,17 @@ _MADE_BY: Mapping[type, str] = {
     Dialogue: "; make it with notebooks/01_data.ipynb",
     Response: "; sample with notebooks/02_training.ipynb",
 }
+
+
+def visible(text: str) -> str:
+    """Text for a page: control characters, but tabs and ends of lines, show as such (ESC as ␛), and
+    lone surrogates by their codes."""
+
+    def sign(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return chr(0x2400 + code) if code < 32 else f"\\u{code:04x}"
+
+    return re.sub(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]", sign, text)
 
 
 def single_turn(

@@ -50,8 +50,10 @@ def shown(metric: dict[str, Any], form: str = "") -> str:
 
     `form` is empty (what the unit asks for), a format such as `.2f`, `%` for a percentage, or
     `value`, before any of these with a comma, to leave the interval out: `value`, `value,.1f`.
-    Raises ValueError for a format that does not fit.
+    Raises ValueError for a format that does not fit, or what is no metric.
     """
+    if not isinstance(metric, dict):
+        raise ValueError("not a metric, which has a value and a unit")
     alone, _, rest = form.partition(",") if form.startswith("value") else ("", "", form)
     value, low, high = (metric.get(key) for key in ("value", "low", "high"))
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -103,7 +105,7 @@ class Result(SphinxRole):
             return self._missing(f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
         try:
             text = shown(metrics[name], form)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             return self._missing(f"format {form!r} does not fit {target}: {error}")
         return [nodes.inline(text, text, classes=["result"])], []
 
@@ -146,7 +148,11 @@ class Claims(SphinxDirective):
     def _row(
         self, claim: claims.Claim, notebook: str, metric: dict[str, Any] | None
     ) -> list[nodes.Node]:
-        estimate = statistics.from_record(metric) if metric else None
+        try:
+            estimate = statistics.from_record(metric) if metric else None
+        except (LookupError, TypeError, ValueError):
+            logger.warning("results/metrics/%s.json: %r is no metric", notebook, claim.id)
+            estimate = None
         verdict = claims.judge(claim, estimate)
         reported = (
             "—" if claim.reported is None else statistics.value_shown(claim.reported, claim.unit)
@@ -204,8 +210,18 @@ def _row(cells: list[nodes.Node]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
 
 
-def _depend(env: BuildEnvironment, path: Path) -> Any:
-    """A JSON file that the page depends on, or None; then on the list of files there are."""
+def _depend(env: BuildEnvironment, path: Path) -> dict[str, Any] | None:
+    """A JSON file that the page depends on, or None; then on the list of files there are. What is
+    no JSON object is a warning, and empty."""
     found = path.is_file()
     env.note_dependency(str(path if found else results_folder(env) / "index.json"))
-    return json.loads(path.read_text(encoding="utf-8")) if found else None
+    if not found:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        return content
+    logger.warning("%s: not a JSON object; remove it and run `make book`", path)
+    return {}

@@ -14,7 +14,11 @@ import pages
 import psutil
 import pytest
 
+from limalib.running import commands
+
 from .conftest import ToyBook
+
+NOT_AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
 
 def test_sync_writes_only_what_changed_and_removes_what_went(tmp_path: Path) -> None:
@@ -50,6 +54,33 @@ def test_an_unknown_scale_is_one_line_and_its_name_stays_text(
     captured = capfd.readouterr()
     assert f"unknown scale '{name}'; known: smoke, miniature" in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "problem"),
+    [
+        ("file", "Not a directory"),
+        ("file/below", "Not a directory"),
+        ("x" * 300, "File name too long"),
+        ("/".join(["x" * 200] * 30), "File name too long"),
+        pytest.param("closed", "Permission denied", marks=NOT_AS_ROOT),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], runs: str, problem: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert assemble.main(["--scale", "smoke", "--runs", str(tmp_path / runs)]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error: ")
+    assert f"cannot be written: {problem}; name another" in said
+    assert said.count("\n") == 1
+    notebook, out = str(pages.ROOT / "notebooks/04_absolute_quality.ipynb"), tmp_path / runs / "o"
+    assert commands.main(["run", notebook, str(out)]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 def test_snakemake_by_hand_refuses_a_name_that_it_reads_as_a_number() -> None:
@@ -108,6 +139,11 @@ class TestToyBook:
 
     def test_names_are_never_executed(self, toy_book: ToyBook) -> None:
         assert [*toy_book.folder.rglob("executed"), *pages.ROOT.glob("executed")] == []
+
+    def test_control_characters_show_as_such(self, toy_book: ToyBook) -> None:
+        page = (toy_book.html / "notebooks" / "11_answers.html").read_text()
+        assert "␛]0;" in page
+        assert "<i>␛, ␇</i>" in page
 
     def test_the_claims_table_quotes_the_metrics(self, toy_book: ToyBook) -> None:
         page = (toy_book.html / "book" / "index.html").read_text()

@@ -15,8 +15,12 @@ FACTS = {
 }
 
 
-def built(folder: Path, text: str) -> tuple[str, str]:
-    """The page of a one-page book, and what the build warned of."""
+def built(folder: Path, text: str, metrics: str = "{}") -> tuple[str, str]:
+    """The page of a one-page book, and what the build warned of; the metrics are a chapter's."""
+    (folder / "results" / "metrics").mkdir(parents=True)
+    (folder / "results" / "metrics" / "c.json").write_text(metrics)
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "c.md").write_text("# Chapter\n")
     (folder / "book" / "facts").mkdir(parents=True)
     (folder / "book" / "facts" / "f.json").write_text(json.dumps(FACTS))
     (folder / "index.md").write_text(f"# Title\n\n{text}\n")
@@ -33,7 +37,8 @@ def built(folder: Path, text: str) -> tuple[str, str]:
             warning=said,
         )
         app.build()
-    return (folder / "out" / "index.html").read_text(), warnings.read_text()
+    said_lines = [line for line in warnings.read_text().splitlines() if "toctree" not in line]
+    return (folder / "out" / "index.html").read_text(), "\n".join(said_lines)
 
 
 def test_facts_are_quoted_and_shown(tmp_path: Path) -> None:
@@ -57,6 +62,25 @@ def test_facts_are_quoted_and_shown(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_a_warning(tmp_path: Path, text: str, warning: str) -> None:
     assert warning in built(tmp_path, text)[1]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "warning"),
+    [
+        ("{", "results/metrics/c.json: not a JSON object; remove it and run `make book`"),
+        ("[" * 100_000, "results/metrics/c.json: not a JSON object"),
+        ("", "results/metrics/c.json: not a JSON object"),
+        ("[1]", "results/metrics/c.json: not a JSON object"),
+        ('{"quality": 3}', "results/metrics/c.json: 'quality' is no metric"),
+        ('{"quality": {"value": "x"}}', "results/metrics/c.json: 'quality' is no metric"),
+        ('{"quality": {"value": [1], "low": 1, "high": 2, "n": 3}}', "'quality' is no metric"),
+        ('{"quality": 3}', "c:quality: not a metric, which has a value and a unit"),
+        ('{"quality": {"value": [1]}}', "does not fit c:quality"),
+    ],
+)
+def test_odd_metrics_are_warnings(tmp_path: Path, metrics: str, warning: str) -> None:
+    page = "{result}`c:quality`\n\n```{claims}\n```"
+    assert warning in built(tmp_path, page, metrics)[1]
 
 
 def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -57,8 +57,26 @@ class TestMerged:
         cells = pages.merged(self.source, self.executed)["cells"]
         assert cells[3]["outputs"] == [output("2\n")]
 
+    def test_control_characters_show_as_such(self) -> None:
+        said = [output("\x1b[31mred\x07\ttab\x9b \udc80\n"), {"data": {"text/html": "a\x00"}}]
+        ran = [*self.executed["cells"][:3], cell("code", "", execution_count=3, outputs=said)]
+        shown = pages.merged(self.source, {"cells": ran})["cells"][3]["outputs"]
+        assert shown[0]["text"] == "␛[31mred␇\ttab\\u009b \\udc80\n"
+        assert shown[1] == {"data": {"text/html": "a␀"}}
+
     def test_nothing_of_the_run_but_outputs_is_kept(self) -> None:
         assert pages.merged(self.source, self.executed)["metadata"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"cells": [{}]}', '{"cells": 3}', "", "[" * 100_000]
+)
+def test_what_is_no_executed_notebook_is_one_line(tmp_path: Path, content: str) -> None:
+    for name in ("notebooks/04_absolute_quality.ipynb", "provenance/04_absolute_quality.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
+    with pytest.raises(pages.BuildFailed, match=r"04_absolute_quality\.ipynb[^\n]+$"):
+        pages.notebook_page("04_absolute_quality", pages.ROOT / "notebooks", tmp_path)
 
 
 def test_the_training_page_is_limas_first_seed(tmp_path: Path) -> None:
