@@ -397,7 +397,7 @@ def test_instances_come_in_the_order_of_their_ids_each_once(tmp_path: Path) -> N
     [
         ('{"Definition": "x", "Categ', "not a Super-NI task"),
         ("[]", "a JSON object was expected"),
-        ('{"Definition": "x", "Instances": []}', "needs Definition, Categories, Instances"),
+        ('{"Definition": "x", "Instances": []}', "no 'Categories'"),
         ('{"Definition": "x", "Categories": ["y"], "Instances": []}', "usable instances"),
         ('{"Definition": 3, "Categories": ["y"], "Instances": []}', "a list of strings, not 3"),
     ],

@@ -1,12 +1,8 @@
 """Instruction data that come ready-made: the experimenters' own, LIMA's release, and Alpaca's.
 
-Formats. Authored: the project's own JSONL of dialogues; `meta` says which group of authors wrote
-the prompt (`group`: "A" for training and dev prompts, "B" for test prompts) and whether it is
-sensitive (`safety`: true or false, false when absent); a prompt without an answer ends on the
-user's turn. The release (GAIR/lima): `train.jsonl` and `test.jsonl`, in a folder or on the hub, one
-`{"conversations": [str, ...], "source": str}` a line; the strings are turns that take turns, the
-user first, and a row of one string is a test prompt. Alpaca's: one JSON list of `{"instruction",
-"input", "output"}`, the input often empty.
+Authored: JSONL of dialogues whose `meta` has the `group` of authors (A or B) and `safety`. The
+release: JSONL of `{"conversations": [str, ...], "source": str}`. Alpaca's: a JSON list of
+`{"instruction", "input", "output"}`. What ends on the user's turn is a prompt.
 """
 
 import json
@@ -17,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limalib.data.files import json_document, json_lines, text_of
-from limalib.records import Dialogue, Turn, parse, single_turn
+from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
 LICENCE_AUTHORED = "the experimenters' own; of the released ones CC BY-NC-SA"
 LICENCE_RELEASE = "CC BY-NC-SA, or the stricter one of the source"
@@ -45,20 +41,18 @@ def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Itera
 def read_dialogues(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
     """Dialogues of a JSONL file that people write and can mend, in its order.
 
-    The first of an id wins; `losses` counts the others. Raises FileNotFoundError, and ValueError
-    naming file and line for a line that is no dialogue.
+    The first of an id wins; `losses` counts the others. Raises as `files.json_lines`, also for a
+    line that is no dialogue.
     """
     losses = Counter() if losses is None else losses
     seen: set[str] = set()
     for number, record in json_lines(path, "a JSONL of dialogues"):
-        try:
+        with reading(f"{path}, line {number}", "a dialogue"):
             # NaN and half of a surrogate pair can be read but not written again.
             text = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
-            dialogue = parse(text, Dialogue)
+            dialogue = parse(text, Dialogue, f"{path}, line {number}")
             if not all(turn.text.strip() for turn in dialogue.turns):
-                raise ValueError(f"dialogue {dialogue.id!r} has an empty turn")
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+                raise ValueError(f"{dialogue.id!r} has an empty turn")
         if dialogue.id in seen:
             losses["id seen before"] += 1
         else:
@@ -69,9 +63,8 @@ def read_dialogues(path: str | Path, losses: Counter[str] | None = None) -> Iter
 def release_file(release: str | Path, split: str) -> Path:
     """Path of `train.jsonl` or `test.jsonl` of a release: a folder, or `hub:<owner>/<name>`.
 
-    A file of the hub is fetched once and then lies in the hub's cache. Raises FileNotFoundError
-    saying what to do when it cannot be had: the release is shown only to those who accept its
-    terms.
+    Raises FileNotFoundError saying what to do when the hub does not give it: it shows the release
+    only to those who accept its terms.
     """
     if not str(release).startswith(ON_HUB):
         return Path(release) / f"{split}.jsonl"
@@ -92,13 +85,10 @@ def release_file(release: str | Path, split: str) -> Path:
 def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
     """Rows as dialogues `<file name>-<row from 0>`, in the file's order.
 
-    A conversation of several turns stays whole. One that ends on the user's turn has nothing to
-    learn from there: that turn is dropped, and counted in `losses`, as are unusable rows.
-
-    The release does not name every part of Table 1, but keeps them in order: `meta["split"]` of
-    the rows from Stack Exchange is "stem" for the first 200 rows of the file and "other" after;
-    test rows get the source "authors" (the first 230, `meta["group"]` "B") or "askreddit".
-    Raises FileNotFoundError, and ValueError naming file and line for a line that is no JSON.
+    A last turn by the user has nothing to learn from: it is dropped, and counted in `losses`, as
+    are unusable rows. Parts of Table 1 that the release does not name are known by their order:
+    the first 200 rows from Stack Exchange are "stem", the first 230 prompts the authors' own.
+    Raises as `files.json_lines`.
     """
     losses = Counter() if losses is None else losses
     name = Path(path).stem
@@ -122,11 +112,10 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
 
 
 def read_alpaca(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
-    """Rows as dialogues `alpaca-<row from 0>`: the instruction, a blank line and the input where
-    there is one, are the prompt.
+    """Rows as dialogues `alpaca-<row from 0>`; the prompt is the instruction, then the input.
 
-    `losses` counts rows with missing or bad fields or without instruction or output. Raises
-    FileNotFoundError, and ValueError naming the file when it is no JSON list, or an empty one.
+    `losses` counts rows that cannot be used. Raises FileNotFoundError, and ValueError naming the
+    file when it is no JSON list, or an empty one.
     """
     losses = Counter() if losses is None else losses
     rows: list[Any] = json_document(path, "an Alpaca JSON list", list)

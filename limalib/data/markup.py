@@ -31,13 +31,11 @@ _ADDRESS = re.compile(  # Brackets belong to an address in pairs, a last full st
 
 
 def clean_html(text: str) -> str:
-    """Plain text of an HTML fragment.
+    """Plain text of an HTML fragment: paragraphs parted by blank lines, code and lists as Markdown.
 
-    Paragraphs are parted by blank lines; `<pre>` becomes a fenced block with its text untouched,
-    `<code>` a `code span`; list items start with "- " or "1. ", and inner lists are indented. Of
-    a link, its words stay; images, bare web addresses and comments go; entities are decoded. Any
-    string is accepted, and broken markup is read as a browser would. Of markup nested deeper than
-    anybody means, the words alone stay.
+    Of a link, its words stay; images, bare web addresses and comments go. Any string is accepted,
+    and broken markup read as a browser would; of markup nested deeper than anybody means, the words
+    alone stay.
     """
     if not text.strip():
         return ""
@@ -56,7 +54,6 @@ def without_addresses(text: str) -> str:
 
 
 def _depth(root: HtmlElement) -> int:
-    """Levels of elements below the root."""
     depth = deepest = 0
     for event, _ in etree.iterwalk(root, events=("start", "end")):
         depth += 1 if event == "start" else -1
@@ -70,7 +67,7 @@ def _blocks(element: HtmlElement) -> Iterator[str]:
     for child in element:
         if not isinstance(child.tag, str) or child.tag in _DROPPED:
             pass
-        elif child.tag in _BLOCKS or (len(child) and _holds_block(child)):
+        elif child.tag in _BLOCKS or (len(child) and next(child.iter(*_BLOCKS), None) is not None):
             if words := _collapse("".join(inline)):
                 yield words
             inline.clear()
@@ -93,7 +90,11 @@ def _block(element: HtmlElement) -> Iterator[str]:
         if items := "\n".join(_items(element)):
             yield items
     elif tag == "table":
-        rows = (" | ".join(map(_words, row.iter("td", "th"))) for row in element.iter("tr"))
+        cells = (
+            (_collapse(_inline(cell)) for cell in row.iter("td", "th"))
+            for row in element.iter("tr")
+        )
+        rows = (" | ".join(" ".join(cell.split()) for cell in row) for row in cells)
         if table := "\n".join(row for row in rows if row.strip(" |")):
             yield table
     elif tag == "blockquote":
@@ -119,7 +120,6 @@ def _items(element: HtmlElement) -> Iterator[str]:
 
 
 def _inline(element: HtmlElement) -> str:
-    """Text of an inline element and its children, code in backticks, line breaks as `_BREAK`."""
     if element.tag == "br":
         return _BREAK
     if element.tag == "code":
@@ -140,16 +140,7 @@ def _marked(text: str | None) -> str:
     return text or ""
 
 
-def _words(element: HtmlElement) -> str:
-    return " ".join(_collapse(_inline(element)).split())
-
-
-def _holds_block(element: HtmlElement) -> bool:
-    return next(element.iter(*_BLOCKS), None) is not None
-
-
 def _collapse(text: str) -> str:
-    """Runs of white space as one space, line breaks as newlines."""
     text = _without_marks(text)
     if _BREAK not in text:
         return " ".join(text.split())

@@ -1,9 +1,7 @@
 """Super-Natural Instructions tasks (Wang et al., 2022, arXiv 2204.07705), and examples from them.
 
-Format: one JSON object a file, `task*.json`, with Definition (a string, or a list of one),
-Categories (list), Input_language and Output_language (lists, English when absent), and Instances,
-each with an id, an input and an output (a string, or a list of accepted outputs). The examples
-that a task shows (Positive Examples, Negative Examples) are not read.
+One JSON object a file; English where no language is named. The examples that a task shows
+(Positive Examples, Negative Examples) are not read.
 """
 
 import random
@@ -15,7 +13,7 @@ from typing import Any
 
 from limalib.data.files import json_document, text_of
 from limalib.data.sampling import Curated, stable_order
-from limalib.records import Dialogue, single_turn
+from limalib.records import Dialogue, reading, single_turn
 
 LICENCE = "Apache-2.0 for the tasks; the data under them keep their own"
 
@@ -55,42 +53,34 @@ def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
     """The task in one file.
 
     `losses` counts instances without an input or an output, and those whose id came before.
-    Raises FileNotFoundError, and ValueError naming the file when it is no task or has no usable
-    instance.
+    Raises FileNotFoundError, and ValueError naming the file when it is no task.
     """
     losses = Counter() if losses is None else losses
-    record: dict[str, Any] = json_document(path, "a Super-NI task", dict)
-    try:
-        definition = " ".join(_strings(record["Definition"])).strip()
-        categories = tuple(_strings(record["Categories"]))
-        fields = ("Input_language", "Output_language")
-        languages = frozenset(name for f in fields for name in _strings(record.get(f, "English")))
-        found = list(record["Instances"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: not a Super-NI task: needs Definition, Categories, Instances ({error!r})"
-        ) from None
+    what = "a Super-NI task"
+    record: dict[str, Any] = json_document(path, what, dict)
     kept: list[Instance] = []
     seen: set[str] = set()
-    for instance in map(_instance, found):
-        if instance is None:
-            losses["instance without input or output"] += 1
-        elif instance.id and instance.id in seen:
-            losses["instance id seen before"] += 1
-        else:
-            kept.append(instance)
-            seen.add(instance.id)
-    if not definition or not kept:
-        raise ValueError(f"{path}: a Super-NI task without definition or usable instances")
+    with reading(path, what):
+        definition = " ".join(_strings(record["Definition"])).strip()
+        fields = ("Input_language", "Output_language")
+        languages = frozenset(name for f in fields for name in _strings(record.get(f, "English")))
+        categories = tuple(_strings(record["Categories"]))
+        for instance in map(_instance, record["Instances"]):
+            if instance is None:
+                losses["instance without input or output"] += 1
+            elif instance.id and instance.id in seen:
+                losses["instance id seen before"] += 1
+            else:
+                kept.append(instance)
+                seen.add(instance.id)
+        if not definition or not kept:
+            raise ValueError("without definition or usable instances")
     instances = tuple(sorted(kept, key=lambda instance: instance.id))
     return Task(Path(path).stem, definition, categories, instances, languages)
 
 
 def read_tasks(folder: str | Path, losses: Counter[str] | None = None) -> Iterator[Task]:
-    """Tasks of all `task*.json` in a folder, by name; one is in memory at a time.
-
-    Raises FileNotFoundError when there is none, and as `read_task`.
-    """
+    """Tasks of all `task*.json` in a folder, by name; raises as `read_task`."""
     paths = sorted(Path(folder).glob("task*.json"))
     if not paths:
         raise FileNotFoundError(f"{folder}: no Super-NI tasks (task*.json) there")
@@ -99,10 +89,8 @@ def read_tasks(folder: str | Path, losses: Counter[str] | None = None) -> Iterat
 
 
 def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
-    """One random example of each of `n` random English generation tasks (section 2, Super-NI).
-
-    Prompt: the definition, a blank line, the input. One task is held in memory at a time.
-    """
+    """One random example of each of `n` random English generation tasks (section 2), with the
+    definition, a blank line and the input as prompt; one task is held in memory at a time."""
     losses: Counter[str] = Counter()
     found: list[tuple[str, Dialogue]] = []
     for task in tasks:

@@ -129,20 +129,17 @@ def read_objects(path: str | Path, names: Sequence[str]) -> Iterator[tuple[int, 
 def _parsed(path: str | Path) -> Iterator[Any]:
     content = _text(path)
     if content.startswith("["):
-        try:
+        with records.reading(path, "a JSON array"):
             yield from json.loads(content)
-        except ValueError as error:
-            raise ValueError(f"{path}: not a JSON array ({error})") from None
         return
     for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
-            try:
+            with records.reading(f"{path}, line {number}", "JSON"):
                 yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
 
 
 def _text(path: str | Path) -> str:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of recorded answers or verdicts")
-    return Path(path).read_text(encoding="utf-8")
+    with records.reading(path, "text"):
+        return Path(path).read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Reply, str]]:
             try:
                 record = json.loads(line)
                 yield record["key"], Reply(**record["reply"]), record["problem"]
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 broken += 1
     if broken:
         warnings.warn(
