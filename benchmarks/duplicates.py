@@ -3,32 +3,25 @@
     python benchmarks/duplicates.py [--answers 100000] [--data FOLDER]
 
 The answers are made of the sentences of real ones (LIMA's and Alpaca's), shuffled. Some are copies
-of an earlier one with some words changed; how many of those are found is reported, too. Each run is
-a process of its own, so that its peak memory is its own (with its workers'). Prints a table, and as
-its last line one JSON object.
+of an earlier one with some words changed; how many of those are found is reported, too. Prints a
+table, and as its last line one JSON object.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import os
 import platform
 import random
 import re
-import threading
+import resource
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import psutil
-
-from limalib.data.duplicates import NEAR_DUPLICATES, near_duplicates, similarity
+from limalib.data.duplicates import THRESHOLD, near_duplicates, similarity
 from limalib.data.instructions import read_alpaca, read_release
 from limalib.records import Dialogue, single_turn
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-WORKERS = (1, 2)
 
 
 def main() -> None:
@@ -38,70 +31,32 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.data / "lima" / "train.jsonl").is_file():
         parser.error(f"{options.data}: no lima/train.jsonl there; give a folder with --data")
-    results = [alone(options.data, options.answers, workers) for workers in WORKERS]
-    print("| answers | processes | seconds | CPU s | peak MB | planted | found | others found |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in results:
-        print(
-            "| {answers:,} | {processes} | {seconds} | {cpu} | {peak_mb} | {planted} "
-            "| {found} | {others} |".format(**row)
-        )
+    result = timed(options.data, options.answers)
+    print("| answers | CPU s | peak MB | planted | found | others found |")
+    print("|---|---|---|---|---|---|")
+    row = "| {answers:,} | {cpu} | {peak_mb} | {planted} | {found} | {others} |"
+    print(row.format(**result))
     machine = {
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }
-    print(json.dumps({"benchmark": "duplicates", "results": results, "machine": machine}))
+    print(json.dumps({"benchmark": "duplicates", "results": [result], "machine": machine}))
 
 
-def alone(data: Path, answers: int, workers: int) -> dict[str, object]:
-    """One run in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(timed, data, answers, workers).result()
-
-
-def timed(data: Path, answers: int, workers: int) -> dict[str, object]:
-    """Seconds, CPU seconds of all processes, and the most memory that they held together."""
+def timed(data: Path, answers: int) -> dict[str, object]:
+    """CPU seconds, and the most memory that the process held."""
     dialogues, planted = made(data, answers)
-    peak = Peak()
-    start, cpu = time.perf_counter(), sum(os.times()[:4])
-    with peak:
-        found = {match.second for match in near_duplicates(dialogues, workers=workers)}
-    seconds, cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
+    start = time.process_time()
+    found = {match.first for match in near_duplicates(dialogues)}
     return {
         "answers": len(dialogues),
-        "processes": workers,
-        "seconds": round(seconds, 1),
-        "cpu": round(cpu, 1),
-        "peak_mb": round(peak.bytes / 1e6),
+        "cpu": round(time.process_time() - start, 1),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
         "planted": len(planted),
         "found": len(planted & found),
         "others": len(found - planted),
     }
-
-
-class Peak(threading.Thread):
-    """Looks ten times a second at the memory of this process and its children."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.bytes = 0
-        self.over = threading.Event()
-
-    def __enter__(self) -> None:
-        self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.join()
-
-    def run(self) -> None:
-        this = psutil.Process()
-        while not self.over.wait(0.1):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                family = (this, *this.children(recursive=True))
-                self.bytes = max(self.bytes, sum(one.memory_info().rss for one in family))
 
 
 def made(data: Path, answers: int) -> tuple[list[Dialogue], set[str]]:
@@ -120,7 +75,7 @@ def made(data: Path, answers: int) -> tuple[list[Dialogue], set[str]]:
         if len(dialogues) % 100 == 99:
             original = dice.choice(dialogues).turns[1].text
             text = changed(original, dice)
-            if NEAR_DUPLICATES.threshold <= similarity(original, text) < 1:
+            if THRESHOLD <= similarity(original, text) < 1:
                 planted.add(id)
         else:
             text = " ".join(dice.choices(sentences, k=dice.randint(10, 30)))

@@ -49,13 +49,7 @@ def test_weights_grow_with_the_cube_root() -> None:
     )
     assert temperature_weights({"a": 3, "b": 1}, tau=1) == {"a": 0.75, "b": 0.25}
     assert temperature_weights({"a": 3, "b": 1}, tau=math.inf) == {"a": 0.5, "b": 0.5}
-    assert temperature_weights({"a": 0}) == {"a": 0.0}
-
-
-@pytest.mark.parametrize(("counts", "tau"), [({"a": 1}, 0), ({"a": 1}, -1), ({"a": -1}, 3)])
-def test_weights_refuse_nonsense(counts: dict[str, int], tau: float) -> None:
-    with pytest.raises(ValueError, match="temperature sampling needs tau > 0 and counts >= 0"):
-        temperature_weights(counts, tau)
+    assert temperature_weights({"a": 0}, tau=3) == {"a": 0.0}
 
 
 GROUPS = st.dictionaries(
@@ -83,8 +77,8 @@ def test_a_sample_takes_the_first_of_each_group_whatever_the_order_of_input(
 def test_a_smaller_sample_is_the_start_of_a_larger_one(
     groups: dict[str, list[int]], n: int
 ) -> None:
-    larger = temperature_sample(groups, 20, seed=1, key=lambda item: item)
-    assert temperature_sample(groups, n, seed=1, key=lambda item: item) == larger[: min(n, 20)]
+    larger = temperature_sample(groups, 20, 3, seed=1, key=lambda item: item)
+    assert temperature_sample(groups, n, 3, seed=1, key=lambda item: item) == larger[: min(n, 20)]
 
 
 def test_groups_are_drawn_in_proportion_to_their_weights() -> None:
@@ -97,7 +91,7 @@ def test_a_seed_gives_the_same_sample_in_another_process() -> None:
     program = (
         "from limalib.data.sampling import temperature_sample, stable_order\n"
         "groups = {'ale': list(range(9)), 'rye': list(range(9, 12)), 'gin': [12]}\n"
-        "print(temperature_sample(groups, 8, seed=5, key=lambda i: stable_order(5, str(i))))"
+        "print(temperature_sample(groups, 8, 3, seed=5, key=lambda i: stable_order(5, str(i))))"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -444,7 +438,7 @@ def test_a_digest_is_of_content_and_order() -> None:
 def test_a_set_is_written_with_its_card(tmp_path: Path) -> None:
     path = tmp_path / "data" / "lima.jsonl"
     made = card(BARE)
-    assert write_set(path, SET, made) == tmp_path / "data" / "lima.card.json"
+    write_set(path, SET, made)
     assert list(records.read(path, Dialogue)) == SET
     assert json.loads(path.with_suffix(".card.json").read_text()) == made
     assert {file.name for file in path.parent.iterdir()} == {

@@ -15,7 +15,6 @@ from limalib.data.duplicates import (
     apart_from,
     leaks,
     near_duplicates,
-    overlaps,
     shingles,
     similarity,
     without_leaks,
@@ -50,7 +49,7 @@ def test_a_repeat_is_named_once_with_what_it_repeats() -> None:
         single_turn("4", "what is ALE", ALE + "."),
     ]
     found = near_duplicates(dialogues)
-    assert [(match.first, match.second) for match in found] == [("1", "3"), ("1", "4")]
+    assert [(match.first, match.second) for match in found] == [("3", "1"), ("4", "1")]
     assert [round(match.similarity, 2) for match in found] == [0.95, 1.0]
     left = without_repeats(made(*dialogues))
     assert [d.id for d in left.dialogues] == ["1", "2"]
@@ -67,13 +66,12 @@ def test_what_is_dropped_is_near_something_kept_and_equals_never_stay(
 ) -> None:
     dialogues = [single_turn(str(i), " ".join(words)) for i, words in enumerate(texts)]
     by_id = {d.id: d.prompt for d in dialogues}
-    rules = NearDuplicateRules(threshold=threshold)
-    kept = [d.id for d in without_repeats(made(*dialogues), rules).dialogues]
-    found = near_duplicates(dialogues, rules)
-    assert {match.second for match in found} == by_id.keys() - set(kept)
+    kept = [d.id for d in without_repeats(made(*dialogues), threshold).dialogues]
+    found = near_duplicates(dialogues, threshold)
+    assert {match.first for match in found} == by_id.keys() - set(kept)
     for match in found:
-        assert match.first in kept
-        assert int(match.first) < int(match.second)
+        assert match.second in kept
+        assert int(match.second) < int(match.first)
         assert match.similarity == similarity(by_id[match.first], by_id[match.second]) >= threshold
     shown = [shingles(by_id[id]) for id in kept]
     assert len(shown) == len(set(shown))
@@ -90,7 +88,7 @@ def test_a_training_set_without_leaks_holds_no_test_prompt(
     asked = {prompt.prompt for prompt in prompts}
     assert asked.isdisjoint(example.prompt for example in kept)
     assert len(kept) + stage.losses.total() == len(examples)
-    exact = {leak.train for leak in leaks(examples, prompts) if leak.kind == "exact"}
+    exact = {leak.first for leak in leaks(examples, prompts) if leak.kind == "exact"}
     assert exact == {example.id for example in examples if example.prompt in asked}
 
 
@@ -103,7 +101,7 @@ def test_leaks_are_exact_or_near_in_any_user_turn() -> None:
         Dialogue("later", (*(Turn("user", "Hi."), Turn("assistant", "Hi.")), Turn("user", ALE))),
         single_turn("other entity", "What is rye?", "Grain."),
     ]
-    assert [(leak.train, leak.test, leak.kind) for leak in leaks(train, test)] == [
+    assert [(leak.first, leak.second, leak.kind) for leak in leaks(train, test)] == [
         ("same", "t1", "exact"),
         ("near", "t2", "near"),
         ("later", "t2", "exact"),
@@ -113,18 +111,13 @@ def test_leaks_are_exact_or_near_in_any_user_turn() -> None:
     assert left.losses == {"leaks": {"is a test prompt": 2, "nearly a test prompt": 1}}
 
 
-def test_overlaps_name_the_likest() -> None:
-    others = [single_turn("a", ALE + " indeed so"), single_turn("b", ALE + " indeed")]
-    dialogues = [single_turn("x", "Rye bread is made of rye."), single_turn("y", ALE + " indeed.")]
-    assert overlaps(dialogues, others) == [("b", "y", 1.0)]
-
-
-def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_CHUNK", 5)
-    dialogues = [single_turn(str(i), f"{ALE} number {i % 7} of {i % 3}") for i in range(23)]
-    alone = near_duplicates(dialogues)
-    assert len(alone) > 2
-    assert near_duplicates(dialogues, workers=2) == alone
+def test_a_repeat_is_named_with_the_most_similar_text() -> None:
+    words, others = ([f"{letter}{i}" for i in range(40)] for letter in "ab")
+    texts = (words, words[:20] + others[20:], words[:20] + others[20:32] + words[32:])
+    found = near_duplicates([single_turn(str(i), " ".join(t)) for i, t in enumerate(texts)], 0.4)
+    assert [(match.first, match.second) for match in found] == [("2", "1")]
+    same = near_duplicates([single_turn(id, text) for id, text in (("a", ALE), ("b", ALE + "!"))])
+    assert same == [("b", "a", "exact", 1.0)]
 
 
 def test_a_heavier_weight_of_misses_finds_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +222,5 @@ def test_leaks_in_the_real_data(shared_data: Path) -> None:
 
 
 def test_the_real_sets_repeat_nothing_even_by_half(shared_data: Path) -> None:
-    half = NearDuplicateRules(threshold=0.5)
     for path in ("lima/train.jsonl", "lima/test.jsonl"):
-        assert near_duplicates(read_release(shared_data / path), half) == []
+        assert near_duplicates(read_release(shared_data / path), 0.5) == []

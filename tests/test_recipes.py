@@ -115,10 +115,7 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
             recipes.unfiltered(found, 9, seed),
             recipes.howto(paths, 9, seed),
         ]
-        sets = [
-            without_leaks(without_repeats(made, workers=workers), {"test": test}, workers=workers)
-            for made in drawn
-        ]
+        sets = [without_leaks(without_repeats(made), {"test": test}) for made in drawn]
         assert all(made.dialogues for made in sets)
         return [cards.digest(made.dialogues) for made in (*sets, test)]
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from limalib.data.duplicates import NearDuplicateRules, leaks, near_duplicates
+from limalib.data.duplicates import leaks, near_duplicates
 from limalib.data.instructions import read_release
 from limalib.data.markup import clean_html
 from limalib.data.pairs import PAPER_FILTERS, StackExchangeFilters
@@ -146,7 +146,7 @@ def facts(release: str | Path, posts: str | Path) -> dict[str, Any]:
         list(read_release(Path(release) / f"{name}.jsonl")) for name in ("train", "test")
     )
     rows = {dialogue.id: dialogue.meta["row"] for dialogue in (*train, *test)}
-    half = NearDuplicateRules(threshold=0.5)
+    half = 0.5
     leaked = leaks(train, test, half)
     answers = audited(train)
     short = [len(a.answer) for a in answers if "too short" in a.failed]
@@ -194,8 +194,8 @@ def facts(release: str | Path, posts: str | Path) -> dict[str, Any]:
             "n": len(train),
             "unit": "count",
         },
-        "leaked_train_rows": {"value": _listed(rows[leak.train] for leak in leaked), "unit": ""},
-        "leaked_test_rows": {"value": _listed(rows[leak.test] for leak in leaked), "unit": ""},
+        "leaked_train_rows": {"value": _listed(rows[leak.first] for leak in leaked), "unit": ""},
+        "leaked_test_rows": {"value": _listed(rows[leak.second] for leak in leaked), "unit": ""},
         "repeats": {
             "value": len(near_duplicates(train, half)) + len(near_duplicates(test, half)),
             "n": len(train) + len(test),

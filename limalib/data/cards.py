@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from glob import glob
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,18 +33,16 @@ LICENCES = {
 
 _WHOLE = 64 << 20  # bytes up to which a raw file is digested whole
 _END = 1 << 20
-_TABLE_1_NAMES = {
-    "Stack Exchange (STEM)": "stackexchange (stem)",
-    "Stack Exchange (other)": "stackexchange (other)",
-    "wikiHow": "wikihow",
-    "Pushshift r/WritingPrompts": "writingprompts",
-    "Super-Natural Instructions": "nlp",
-    "Paper authors (Group A)": "authors",
-    "Pushshift r/AskReddit": "askreddit",
-    "Paper authors (Group B)": "authors",
-}
-_READ_AS = {short: long for long, short in _TABLE_1_NAMES.items() if short != "authors"}
-_READ_AS["multi_turn"] = "dialogues"
+_STEP = ("source", "reason", "came in", "dropped", "left")
+_SHOWN = {
+    "stackexchange (stem)": "Stack Exchange (STEM)",
+    "stackexchange (other)": "Stack Exchange (other)",
+    "wikihow": "wikiHow",
+    "writingprompts": "Pushshift r/WritingPrompts",
+    "nlp": "Super-Natural Instructions",
+    "askreddit": "Pushshift r/AskReddit",
+    "multi_turn": "dialogues",
+}  # sources as Table 1 calls them
 
 Paths = Mapping[str, Path | None]
 """Raw source to where it lies, None when it is not at hand."""
@@ -53,9 +51,8 @@ Paths = Mapping[str, Path | None]
 class Stage(NamedTuple):
     """One source of a set, or one step that looked at all of it.
 
-    `losses` counts the candidates that each filter lost, in order, `beside` all else: what
-    candidates are made of, and notes. `raw` names the raw source, empty for a step over the whole
-    set; `asked` is how many examples were wanted, None where that is said elsewhere.
+    `losses` counts the candidates that each filter lost, in order, `beside` all else. `raw` names
+    the raw source, empty for a step over the whole set; `asked` is how many examples were wanted.
     """
 
     name: str
@@ -95,32 +92,26 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
 
 
 def files_of(path: Path) -> list[Path]:
-    """A raw source's files, sorted: the path itself, or what lies under it, linked folders too.
-
-    Hidden files and folders do not count; of a path where nothing is the list is empty.
-    """
+    """A raw source's files, sorted: the path itself, or what lies under it, linked folders too, but
+    nothing hidden. Of a path where nothing is the list is empty."""
     if path.is_file():
         return [path]
-    found: list[Path] = []
-    for folder, folders, names in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
+    found = (path / name for name in glob("**", root_dir=path, recursive=True))
     return sorted(file for file in found if file.is_file())
 
 
-def raw_digest(path: str | Path) -> dict[str, Any]:
+def raw_digest(path: Path) -> dict[str, Any]:
     """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON.
 
-    A folder's digest is of the names and digests of the files in it, hidden ones apart. Of a file
-    of more than 64 MiB the digest is of its size, first and last MiB, and `of` says so.
+    A folder's digest is of the names and digests of the files in it. Of a file of more than 64 MiB
+    the digest is of its size, first and last MiB, and `of` says so.
     """
-    path = Path(path)
     files = files_of(path)
     sizes = [file.stat().st_size for file in files]
     digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
     if not path.is_file():
-        names = (file.relative_to(path).as_posix() for file in files)
-        lines = (f"{name} {digest}\n" for name, digest in zip(names, digests, strict=True))
+        named = zip(files, digests, strict=True)
+        lines = (f"{file.relative_to(path).as_posix()} {digest}\n" for file, digest in named)
         digests = [hashlib.sha256("".join(lines).encode()).hexdigest()]
     whole = max(sizes, default=0) <= _WHOLE
     return {
@@ -149,10 +140,7 @@ def raw_records(paths: Iterable[Paths]) -> dict[Path, dict[str, Any]]:
 def raw_used(
     made: Made, paths: Paths, records: Mapping[Path, Mapping[str, Any]], invented: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Licence and record of each raw source that a set was made from, for its card.
-
-    `invented` ones are the project's own.
-    """
+    """Licence and record of each raw source that a set was made from; `invented` ones are ours."""
     used = dict.fromkeys(stage.raw for stage in made.stages if stage.raw)
     return {
         name: {"licence": "Apache-2.0, invented" if invented else LICENCES[name], **records[path]}
@@ -170,11 +158,9 @@ def card(
 ) -> dict[str, Any]:
     """What a set is made of, as a JSON object: Table 1 for this set, and how it came about.
 
-    `sources` gives per source (for Stack Exchange with its STEM or other split, where known) the
-    examples and the mean length of input (user turns) and output (assistant turns) in `unit`:
-    tokens with a tokenizer (Hugging Face's), else characters; output is null for prompts. `losses`
-    and `steps` say what each filter dropped; `raw` is the licence and `raw_digest` of each raw
-    source; `digest` is of the content.
+    `sources` gives examples and mean lengths of input (user turns) and output (assistant turns,
+    null for prompts) in `unit`: tokens with a (Hugging Face) tokenizer, else characters. `losses`
+    and `steps` say what each filter dropped; `digest` is of the content.
     """
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
@@ -200,58 +186,45 @@ def card(
     }
 
 
-def write_set(path: str | Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]) -> Path:
-    """Write `<set>.jsonl` with `<set>.card.json` and `<set>.card.md` beside it, each whole or not
-    at all.
-
-    Returns the path of the JSON card.
-    """
-    path = Path(path)
-    target = path.with_suffix(".card.json")
+def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]) -> None:
+    """Write `<set>.jsonl`, and `<set>.card.json` and `<set>.card.md` beside it, each whole or not
+    at all."""
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     page = _page(path.stem, card)
     records.write(path, dialogues)
-    for place, content in ((target, text), (target.with_suffix(".md"), page)):
-        with replacing(place) as temporary:
+    for suffix, content in ((".card.json", text), (".card.md", page)):
+        with replacing(path.with_suffix(suffix)) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    return target
 
 
 def steps(made: Made) -> list[dict[str, Any]]:
     """What came in at each filter of a set, what went and what was left, in order, a row a filter.
 
     A source that lost nothing has one row without a reason. What is lost of other things than
-    candidates (a comment, a turn) and notes (a source that is not at hand) have no numbers around
-    them.
+    candidates (a comment, a turn) and notes have no numbers around them.
     """
-    rows: list[dict[str, Any]] = []
-
-    def add(stage: Stage, reason: str, came_in: int | None, dropped: int) -> None:
-        left = None if came_in is None else came_in - dropped
-        row = {"reason": reason, "came in": came_in, "dropped": dropped, "left": left}
-        rows.append({"source": stage.name} | row)
-
+    rows: list[tuple[str, str, int | None, int, int | None]] = []
     for stage in made.stages:
-        for reason, lost in (+stage.beside).items():
-            add(stage, reason, None, lost)
-        left = stage.kept + stage.losses.total()
-        for reason, lost in (+stage.losses).items() or ([] if +stage.beside else [("", 0)]):
-            add(stage, reason, left, lost)
-            left -= lost
-    return rows
+        beside, losses = +stage.beside, +stage.losses
+        rows += [(stage.name, reason, None, lost, None) for reason, lost in beside.items()]
+        came_in = stage.kept + stage.losses.total()
+        for reason, lost in losses.items() or ([] if beside else [("", 0)]):
+            rows.append((stage.name, reason, came_in, lost, came_in - lost))
+            came_in -= lost
+    return [dict(zip(_STEP, row, strict=True)) for row in rows]
 
 
 def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """The `steps` of several sets as one table; steps over a whole set that dropped nothing are
-    left out."""
+    """The `steps` of several sets as one table, without steps over a whole set that dropped
+    nothing."""
     import pandas as pd
 
-    rows = [
-        {"set": name, **step}
+    told = {
+        name: each._replace(stages=tuple(s for s in each.stages if s.raw or +s.losses))
         for name, each in made.items()
-        for step in steps(each._replace(stages=tuple(s for s in each.stages if s.raw or +s.losses)))
-    ]
-    return pd.DataFrame(rows).replace({"source": _READ_AS}).convert_dtypes()
+    }
+    rows = [{"set": name, **step} for name, each in told.items() for step in steps(each)]
+    return pd.DataFrame(rows).replace({"source": _SHOWN}).convert_dtypes()
 
 
 def checks(made: Mapping[str, Made]) -> "pd.DataFrame":
@@ -287,15 +260,18 @@ def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    found = {(split, s): row for split, card in cards.items() for s, row in card["sources"].items()}
+    found = {
+        (split, _SHOWN.get(name, name)): tuple(row.values())
+        for split, card in cards.items()
+        for name, row in card["sources"].items()
+    }
     rows = []
     for source in paper.TABLE_1:
-        row = found.pop((source.split, _TABLE_1_NAMES[source.name]), {})
-        made = (row.get("examples", 0), row.get("mean_input"), row.get("mean_output"))
+        name = "authors" if source.name.startswith("Paper authors") else source.name
+        made = found.pop((source.split, name), (0, None, None))
         reported = (source.examples, source.mean_input, source.mean_output)
         rows.append((source.split, source.name, *made, *reported))
-    for (split, name), row in found.items():
-        rows.append((split, _READ_AS.get(name, name), *row.values(), None, None, None))
+    rows += [(*place, *made, None, None, None) for place, made in found.items()]
     measured = ["examples", "mean input", "mean output"]
     columns = ["split", "source", *measured, *(f"{name}, reported" for name in measured)]
     return pd.DataFrame(rows, columns=columns).convert_dtypes()
@@ -330,35 +306,39 @@ def _file_digest(path: Path, size: int) -> str:
 def _page(name: str, card: Mapping[str, Any]) -> str:
     """A card as a page of Markdown."""
     lengths = [f"{each}, {card['unit']}" for each in ("mean input", "mean output")]
-    raw = [
-        (source, *(row.get(key) for key in ("licence", "bytes", "sha256", "of")))
-        for source, row in card["raw"].items()
-    ]
-    parts = [
-        f"# {name}: {card['examples']:,} examples",
-        _table(
-            ("source", "examples", *lengths), [(n, *r.values()) for n, r in card["sources"].items()]
-        ),
-        "## What each filter dropped",
-        _table((card["steps"] or [()])[0], [tuple(step.values()) for step in card["steps"]]),
-        "## Raw sources",
-        _table(("source", "licence", "bytes", "SHA-256", "of"), raw),
-        "## How it was made",
-        f"Seed {card['seed']}, limalib {card['version']}, SHA-256 of the content "
-        f"`{card['digest']}`. Rules:",
-        "```json\n" + json.dumps(card["filters"], indent=1, ensure_ascii=False) + "\n```",
-    ]
-    return "\n\n".join(part or "None." for part in parts) + "\n"
+    sources = [(source, *row.values()) for source, row in card["sources"].items()]
+    kinds = ("licence", "bytes", "sha256", "of")
+    raw = [(source, *map(row.get, kinds)) for source, row in card["raw"].items()]
+    return f"""\
+# {name}: {card["examples"]:,} examples
+
+{_table(("source", "examples", *lengths), sources)}
+
+## What each filter dropped
+
+{_table(_STEP, [tuple(step.values()) for step in card["steps"]])}
+
+## Raw sources
+
+{_table(("source", "licence", "bytes", "SHA-256", "of"), raw)}
+
+## How it was made
+
+Seed {card["seed"]}, limalib {card["version"]}, SHA-256 of the content `{card["digest"]}`. Rules:
+
+```json
+{json.dumps(card["filters"], indent=1, ensure_ascii=False)}
+```
+"""
 
 
-def _table(head: Iterable[str], rows: Sequence[Iterable[Any]]) -> str:
-    """A Markdown table, empty without rows."""
+def _table(head: Sequence[str], rows: Sequence[Iterable[Any]]) -> str:
+    """A Markdown table; "None." without rows."""
 
     def cell(value: Any) -> str:
         if isinstance(value, int | float):
             return f"{value:,}"
         return "" if value is None else str(value).replace("|", "\\|")
 
-    lines = [[*head], *([cell(value) for value in row] for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if rows else ""
+    lines = [head, ["---"] * len(head), *([cell(value) for value in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if rows else "None."

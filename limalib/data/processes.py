@@ -15,9 +15,8 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
     They are not forked, for the parent may hold threads; and where the parent is killed, they end,
     which a pool's do not by themselves.
     """
-    with ProcessPoolExecutor(
-        number, mp_context=get_context("spawn"), initializer=_watch_parent
-    ) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(number, spawn, initializer=_watch_parent) as pool:
         try:
             yield pool
         except BaseException:
@@ -26,11 +25,11 @@ def processes(number: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _watch_parent() -> None:
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+
+    def leave_with_it() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=leave_with_it, daemon=True).start()

@@ -36,14 +36,11 @@ def stable_order(seed: int, id: str) -> str:
     return hashlib.sha256(f"{seed}/{id}".encode()).hexdigest()
 
 
-def temperature_weights(counts: Mapping[str, int], tau: float = 3.0) -> dict[str, float]:
+def temperature_weights(counts: Mapping[str, int], tau: float) -> dict[str, float]:
     """Probability of each group, p proportional to n^(1/tau) (section 2, Stack Exchange).
 
-    tau = 1 keeps the groups' own proportions, tau = inf makes them equal. Empty groups get 0.
-    With n = 8 and 1 and tau = 3: 2/3 and 1/3. Raises ValueError for tau <= 0 or a negative count.
+    tau = inf makes the groups equal, empty ones get 0. With n = 8 and 1 and tau = 3: 2/3 and 1/3.
     """
-    if tau <= 0 or any(n < 0 for n in counts.values()):
-        raise ValueError(f"temperature sampling needs tau > 0 and counts >= 0, got tau = {tau}")
     powers = {name: n ** (1 / tau) if n else 0.0 for name, n in counts.items()}
     total = math.fsum(powers.values()) or 1.0
     return {name: power / total for name, power in powers.items()}
@@ -63,12 +60,7 @@ def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterat
 
 
 def temperature_sample(
-    groups: Mapping[str, Sequence[T]],
-    n: int,
-    tau: float = 3.0,
-    seed: int = 0,
-    *,
-    key: Callable[[T], Any],
+    groups: Mapping[str, Sequence[T]], n: int, tau: float, seed: int, key: Callable[[T], Any]
 ) -> list[T]:
     """The first `n` items, or all, when a group is drawn by `temperature_draws` each time and its
     next item taken, in the order of `key`, which must tell any two of a group apart."""

@@ -41,21 +41,14 @@ def first_person(text: str) -> bool:
 
 
 def refers_to_others(text: str) -> bool:
-    """Whether the text, outside code, leans on other answers, their authors or the site.
-
-    The paper (section 2) gives "as mentioned" and "stack exchange" as examples; the rest of the
-    list is ours.
-    """
+    """Whether the text, outside code, leans on other answers, their authors or the site."""
     prose = _without_code(text).casefold()
     return any(hint in prose for hint in _HINTS) and bool(_CROSS_REFERENCE.search(prose))
 
 
 def self_contained(title: str) -> bool:
-    """Whether a title can be answered without its body (section 2; the rule is ours).
-
-    Three words at least, none that points at something not there ("this", "below", ...), and no
-    mark of the site ("[closed]").
-    """
+    """Whether a title can be answered without its body: three words at least, none that points at
+    something not there ("this", "below", ...), and no mark of the site ("[closed]")."""
     return len(title.split()) >= 3 and not _DEPENDENT_TITLE.search(title)
 
 
