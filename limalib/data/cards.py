@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel
 
 from limalib import paper, records
-from limalib.data import instructions, reddit, stackexchange, superni, wikihow
 from limalib.data.sampling import NOTHING
 from limalib.records import Dialogue, replacing
 
@@ -21,13 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LICENCES = {
-    **dict.fromkeys(("stackexchange", "held_out"), stackexchange.LICENCE),
-    **dict.fromkeys(("authors", "dialogues", "test_dialogues"), instructions.LICENCE_AUTHORED),
-    "wikihow": wikihow.LICENCE,
-    "reddit": reddit.LICENCE,
-    "superni": superni.LICENCE,
-    "alpaca": instructions.LICENCE_ALPACA,
-    "lima": instructions.LICENCE_RELEASE,
+    **dict.fromkeys(("stackexchange", "held_out"), "CC BY-SA 2.5 to 4.0, by date"),
+    **dict.fromkeys(
+        ("authors", "dialogues", "test_dialogues"),
+        "the experimenters' own; of the released ones CC BY-NC-SA",
+    ),
+    "wikihow": "CC BY-NC-SA 3.0",
+    "reddit": "none granted; the content belongs to its authors, under Reddit's terms",
+    "superni": "Apache-2.0 for the tasks; the data under them keep their own",
+    "alpaca": "CC BY-NC 4.0",
+    "lima": "CC BY-NC-SA, or the stricter one of the source",
 }
 """Of each raw source."""
 

@@ -15,10 +15,6 @@ from typing import Any
 from limalib.data.files import json_document, json_lines, text_of
 from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
-LICENCE_AUTHORED = "the experimenters' own; of the released ones CC BY-NC-SA"
-LICENCE_RELEASE = "CC BY-NC-SA, or the stricter one of the source"
-LICENCE_ALPACA = "CC BY-NC 4.0"
-
 ON_HUB = "hub:"
 """Start of a place on the Hugging Face hub: `hub:GAIR/lima`."""
 

@@ -21,14 +21,12 @@ from limalib.data.text import self_contained
 from limalib.records import single_turn
 from limalib.settings import Settings
 
-LICENCE = "none granted; the content belongs to its authors, under Reddit's terms"
-
 Kind = Literal["submissions", "comments"]
 T = TypeVar("T")
 
 LESS_UPVOTED = "less upvoted than those kept"
 
-_PREFIX: Mapping[Kind, str] = {"submissions": "rs_", "comments": "rc_"}
+_PREFIX = {"submissions": "rs_", "comments": "rc_"}
 _GONE = frozenset({"", "[removed]", "[deleted]", "[deleted by user]", "[ removed by reddit ]"})
 _ESCAPE = re.compile(r"&(?:[a-z]{2,6}|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _TAG = re.compile(r"\s*[\[{(]\s*(\w[\w ]{0,11})\s*[\]})]\s*")
@@ -81,11 +79,14 @@ def dumps(path: str | Path, kind: Kind) -> list[Path]:
     archives (`RS_2019-04.zst`, `RC_2019-04.zst`); a file named as neither is what is asked for.
     """
     path = Path(path)
+
+    def holds(file: Path, kind: str) -> bool:
+        return kind in file.name.casefold() or file.name.casefold().startswith(_PREFIX[kind])
+
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] != ".")
-        return [file for file in files if _holds(file, kind)]
-    other: Kind = "comments" if kind == "submissions" else "submissions"
-    return [] if _holds(path, other) else [path]
+        return [file for file in files if holds(file, kind)]
+    return [] if holds(path, "comments" if kind == "submissions" else "submissions") else [path]
 
 
 def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Submission]:
@@ -98,7 +99,7 @@ def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> It
 
 
 def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
-    """Comments of the `dumps` at a path; counts and raises as `read_submissions`."""
+    """Comments of the `dumps` at a path, as `read_submissions`."""
     return _read(path, "comments", _comment, Counter() if losses is None else losses)
 
 
@@ -117,7 +118,7 @@ def reddit_stories(
     """
     losses: Counter[str] = Counter()
     lost = Counter() if comments_lost is None else comments_lost
-    held = _most_upvoted(submissions, n * rules.premises_per_story, losses, _no_premise, rules)
+    held = _most_upvoted(submissions, n * rules.premises_per_story, losses, "writingprompts", rules)
     premises = {post.id: (_premise(post.title), post.score) for post in held}
     stories: dict[str, Comment] = {}
     for story in comments:
@@ -154,7 +155,7 @@ def askreddit_prompts(
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2); only so many are held in memory."""
     losses: Counter[str] = Counter()
-    kept = _most_upvoted(submissions, n, losses, _no_question, rules)
+    kept = _most_upvoted(submissions, n, losses, "askreddit", rules)
     prompts = [
         single_turn(f"askreddit/{post.id}", post.title, None, "askreddit", score=post.score)
         for post in kept
@@ -212,11 +213,6 @@ def _comment(row: Mapping[str, Any]) -> Comment | None:
     return None if found.text.casefold() in _GONE else found
 
 
-def _holds(path: Path, kind: Kind) -> bool:
-    name = path.name.casefold()
-    return kind in name or name.startswith(_PREFIX[kind])
-
-
 def _id(value: object) -> str:
     if not value:
         raise ValueError("an empty id")
@@ -244,11 +240,7 @@ def _moderator(row: Mapping[str, Any]) -> bool:
 
 
 def _most_upvoted(
-    posts: Iterable[Submission],
-    n: int,
-    losses: Counter[str],
-    unfit: Callable[[Submission, RedditRules], str | None],
-    rules: RedditRules,
+    posts: Iterable[Submission], n: int, losses: Counter[str], subreddit: str, rules: RedditRules
 ) -> list[Submission]:
     """The `n` fit posts with the highest scores, in that order, each id once (the first wins)."""
     held: dict[str, Submission] = {}
@@ -258,7 +250,9 @@ def _most_upvoted(
         return heapq.nsmallest(n, held.values(), key=lambda post: (-post.score, post.id))
 
     for post in posts:
-        if reason := unfit(post, rules) or ("id seen before" if post.id in held else None):
+        if reason := _unfit(post, subreddit, rules) or (
+            "id seen before" if post.id in held else None
+        ):
             losses[reason] += 1
             continue
         total += 1
@@ -278,19 +272,6 @@ def _premise(title: str) -> str:
     return title.strip()
 
 
-def _no_premise(post: Submission, rules: RedditRules) -> str | None:
-    if post.subreddit.casefold() != "writingprompts":
-        return "another subreddit"
-    premise = _premise(post.title)
-    return _unfit(post, premise, rules) if premise else "not a writing prompt"
-
-
-def _no_question(post: Submission, rules: RedditRules) -> str | None:
-    if post.subreddit.casefold() != "askreddit":
-        return "another subreddit"
-    return "more than a title" if post.text else _unfit(post, post.title, rules)
-
-
 def _no_story(comment: Comment, rules: RedditRules) -> str | None:
     if comment.moderator:
         return "by a moderator"
@@ -302,7 +283,14 @@ def _no_story(comment: Comment, rules: RedditRules) -> str | None:
     return None if fits else "too short or too long"
 
 
-def _unfit(post: Submission, title: str, rules: RedditRules) -> str | None:
+def _unfit(post: Submission, subreddit: str, rules: RedditRules) -> str | None:
+    if post.subreddit.casefold() != subreddit:
+        return "another subreddit"
+    title = post.title if subreddit == "askreddit" else _premise(post.title)
+    if not title:
+        return "not a writing prompt"
+    if post.text and subreddit == "askreddit":
+        return "more than a title"
     if post.moderator:
         return "by a moderator"
     if post.link:

@@ -19,8 +19,6 @@ from limalib.data import dump
 from limalib.data.dump import unescaped
 from limalib.data.files import existing, table
 
-LICENCE = "CC BY-SA 2.5 to 4.0, by date"
-
 Split = Literal["stem", "other", "discarded"]
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")

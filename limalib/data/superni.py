@@ -15,8 +15,6 @@ from limalib.data.files import json_document, text_of
 from limalib.data.sampling import Curated, stable_order
 from limalib.records import Dialogue, reading, single_turn
 
-LICENCE = "Apache-2.0 for the tasks; the data under them keep their own"
-
 GENERATION_CATEGORIES = frozenset(
     {
         *("Code to Text", "Data to Text", "Dialogue Generation", "Explanation"),

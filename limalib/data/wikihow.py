@@ -19,15 +19,10 @@ from limalib.data.markup import without_addresses
 from limalib.data.sampling import Curated, stable_order, temperature_sample
 from limalib.records import Dialogue, single_turn
 
-LICENCE = "CC BY-NC-SA 3.0"
-
-PRUNED_SECTIONS = frozenset(
-    {
-        *("tips", "warnings", "things you'll need", "related wikihows", "references"),
-        *("sources and citations", "community q&a", "video"),
-    }
-)
-"""Sections left out, in small letters; the paper says "some" and does not name them."""
+# Sections left out, in small letters; the paper says "some" and does not name them.
+PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows", "references"} | {
+    *("sources and citations", "community q&a", "video")
+}
 
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 
@@ -62,21 +57,20 @@ def read_articles(
     categories = _categories(place, beside) if place.is_file() and place != path else {}
     number = count()
     rows = _usable(table(path, "a wikiHow CSV", ("title", "text")), losses, beside)
-    for _, group in groupby(rows, lambda row: _title(row) if _is_step(row) else next(number)):
+    for _, group in groupby(
+        rows, lambda row: _title(row) if "sectionLabel" in row else next(number)
+    ):
         article = list(group)
         title, last = _title(article[0]), article[-1]
         category = last.get("category", "").strip() or categories.get(title.casefold(), "")
         yield Article(
-            title, _from_steps(article) if _is_step(last) else _tidy(last["text"]), category
+            title, _from_steps(article) if "sectionLabel" in last else _tidy(last["text"]), category
         )
 
 
 def wikihow_response(text: str) -> str:
-    """An article's text as a response (section 2, wikiHow).
-
-    "This article ..." becomes "The following answer ...", as in the released data, which leave
-    "this article" inside a sentence alone; images, addresses and `PRUNED_SECTIONS` go.
-    """
+    """An article's text as a response (section 2): "This article ..." becomes "The following
+    answer ...", as in the released data; images, addresses and `PRUNED_SECTIONS` go."""
     # The searches cost ten times the reading, and most articles have none of it.
     if "](" in text:
         text = _LINK.sub(lambda m: "" if m[0][0] == "!" else m[1], text)
@@ -90,11 +84,10 @@ def wikihow_response(text: str) -> str:
 
 def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
-    others, then an article in it (section 2, wikiHow).
+    others, then an article in it (section 2).
 
-    Articles without a category are left out, unless none has one: then all are drawn as one. The
-    losses name the number of categories; the paper's is 19. At most `n` articles of a category
-    are held in memory, and all titles.
+    Articles without a category are left out, unless none has one: then all are drawn as one. At
+    most `n` articles of a category are held in memory, and all titles.
     """
     losses: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -141,13 +134,9 @@ def _categories(path: Path, beside: Counter[str]) -> dict[str, str]:
     return found
 
 
-def _is_step(row: Row) -> bool:
-    return "sectionLabel" in row
-
-
 def _usable(rows: Iterable[Row], losses: Counter[str], beside: Counter[str]) -> Iterator[Row]:
     for row in rows:
-        step = _is_step(row)
+        step = "sectionLabel" in row
         lost = beside if step else losses
         texts = ("headline", "text") if step else ("text",)
         if None in row or None in row.values():
@@ -182,8 +171,7 @@ def _tidy(text: str) -> str:
 
 
 def _without_sections(text: str) -> Iterator[str]:
-    """Lines of a text without the pruned sections, each from its heading (`## Tips`, or the name
-    alone on a line) to the next heading."""
+    """Lines outside the pruned sections, from a heading (`## Tips`, or `Tips`) to the next."""
     inside = False
     for line in text.split("\n"):
         if line.strip().lstrip("#").strip().rstrip(":").casefold() in PRUNED_SECTIONS:
