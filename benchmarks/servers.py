@@ -23,8 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from limalib.judging.model_judge import compare_pairs
-from limalib.judging.pairs import Pair
 from limalib.judging.settings import JudgeSettings, ServerSettings
+from limalib.judging.verdicts import Pair
 from limalib.records import Response, single_turn
 from limalib.running.provenance import machine, versions
 

@@ -31,9 +31,9 @@ from limalib.judging import (
 from limalib.judging.comparison import Comparison
 from limalib.judging.measures import UNITS, Value, grid, measured
 from limalib.judging.oracle import Judge
-from limalib.judging.pairs import Pair, pair_answers
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
+from limalib.judging.verdicts import Pair, pair_answers
 from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
 from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
@@ -176,15 +176,20 @@ class Chapter:
         return self._answered[system]
 
     def _trained(self, system: str) -> list[Response]:
-        found: list[Response] = []
+        found, asked = [], {prompt.id for prompt in self.prompts}
         for seed in self.scale.seeds:
             path = self.places.responses(system, seed)
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"{path}: no such file; make it with notebooks/02_training.ipynb "
-                    f"(training_set {system}, seed {seed}, scale {self.scale.name})"
+            whose = f"(training_set {system}, seed {seed}, scale {self.scale.name})"
+            made = f"made with notebooks/02_training.ipynb {whose}"
+            own = list(records.read(path, Response)) if path.is_file() else []
+            if not own:
+                raise FileNotFoundError(f"{path}: no such file, or an empty one; it is {made}")
+            lacking = asked - {answer.prompt_id for answer in own}
+            if 0 < len(lacking) < len(asked):  # a conversation's turns are other prompts
+                print(
+                    f"{path}: {len(lacking)} of {len(asked)} prompts lack an answer; it is {made}"
                 )
-            found += records.read(path, Response)
+            found += own
         return found
 
     def _at_hand(self, systems: Iterable[str], find: Callable[[str], Any]) -> dict[str, Any]:
@@ -237,13 +242,7 @@ class Chapter:
     def _grades(self, system: str, labels: bool) -> list[Grade]:
         if self.scale.judge[0] == "person":
             folder = self.places.judgments("person", system).with_suffix("")
-            paths = sorted(folder.glob("seed-*.jsonl"))
-            if not paths:
-                raise FileNotFoundError(
-                    f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one "
-                    "JSON object a line (see book/how_to_rerun.md)"
-                )
-            return [grade for path in paths for grade in records.read(path, Grade)]
+            return people.grades(folder, self._answers(system), labels)
         graded = self.grader(system, labels)(self.prompts, self._answers(system))
         for seed in sorted({grade.seed for grade in graded}):
             path = self.places.judgments(self.scale.judge[0], f"{system}/seed-{seed}")

@@ -1,6 +1,8 @@
 """What a chapter holds: answers and grades that are there, what they come to, what it reports."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from limalib import chapter, records, scales
 from limalib.chapter import Chapter
 from limalib.judging.settings import ServerSettings
-from limalib.records import Grade, single_turn
+from limalib.records import Grade, Response, single_turn
 from limalib.statistics import Estimate
 from tests.misbehaving import reply, serving
 
@@ -119,9 +121,45 @@ def test_peoples_grades_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[s
         five.grades("Claude")
     records.write(five.places.judgments("person", "Claude/seed-0"), given)
     assert five.grades("lima", "Claude") == {"Claude": given}
-    assert "seed-<seed>.jsonl" in capsys.readouterr().out
+    assert "LIMA is left out" in capsys.readouterr().out
     with pytest.raises(ValueError, match="people are the first judge"):
         five.grader("dev")
+
+
+def test_grades_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
+    five = here(tmp_path, judge="person")
+    right = Grade("a", "Claude", 0, 0, 5, None, None, None, judge="Ann")
+    path = five.places.judgments("person", "Claude/seed-0")
+    for wrong, said in (
+        ({"system": "lima"}, "is of no answer that this file is for"),
+        ({"prompt_id": "z"}, "is of no answer that this file is for"),
+        ({"seed": 1}, "is of no answer that this file is for"),
+        ({"score": 1}, "is there twice; keep one"),
+    ):
+        records.write(path, [right, replace(right, **wrong)])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"seed-0.jsonl: the grade by 'Ann' of .* {said}"):
+            five.grades("Claude")
+    both = [right, replace(right, judge="Bob", score=1)]
+    records.write(path, both)
+    assert five.grades("Claude") == {"Claude": both}
+    with pytest.raises(ValueError, match=r"prompt a, seed 0, sample 0 has no label \(fail"):
+        five.grades("Claude", labels=True)
+
+
+def test_answers_that_are_missing_are_named_with_how_to_make_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    five = here(tmp_path)
+    (seed, *_), made = five.scale.seeds, r"notebooks/02_training.ipynb \(training_set lima, seed 0"
+    path = five.places.responses("lima", seed)
+    records.write(path, [])
+    with pytest.raises(FileNotFoundError, match=rf"seed-0.jsonl: .* an empty one; it is .*{made}"):
+        five.answers("lima")
+    for each in five.scale.seeds:
+        answer = Response("a", "lima", each, 0, "An answer.", True, 3)
+        records.write(five.places.responses("lima", each), [answer])
+    assert {each.prompt_id for each in five.answers("lima")["lima"]} == {"a"}
+    assert re.search(rf"seed-0.jsonl: 1 of 2 prompts .*{made}", capsys.readouterr().out)
 
 
 def test_any_two_systems_are_compared_by_their_names(tmp_path: Path) -> None:
@@ -133,7 +171,7 @@ def test_any_two_systems_are_compared_by_their_names(tmp_path: Path) -> None:
         raw = five.places.given(f"{name}.jsonl")
         raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = five.compare("long", "short")
-    assert (found.verdicts, found.decisions, found.shares) == ([], [], None)  # nobody was asked yet
+    assert (found.decisions, found.shares) == ([], None)  # nobody was asked yet
     assert five.expected([five.pairs("long", "short")]) is None
     assert five.spent() is None
 

@@ -3,7 +3,7 @@
 import pytest
 
 from limalib.judging import comparison, oracle
-from limalib.judging.pairs import pair_answers
+from limalib.judging.verdicts import pair_answers
 from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 
 ASKED = [single_turn("a", "A?"), single_turn("b", "B?")]
@@ -77,11 +77,9 @@ def test_the_longer_answer_won_the_only_decided_pair() -> None:
     compared = comparison.compare(
         oracle.compare_pairs(by_length, ASKED, PAIRED), PAIRED, ["a", "b"]
     )
-    found = compared.biases
-    assert found is not None
-    assert found.longer_wins is not None
-    assert (found.longer_wins.value, found.win_rate.value) == (1, 0.75)
-    assert found.flipped is None  # the oracle sees no order
+    values = {name: found and found.value for name, found in compared.biases.items()}
+    assert (values["longer_wins"], values["win_rate"]) == (1, 0.75)
+    assert values["flipped"] is None  # the oracle sees no order
 
 
 def test_p_values_are_corrected_for_the_number_of_rivals() -> None:
@@ -102,12 +100,12 @@ def test_p_values_are_corrected_for_the_number_of_rivals() -> None:
 
 
 def test_a_conversation_is_one_text() -> None:
-    conversation = Dialogue("c", (Turn("user", "Hello"), Turn("user", "And now?")))
-    held = [answer("c/0", "Hi."), answer("c/1", "Later.")]
-    assert comparison.transcripts([conversation], held) == [
-        Response(
-            "c", "lima", 0, 0,
-            "(user)\n    Hello\n\n(assistant)\n    Hi.\n\n"
-            "(user)\n    And now?\n\n(assistant)\n    Later.", True, None,
-        )
-    ]  # fmt: skip
+    said = (Turn("user", "Hello"), Turn("assistant", "Hi."), Turn("user", "And now?"))
+    asked = [Dialogue("c/0", said[:1]), Dialogue("d/0", said[:1]), Dialogue("c/1", said)]
+    answered = [answer("c/0", "Hi."), answer("d/0", "Well."), answer("c/1", "Later.")]
+    found = comparison.transcripts([(asked, answered)])
+    assert [(each.prompt_id, each.system) for each in found] == [("c", "lima"), ("d", "lima")]
+    assert found[0].text == (
+        "(user)\n    Hello\n\n(assistant)\n    Hi.\n\n"
+        "(user)\n    And now?\n\n(assistant)\n    Later."
+    )

@@ -1,6 +1,7 @@
 """What grades come to: tables of values, conversations, kinds, answers on a page."""
 
 import numpy as np
+import pytest
 
 from limalib.judging import measures
 from limalib.records import Dialogue, Grade, Label, Response, Turn, single_turn
@@ -19,6 +20,14 @@ def test_a_grid_has_a_row_a_seed_and_the_prompts_columns() -> None:
     assert measures.grid(graded, ASKED, "correct").tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert measures.grid(graded, ASKED, "excellent").tolist() == [[0.0, 1.0], [0.0, 0.0]]
     assert measures.grid(graded, ASKED, lambda g: -g.score).tolist() == [[-1.0, -6.0], [-3.0, -2.0]]
+
+
+def test_a_grade_without_a_label_is_no_pass() -> None:
+    assert [measures.read(grade("a", score), "passed") for score in (1, 3, 6)] == [0, 1, 1]
+    unlabelled = Grade("b", "s", 0, 0, 4, None, None, None)
+    for value, name in (("passed", "label"), ("fail", "label"), ("correct", "correct")):
+        with pytest.raises(ValueError, match=f"s, seed 0, prompt 'b': the grade has no {name}"):
+            measures.grid([grade("a", 6), unlabelled], ASKED, value)
 
 
 def test_a_grid_of_a_group_leaves_other_prompts_out() -> None:

@@ -22,8 +22,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from limalib import records
 from limalib.judging import people
-from limalib.judging.pairs import pair_answers
 from limalib.judging.people import Bench
+from limalib.judging.verdicts import pair_answers
 from limalib.records import (
     Dialogue,
     Response,

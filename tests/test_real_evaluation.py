@@ -19,7 +19,7 @@ from limalib import records, scales
 from limalib.__main__ import main
 from limalib.chapter import Chapter
 from limalib.data.recipes import test as released_prompts
-from limalib.judging import injection, people, verdicts
+from limalib.judging import bias, people, verdicts
 from limalib.judging.recorded import answers
 from limalib.records import (
     Dialogue,
@@ -214,14 +214,12 @@ class TestPreference:
         wanted = decided(trial.answers["GPT-4"], trial.answers[rival])
         found = here.compare("GPT-4", rival)
         assert found.shares is not None
-        assert found.biases is not None
         for share, vote in zip(found.shares, (1, 0, -1), strict=False):
             assert share.value == pytest.approx(wanted.count(vote) / 300)
             assert share.low < share.value < share.high
-        assert found.biases.flipped is not None
-        assert found.biases.flipped.value == pytest.approx(wanted.count(0) / 300)
-        assert found.biases.longer_wins is not None
-        assert found.biases.longer_wins.value == 1
+        biases = {name: each and each.value for name, each in found.biases.items()}
+        assert biases["flipped"] == pytest.approx(wanted.count(0) / 300)
+        assert biases["longer_wins"] == 1
         assert found.unreadable == 0
 
     def test_people_stand_beside_the_model(self, trial: Trial, here: Chapter) -> None:
@@ -256,7 +254,7 @@ class TestPreference:
         assert str(fresh.spent()) == bill
 
     def test_what_the_sentence_changed_is_measured(self, here: Chapter) -> None:
-        found = injection.injection_effect(here.ask_model, here.pairs("GPT-4", "GPT-3.5")[:10])
+        found = bias.injection_effect(here.ask_model, here.pairs("GPT-4", "GPT-3.5")[:10])
         assert found.shift.n == 10
 
     def test_a_second_run_asks_nothing_again(self, trial: Trial, here: Chapter) -> None:

@@ -76,8 +76,7 @@ def alpaca_eval(folder: Path) -> dict[str, Any]:
         for name in JUDGED
     }
     decided = {
-        name: verdicts.combine(row.verdict for row in rows).decisions
-        for name, rows in judged.items()
+        name: verdicts.combine(row.verdict for row in rows)[0] for name, rows in judged.items()
     }
     (judge,) = {d.judge for found in decided.values() for d in found}
     published = _leaderboard(folder / "leaderboard.csv")

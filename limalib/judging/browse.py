@@ -6,17 +6,14 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TypeVar
 
 import itables
 import pandas as pd
 from IPython.display import HTML
 from itables.javascript import JavascriptFunction
 
-from limalib.judging import oracle
+from limalib.judging.measures import firsts
 from limalib.records import Dialogue, Grade, Response
-
-Answered = TypeVar("Answered", Response, Grade)
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
@@ -28,34 +25,32 @@ def rows(
     grades: Mapping[str, Iterable[Grade]],
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row an answer, prompts in their order: prompt, kind, letter of the answer, text, grade,
-    score, how many of the prompt's other answers it beats, and the system that wrote it.
+    """A row a system's first answer to a prompt: `_COLUMNS`, `beats` being how many of the prompt's
+    other answers have a lower score. What has no grade has empty cells.
 
-    Of each system, the first answer of its first seed. Letters are dealt by `seed` anew for every
-    prompt, and rows stand in their order, so that neither gives a system away. What has no grade
-    has empty cells.
+    Letters are dealt by `seed` anew for every prompt, and rows stand in their order, so that
+    neither gives a system away.
     """
-    written = {name: _firsts(found) for name, found in answers.items()}
-    graded = {name: _firsts(found) for name, found in grades.items()}
+    written = {name: firsts(found) for name, found in answers.items()}
+    graded = {name: firsts(found) for name, found in grades.items()}
     found = []
     for prompt in prompts:
         systems = sorted(name for name, own in written.items() if prompt.id in own)
         random.Random(f"letters-{seed}-{prompt.id}").shuffle(systems)
         said = "\n\n".join(turn.text for turn in prompt.turns)
         kind = str(prompt.meta.get("kind") or prompt.source)
-        marks = {name: graded.get(name, {}).get(prompt.id) for name in systems}
-        for letter, name in zip(ascii_uppercase, systems, strict=False):
-            own, others = marks[name], [marks[rival] for rival in systems if rival != name]
-            beaten = sum(bool(own and rival and oracle.compare(own, rival) > 0) for rival in others)
-            seen = (own.label, str(own.score), f"{beaten} of {len(others)}") if own else ("",) * 3
+        marks = [graded.get(name, {}).get(prompt.id) for name in systems]
+        for letter, name, own in zip(ascii_uppercase, systems, marks, strict=False):
+            beaten = sum(bool(own and other and own.score > other.score) for other in marks)
+            beats = f"{beaten} of {len(systems) - 1}"
+            seen = (own.label or "", str(own.score), beats) if own else ("",) * 3
             found.append((said, kind, letter, written[name][prompt.id].text, *seen, name))
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
 def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
     """The table of `rows` for a page: searched, filtered by kind and grade and, once a reader has
-    asked who wrote what, by system. It needs no network; texts are escaped.
-    """
+    asked who wrote what, by system. It needs no network; texts are escaped."""
     itables.init_notebook_mode(all_interactive=False, connected=False)
     a_page = prompts_a_page * max(1, answers["system"].nunique())
     place = {name: _COLUMNS.index(name) for name in _COLUMNS}
@@ -87,12 +82,6 @@ def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
 
 def _script(name: str) -> JavascriptFunction:
     return JavascriptFunction((_HERE / f"browse_{name}.js").read_text(encoding="utf-8"))
-
-
-def _firsts(found: Iterable[Answered]) -> dict[str, Answered]:
-    """By prompt, the first sample of the least seed."""
-    ordered = sorted(found, key=lambda answer: (answer.seed, answer.sample), reverse=True)
-    return {answer.prompt_id: answer for answer in ordered}
 
 
 def _escape(text: str) -> str:

@@ -1,62 +1,47 @@
 """Two systems compared: what a judge's verdicts come to, what sways it, and what it costs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 
 from limalib import significance, statistics
 from limalib.judging import bias, model_judge, replies, servers, verdicts
-from limalib.judging.pairs import Pair, pair_seeds
 from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Decision, Rule
+from limalib.judging.verdicts import Decision, Pair, Rule, pair_seeds
 from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-
-class Biases(NamedTuple):
-    """How far order and length may sway a judge, each None where nothing can be said; see
-    `judging.bias`. A tie is half a win in `win_rate`."""
-
-    flipped: Estimate | None
-    first_shown: Estimate | None
-    longer_wins: Estimate | None
-    win_rate: Estimate
-    length_controlled: Estimate | None
+SWAYED = ("flipped", "first_shown", "longer_wins", "win_rate", "length_controlled")
+"""How far order and length (in characters) may sway a judge (see `judging.bias`), and the win rate,
+in which a tie is half a win."""
 
 
 class Comparison(NamedTuple):
-    """What one judge said of two systems' answers, and what it comes to, seen from the first.
+    """What one judge's verdicts on two systems come to, seen from the first.
 
     `unreadable` pairs have no decision; without any decision there is nothing else. `net` holds
-    wins minus losses [seeds, prompts].
+    wins minus losses [seeds, prompts]; `biases` are `SWAYED`, None where nothing can be said.
     """
 
-    verdicts: list[Verdict]
     decisions: list[Decision]
     unreadable: int
     net: Grid | None = None
     shares: PreferenceShares | None = None
-    biases: Biases | None = None
+    biases: Mapping[str, Estimate | None] = MappingProxyType({})
 
     def measured(self) -> dict[str, Estimate | None]:
         """All that is a share, by name: of wins, ties and losses, and what may sway the judge."""
-        shares = self.shares._asdict() if self.shares else dict.fromkeys(PreferenceShares._fields)
-        biases = self.biases._asdict() if self.biases else dict.fromkeys(Biases._fields)
-        return {**{name: shares[name] for name in ("win", "tie", "lose")}, **biases}
+        found = {**(self.shares._asdict() if self.shares else {}), **self.biases}
+        return {name: found.get(name) for name in ("win", "tie", "lose", *SWAYED)}
 
 
-NOTHING = Comparison([], [], 0)
+NOTHING = Comparison([], 0)
 """What comes of asking nobody."""
-
-
-class PValues(NamedTuple):
-    """Of no difference between two systems, corrected for the number of comparisons (Holm)."""
-
-    sign_test: float
-    permutation: float
 
 
 def compare(
@@ -70,40 +55,38 @@ def compare(
     `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
     first, second = (answer.system for answer in paired[0])
     asked = {answer.prompt_id for answer, _ in paired}
-    own = [v for v in said if {v.first, v.second} == {first, second} and v.prompt_id in asked]
-    combined = verdicts.combine(own, rule)
-    if not combined.decisions:
-        return Comparison(own, [], combined.unreadable)
-    decisions = verdicts.between(combined.decisions, first, second)
-    return Comparison(
-        own,
-        decisions,
-        combined.unreadable,
-        verdicts.grid(decisions, prompts),
-        verdicts.shares(decisions, prompts, seed),
-        _biases(own, decisions, paired, seed),
-    )
-
-
-def _biases(
-    said: Sequence[Verdict], decisions: Sequence[Decision], paired: Sequence[Pair], seed: int
-) -> Biases:
-    """How far order and length (in characters) may have swayed one judge."""
+    own = [
+        verdicts.seen_from(first, v)
+        for v in said
+        if {v.first, v.second} == {first, second} and v.prompt_id in asked
+    ]
+    decisions, unreadable = verdicts.combine(own, rule)
+    if not decisions:
+        return Comparison([], unreadable)
     longer = {
         (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
         for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
     }
     measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
     by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
-    net, names = [d.net for d in measured], [d.prompt_id for d in measured]
-    decided = any(n and length for n, length in zip(net, by, strict=True))
-    points = verdicts.grid(decisions, sorted({d.prompt_id for d in decisions}))
-    return Biases(
-        *bias.position_bias(said, seed),
-        bias.longer_wins(net, by, names, seed) if decided else None,
-        statistics.bootstrap_share((points + 1) / 2, seed=seed),
-        bias.length_controlled_win_rate(net, by, names) if net else None,
+    won, names = [d.net for d in measured], [d.prompt_id for d in measured]
+    decided = any(n and length for n, length in zip(won, by, strict=True))
+    net = verdicts.grid(decisions, prompts)
+    swayed = (
+        *bias.position_bias(own, seed),
+        bias.longer_wins(won, by, names, seed) if decided else None,
+        statistics.bootstrap_share((net + 1) / 2, seed=seed),
+        bias.length_controlled_win_rate(won, by, names) if won else None,
     )
+    shares = verdicts.shares(decisions, prompts, seed)
+    return Comparison(decisions, unreadable, net, shares, dict(zip(SWAYED, swayed, strict=True)))
+
+
+class PValues(NamedTuple):
+    """Of no difference between two systems, corrected for the number of comparisons (Holm)."""
+
+    sign_test: float
+    permutation: float
 
 
 def p_values(compared: Mapping[str, Comparison], seed: int = 0) -> dict[str, PValues]:
@@ -147,10 +130,8 @@ def expected(
         )
         for some in paired
     ]
-    sums = (
-        sum(getattr(b, name) for b in bills) for name in ("requests", "tokens_in", "tokens_out")
-    )
-    return servers.bill(settings.server, *sums)
+    names = ("requests", "tokens_in", "tokens_out")
+    return servers.bill(settings.server, *(sum(getattr(b, name) for b in bills) for name in names))
 
 
 def spent(settings: JudgeSettings, folder: Path) -> Bill:
@@ -163,22 +144,16 @@ def spent(settings: JudgeSettings, folder: Path) -> Bill:
     return servers.spent(settings.server, said)
 
 
-def transcripts(conversations: Iterable[Dialogue], answers: Iterable[Response]) -> list[Response]:
-    """Whole conversations as one text each, so that a judge can compare them: who said what.
-
-    Answers are to prompts `<conversation>/<turn>`.
-    """
-    held: dict[tuple[int, str], dict[str, Response]] = {}
-    for answer in answers:
-        turns = held.setdefault((answer.seed, answer.prompt_id.rsplit("/", 1)[0]), {})
-        turns[answer.prompt_id] = answer
-    known = {conversation.id: conversation.turns for conversation in conversations}
+def transcripts(
+    held: Iterable[tuple[Sequence[Dialogue], Sequence[Response]]],
+) -> list[Response]:
+    """Whole conversations as one text each, who said what, so that a judge can compare them: of
+    each seed's prompts `<conversation>/<turn>`, in the order of turns, the last and its answer."""
     found = []
-    for (seed, name), turns in held.items():
-        said: list[Turn] = []
-        for number, turn in enumerate(known[name]):
-            last = turns[f"{name}/{number}"]
-            said += [turn, Turn("assistant", last.text)]
-        text = model_judge.transcript(said)
-        found.append(Response(name, last.system, seed, 0, text, last.stopped, None))
+    for asked, answered in held:
+        both = zip(asked, answered, strict=True)
+        last = {prompt.id.rpartition("/")[0]: (prompt, answer) for prompt, answer in both}
+        for name, (prompt, answer) in last.items():
+            text = model_judge.transcript((*prompt.turns, Turn("assistant", answer.text)))
+            found.append(replace(answer, prompt_id=name, text=text, tokens=None))
     return found

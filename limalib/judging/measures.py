@@ -1,10 +1,12 @@
 """What grades come to: values by seed and prompt, means by kind of prompt, answers side by side."""
 
 import html
+import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
+import numpy as np
 import pandas as pd
 
 from limalib import statistics
@@ -14,57 +16,70 @@ from limalib.statistics import Estimate, Grid
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+Answered = TypeVar("Answered", Response, Grade)
 Value = str | Callable[[Grade], float]
-"""What is read off a grade: one of its fields, whether it has a label, or a function of it."""
+"""What is read off a grade: one of its fields, whether it has a label, whether it has `passed` (a
+label other than fail), or a function of it."""
 
 UNITS = {"correct": "share", "score": "score", "content": "score"}
 """What a judge measures, in the order in which tables show it, and its unit."""
 
 
 def measured(*graded: Iterable[Grade]) -> list[str]:
-    """What the judge of some grades measures: strict correctness, the score from 1 to 6, and
-    content alone, as far as all of them say it."""
+    """Which of `UNITS` all of some grades say."""
     known = [grade for grades in graded for grade in grades]
     return [name for name in UNITS if all(getattr(g, name) is not None for g in known)]
 
 
-def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "score") -> Grid:
-    """Values [seeds, prompts] of graded answers, columns in the prompts' order; grades of answers
-    to other prompts are left out.
+def read(grade: Grade, value: Value) -> float:
+    """A value of a grade. Raises ValueError where the grade does not say it."""
+    if callable(value):
+        return float(value(grade))
+    name = "label" if value == "passed" or value in get_args(Label) else value
+    said = getattr(grade, name)
+    if said is None:
+        where = f"{grade.system}, seed {grade.seed}, prompt {grade.prompt_id!r}"
+        raise ValueError(f"{where}: the grade has no {name}, which is to be counted")
+    if name == "label":
+        return float(said != "fail" if value == "passed" else said == value)
+    return float(said)
 
-    Turns of one conversation (`<conversation>/<turn>`) are not independent, so they are one column.
-    """
+
+def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "score") -> Grid:
+    """Values [seeds, prompts] of graded answers, columns in the prompts' order, other prompts left
+    out. Turns of one conversation (`<conversation>/<turn>`) are not independent: they are one
+    column. Raises what `read` raises."""
     ids = [prompt.id for prompt in asked]
-    known = {*ids}
+    column = {name: name for name in ids}
     found = []
     for grade in grades:
-        column = grade.prompt_id
-        column = column if column in known else column.rpartition("/")[0]
-        if column in known:
-            found.append((grade.seed, column, _read(grade, value)))
+        name = column.get(grade.prompt_id) or column.get(grade.prompt_id.rpartition("/")[0])
+        if name is not None:
+            found.append((grade.seed, name, read(grade, value)))
     return statistics.grid(found, ids)
 
 
 def by_kind(
     grades: Mapping[str, Sequence[Grade]],
-    asked: Iterable[Dialogue],
+    asked: Sequence[Dialogue],
     value: Value = "score",
     seed: int = 0,
 ) -> dict[str, dict[str, Estimate | None]]:
     """Mean value by kind of prompt and system, None where the system has no grade."""
-    kinds: dict[str, list[Dialogue]] = {}
-    for prompt in asked:
-        kinds.setdefault(str(prompt.meta.get("kind", prompt.source)), []).append(prompt)
+    kinds = [str(prompt.meta.get("kind", prompt.source)) for prompt in asked]
+    grids = {system: grid(own, asked, value) for system, own in grades.items()}
+    found: dict[str, dict[str, Estimate | None]] = {kind: {} for kind in sorted({*kinds})}
+    for kind, system in itertools.product(found, grids):
+        cells = grids[system][:, [each == kind for each in kinds]]
+        none = np.isnan(cells).all()
+        found[kind][system] = None if none else statistics.bootstrap_mean(cells, seed=seed)
+    return found
 
-    def mean(own: Sequence[Grade], group: Sequence[Dialogue]) -> Estimate | None:
-        if not {grade.prompt_id for grade in own} & {prompt.id for prompt in group}:
-            return None
-        return statistics.bootstrap_mean(grid(own, group, value), seed=seed)
 
-    return {
-        kind: {system: mean(own, group) for system, own in grades.items()}
-        for kind, group in sorted(kinds.items())
-    }
+def firsts(found: Iterable[Answered]) -> dict[str, Answered]:
+    """By prompt, the first answer (or its grade) of the first seed."""
+    ordered = sorted(found, key=lambda answer: (answer.seed, answer.sample), reverse=True)
+    return {answer.prompt_id: answer for answer in ordered}
 
 
 def side_by_side(
@@ -79,15 +94,12 @@ def side_by_side(
     drawn = random.Random(f"shown-{seed}").sample(list(asked), min(count, len(asked)))
     columns = {"prompt": [prompt.turns[-1].text for prompt in drawn]}
     for system, own in answers.items():
-        texts = {answer.prompt_id: answer.text for answer in reversed(own)}
-        said = {}
-        for grade in reversed(grades.get(system, ())):
-            label = f", {grade.label}" if grade.label else ""
-            said[grade.prompt_id] = f"\n[{grade.score} of 6{label}]"
-        columns[names.get(system, system)] = [
-            texts[prompt.id] + said.get(prompt.id, "") if prompt.id in texts else "(no answer)"
-            for prompt in drawn
-        ]
+        texts = {name: answer.text for name, answer in firsts(own).items()}
+        for name, grade in firsts(grades.get(system, ())).items():
+            if name in texts:
+                label = f", {grade.label}" if grade.label else ""
+                texts[name] += f"\n[{grade.score} of 6{label}]"
+        columns[names.get(system, system)] = [texts.get(p.id, "(no answer)") for p in drawn]
     return pd.DataFrame(columns)
 
 
@@ -97,9 +109,3 @@ def show(texts: pd.DataFrame) -> "HTML":
 
     escaped = texts.map(lambda text: html.escape(text).replace("\n", "<br>"))
     return HTML(escaped.to_html(escape=False, index=False, classes="answers", border=0))
-
-
-def _read(grade: Grade, value: Value) -> float:
-    if callable(value):
-        return float(value(grade))
-    return float(grade.label == value if value in get_args(Label) else getattr(grade, value))

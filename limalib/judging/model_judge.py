@@ -16,10 +16,10 @@ from textwrap import indent
 from typing import Any, Literal, NamedTuple, cast
 
 from limalib.judging import servers
-from limalib.judging.pairs import Pair, pair_seeds
 from limalib.judging.replies import Request
 from limalib.judging.servers import Answer
 from limalib.judging.settings import JudgeSettings
+from limalib.judging.verdicts import Pair, pair_seeds
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict
 from limalib.settings import ROOT
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from limalib.judging.pairs import Pair, pair_seeds
+from limalib.judging.verdicts import Pair, pair_seeds
 from limalib.records import Dialogue, Grade, Preferred, Response, Verdict
 from miniature import world
 from miniature.oracle import Oracle, look_up, read_key

@@ -1,8 +1,7 @@
 """People as judges: a page in a notebook on which they say which of two answers is better.
 
-The page shows a prompt and two answers, not who wrote them; which stands left is drawn anew for
-each person and pair. Verdicts go into one log that only grows: on a pair, a person's last line
-holds, and taking a verdict back is one more line. So the file alone says where anyone stopped.
+It does not show who wrote what. Verdicts go into one log that only grows: on a pair, a person's
+last line holds, and taking a verdict back is one more line.
 """
 
 import html
@@ -12,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from string import Template
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import anywidget
 import pandas as pd
@@ -23,43 +22,37 @@ from pydantic import TypeAdapter, ValidationError
 
 from limalib import records
 from limalib.judging import log
-from limalib.judging.pairs import Pair, pair_seeds
-from limalib.records import Dialogue, Preferred, Response, Verdict
-from limalib.settings import one_line
+from limalib.judging.verdicts import Pair, pair_seeds
+from limalib.records import Dialogue, Grade, Response, Verdict
 
-Choice = Literal["left", "neither", "right"]
 _HERE = Path(__file__).parent
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = r"('*[=+\-@\t\r\n])"
 
 
 class Item(NamedTuple):
-    """What people are asked to judge: two answers to a prompt; for `seed` see `pair_seeds`."""
+    """What people are asked to judge: two answers to a prompt, and what will be kept of it."""
 
     prompt: Dialogue
     first: Response
     second: Response
-    seed: int
-
-    @property
-    def question(self) -> tuple[Any, ...]:
-        """What tells it from others; either system may be called the first."""
-        systems = self.first.system, self.second.system
-        return _question(self.prompt.id, *systems, self.seed, self.first.sample)
+    blank: Verdict
 
 
 def draw(
     prompts: Iterable[Dialogue], pairs: Sequence[Pair], count: int, seed: int = 0
 ) -> list[Item]:
-    """At most `count` of the pairs, in an order drawn by `seed`.
-
-    The order is the same for everybody, so that two people who both stop early have judged the same
-    pairs and can be compared. Raises ValueError when no pair answers one of the prompts.
-    """
+    """At most `count` of the pairs, in an order drawn by `seed` that is the same for everybody, so
+    that two people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
     found = [
-        Item(asked[first.prompt_id], first, second, seed)
-        for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True)
-        if first.prompt_id in asked
+        Item(
+            asked[a.prompt_id],
+            a,
+            b,
+            Verdict(a.prompt_id, a.system, b.system, None, None, "", number, a.sample),
+        )
+        for (a, b), number in zip(pairs, pair_seeds(pairs), strict=True)
+        if a.prompt_id in asked
     ]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
@@ -69,18 +62,14 @@ def draw(
 
 
 def verdicts(path: str | Path) -> list[Verdict]:
-    """The verdicts of a log that hold, oldest first: the last of each person on each pair, without
-    those taken back. Empty where there is no log yet.
-
-    Raises ValueError naming file and line for a line that is no verdict.
-    """
-    if not Path(path).is_file():
-        return []
+    """The verdicts of a log that hold, oldest first: each person's last on a pair, without those
+    taken back; none where there is no log. Raises ValueError naming file and line."""
     latest: dict[tuple[Any, ...], Verdict] = {}
-    with log.writing(path):  # nobody is in the middle of a line
-        for verdict in records.read(path, Verdict):
-            latest.pop(_matter(verdict), None)
-            latest[_matter(verdict)] = verdict
+    if Path(path).is_file():
+        with log.writing(path):  # nobody is in the middle of a line
+            for verdict in records.read(path, Verdict):
+                latest.pop(key := (_question(verdict), verdict.judge), None)
+                latest[key] = verdict
     return [verdict for verdict in latest.values() if verdict.preferred is not None]
 
 
@@ -92,68 +81,83 @@ def append(path: str | Path, said: Iterable[Verdict]) -> None:
         os.fsync(file)
 
 
-def _matter(v: Verdict) -> tuple[Any, ...]:
-    """What a verdict is about, and whose it is."""
-    return (*_question(v.prompt_id, v.first, v.second, v.seed, v.sample), v.judge)
-
-
-def _question(prompt_id: str, first: str, second: str, seed: int, sample: int) -> tuple[Any, ...]:
-    return (prompt_id, *sorted((first, second)), seed, sample)
+def _question(v: Verdict) -> tuple[Any, ...]:
+    return (v.prompt_id, *sorted((v.first, v.second)), v.seed, v.sample)
 
 
 def export(path: str | Path, said: Iterable[Verdict]) -> None:
-    """Write verdicts as JSONL or, where the name ends in .csv, as CSV that spreadsheets open.
-
-    A spreadsheet takes a cell that begins with =, +, - or @ for a formula; an apostrophe before it
-    makes it text. The file appears whole or not at all.
-    """
+    """Write verdicts as JSONL or, where the name ends in .csv, as CSV, whole or not at all. An
+    apostrophe keeps a spreadsheet from taking a text for a formula."""
     if Path(path).suffix != ".csv":
         records.write(path, said)
         return
     names = [field.name for field in fields(Verdict)]
     table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
     with records.replacing(path) as temporary:
-        table.map(lambda cell: f"'{cell}" if _formula(cell) else cell).to_csv(
+        table.replace(rf"^{_FORMULA}", r"'\1", regex=True).to_csv(
             temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n"
         )
 
 
 def load(path: str | Path) -> list[Verdict]:
-    """Verdicts that `export` wrote. Raises FileNotFoundError, and ValueError naming file and line.
-
-    Columns of a CSV in another order, or more of them, do no harm.
-    """
+    """Verdicts that `export` wrote; columns of a CSV may be more and in another order. Raises
+    FileNotFoundError, and ValueError naming file and line."""
     if Path(path).suffix != ".csv":
         return list(records.read(path, Verdict))
-    form = {"dtype": str, "keep_default_na": False, "index_col": False, "encoding": "utf-8-sig"}
+    form: Any = {"dtype": object, "keep_default_na": False, "index_col": False}
     try:
-        table = pd.read_csv(path, engine="python", **form)
+        table = pd.read_csv(path, engine="python", encoding="utf-8-sig", **form)
+        table = table.replace(rf"^'{_FORMULA}", r"\1", regex=True)
+        for name in {"preferred", "shown_first"} & {*table}:
+            table[name] = table[name].replace("", None)
+        return TypeAdapter(list[Verdict]).validate_python(table.to_dict("records"))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        line, name = wrong["loc"]
+        problem = f"line {int(line) + 2}: not a verdict ({name}: {wrong['msg']})"
+        raise ValueError(f"{path}, {problem}") from None
     except ValueError as error:
         raise ValueError(f"{path}: not CSV ({error})") from None
-    table = table.map(lambda cell: cell[1:] if _formula(cell) and cell[0] == "'" else cell)
-    found = []
-    for line, row in enumerate(table.to_dict("records"), 2):
-        absent = {name: row.get(name) or None for name in ("preferred", "shown_first")}
-        try:
-            found.append(TypeAdapter(Verdict).validate_python(row | absent))
-        except ValidationError as error:
-            raise ValueError(f"{path}, line {line}: not a verdict ({one_line(error)})") from None
-    return found
 
 
 def take_in(path: str | Path, file: str | Path) -> int:
     """Add a file's verdicts to a log; what a person has said there already stays. Returns how many
     were new. Raises what `load` raises, and the log is then as it was."""
-    there = {_matter(verdict) for verdict in verdicts(path)}
-    last = {_matter(verdict): verdict for verdict in load(file)}
+    there = {(_question(verdict), verdict.judge) for verdict in verdicts(path)}
+    last = {(_question(verdict), verdict.judge): verdict for verdict in load(file)}
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
     append(path, new)
     return len(new)
 
 
-def _formula(cell: Any) -> bool:
-    """Whether a spreadsheet takes a cell for a formula, with apostrophes before it or not."""
-    return isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA)
+def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> list[Grade]:
+    """People's grades of a system's answers, from `seed-<seed>.jsonl` in the folder of its name.
+
+    Raises FileNotFoundError where there is none; ValueError naming file and grade for one of
+    another system, seed or prompt than the answers', one given twice and, with `labels`, without.
+    """
+    known = {(a.prompt_id, a.seed, a.sample) for a in answers}
+    found: dict[tuple[Any, ...], Grade] = {}
+    for path in sorted(folder.glob("seed-*.jsonl")):
+        for grade in records.read(path, Grade):
+            answer, wrong = (grade.prompt_id, grade.seed, grade.sample), ""
+            own = grade.system.rpartition("/")[2] == folder.name  # `dialogues/lima`, or `lima`
+            if answer not in known or not own or path.stem != f"seed-{grade.seed}":
+                wrong = "is of no answer that this file is for"
+            elif (*answer, grade.judge) in found:
+                wrong = "is there twice; keep one"
+            elif labels and grade.label is None:
+                wrong = "has no label (fail, pass or excellent), and labels are counted"
+            if wrong:
+                whose = f"{grade.system}, prompt {answer[0]}, seed {answer[1]}, sample {answer[2]}"
+                raise ValueError(f"{path}: the grade by {grade.judge!r} of {whose} {wrong}")
+            found[*answer, grade.judge] = grade
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one JSON "
+            "object a line (see book/how_to_rerun.md)"
+        )
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,8 @@ class Bench:
     def view(self, annotator: str, notice: str = "") -> dict[str, Any]:
         """What the page shows to a person: the first item not judged yet, without system names; or
         the question for a name."""
-        judged = {_matter(verdict)[:-1] for verdict in self._said(annotator)}
-        waiting = [n for n, item in enumerate(self.items) if item.question not in judged]
+        judged = {_question(verdict) for verdict in self._said(annotator)}
+        waiting = [n for n, i in enumerate(self.items) if _question(i.blank) not in judged]
         done, total = len(self.items) - len(waiting), len(self.items)
         view: dict[str, Any] = {
             "state": "name" if not annotator else "pair" if waiting else "done",
@@ -188,29 +192,16 @@ class Bench:
         token = f"{waiting[0]} {annotator}"
         return view | {"token": token, "turns": turns, "left": left, "right": right}
 
-    def judge(self, annotator: str, token: str, choice: Choice) -> None:
-        """Keep a person's verdict on the item that the page showed them.
-
-        `token` is that of the view: a choice made on another item than the one to be judged now
-        (a second click, a page left open) is not taken for a verdict on it.
-        """
+    def judge(self, annotator: str, token: str, choice: str) -> None:
+        """Keep a person's choice (left, neither or right) on the item whose view had this token. A
+        second click, or a page left open, is no verdict on the next."""
         if not token or token != self.view(annotator)["token"]:
             return
         item = self.items[int(token.split()[0])]
-        swapped = self.swapped(item, annotator)
-        preferred: Preferred = "tie"
-        if choice != "neither":
-            preferred = "first" if (choice == "left") != swapped else "second"
-        verdict = Verdict(
-            prompt_id=item.prompt.id,
-            first=item.first.system,
-            second=item.second.system,
-            preferred=preferred,
-            shown_first="second" if swapped else "first",
-            judge=annotator,
-            seed=item.seed,
-            sample=item.first.sample,
-        )
+        sides: list[Any] = ["first", "second"]
+        left, right = sides[::-1] if self.swapped(item, annotator) else sides
+        said = {"left": left, "neither": "tie", "right": right}[choice]
+        verdict = replace(item.blank, judge=annotator, preferred=said, shown_first=left)
         append(self.log, [verdict])
 
     def undo(self, annotator: str) -> None:
@@ -220,11 +211,12 @@ class Bench:
 
     def swapped(self, item: Item, annotator: str) -> bool:
         """Whether the second answer stands left, where this person sees the item."""
-        return random.Random(f"{self.seed} {item.question} {annotator}").random() < 0.5
+        drawn = random.Random(f"{self.seed} {_question(item.blank)} {annotator}")
+        return drawn.random() < 0.5
 
     def _said(self, annotator: str) -> list[Verdict]:
-        asked = {(*item.question, annotator) for item in self.items}
-        return [verdict for verdict in verdicts(self.log) if _matter(verdict) in asked]
+        asked = {_question(item.blank) for item in self.items}
+        return [v for v in verdicts(self.log) if v.judge == annotator and _question(v) in asked]
 
 
 def person(name: str) -> str:
@@ -260,8 +252,7 @@ class JudgingPage(anywidget.AnyWidget):
                 self.bench.judge(self.annotator, content.get("token", ""), act)
         except OSError as error:
             notice = f"Not kept: {error}. Judge again when it is mended."
-        # Counted, so that the page hears of every answer, a repeated one too.
-        self.answered += 1
+        self.answered += 1  # counted, so that the page hears of every answer, a repeated one too
         self.view = self.bench.view(self.annotator, notice) | {"answered": self.answered}
 
 
@@ -275,16 +266,15 @@ def page(
     if parent.get("content", {}).get("allow_stdin"):  # the front end could ask somebody for input
         return JudgingPage(Bench(items, Path(path), seed), annotator)
     view = Bench(items, Path(os.devnull), seed).view("a reader")
+    roles = {"user": "Prompt", "assistant": "Answer so far"}
     turns = "".join(
-        f'<div class="{turn["role"]}"><div class="role">'
-        f"{'Prompt' if turn['role'] == 'user' else 'Answer so far'}</div>"
+        f'<div class="{turn["role"]}"><div class="role">{roles[turn["role"]]}</div>'
         f'<div class="text">{html.escape(turn["text"])}</div></div>'
         for turn in view["turns"]
     )
     shown = {name: html.escape(str(value)) for name, value in view.items()} | {"turns": turns}
-    style = (_HERE / "people.css").read_text(encoding="utf-8")
     return HTML(
-        f"<style>\n{style}</style>\n"
+        f"<style>\n{(_HERE / 'people.css').read_text(encoding='utf-8')}</style>\n"
         '<figure class="limalib-judging-picture" role="img" '
         'aria-label="The judging page: a prompt, two answers and three buttons">\n'
         f"<div inert>\n{_shell(**shown)}</div></figure>"

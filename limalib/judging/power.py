@@ -1,8 +1,7 @@
 """Power: what difference a number of prompts can show, and how many a difference takes.
 
-A comparison of two systems is a win, a tie or a loss on each prompt; tested is, by the sign test
-(McNemar's for pairs), whether wins and losses are equally likely. `net` is the share of wins minus
-that of losses, `tie` the share of ties, so that c = 1 - tie are decided.
+Tested is, by the sign test, whether wins and losses are equally likely: `net` is the share of wins
+minus that of losses, `tie` the share of ties, so that c = 1 - tie are decided.
 """
 
 import math
@@ -14,10 +13,10 @@ LEVEL, POWER = 0.05, 0.8
 
 
 def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
-    """Prompts that show a difference with the given probability, two-sided at 5%.
+    """Prompts that show a difference with the given probability, two-sided at 5%:
 
     n = ((z(0.975) * sqrt(c) + z(power) * sqrt(c - net^2)) / net)^2 (Connett, Smith and McHugh
-    1987), computed by `statsmodels`. Raises ValueError when net is 0 or more than is decided.
+    1987). Raises ValueError when net is 0 or more than is decided.
 
     >>> prompts_needed(0.09, 0.21)  # ((1.960*0.889 + 0.842*0.884)/0.09)^2 = 27.6^2
     764
@@ -33,18 +32,17 @@ def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
 
 
 def detectable(prompts: int, tie: float, power: float = POWER) -> float:
-    """The least net that so many prompts show with the given probability: `prompts_needed` solved
-    for net. Infinite where even 1 - tie would not be seen.
+    """The least net that so many prompts show: `prompts_needed` solved for net; infinite where
+    even 1 - tie would not be seen.
 
     >>> round(detectable(300, 0.21), 3)  # 0.889 * (1.960*17.32 + 0.842*17.23) / 300.7
     0.143
     """
-    decided = _decided(0.0, tie)
     a, b = stats.norm.ppf([1 - LEVEL / 2, power])
     if prompts + b**2 <= a**2:
         return math.inf
     root = a * math.sqrt(prompts) + b * math.sqrt(prompts + b**2 - a**2)
-    net = math.sqrt(decided) * root / (prompts + b**2)
+    net = math.sqrt(_decided(0.0, tie)) * root / (prompts + b**2)
     return float(net) if net <= 1 - tie else math.inf
 
 
@@ -67,7 +65,6 @@ def sign_test_power(net: float, tie: float, prompts: int) -> float:
 
 
 def _decided(net: float, tie: float) -> float:
-    """The share that is decided. Raises ValueError when the difference is none that can be."""
     if not 0 <= tie <= 1 or abs(net) > 1 - tie:
         raise ValueError(f"net {net} with {tie} tied: needs 0 <= tie <= 1 and |net| <= 1 - tie")
     return 1 - tie

@@ -1,33 +1,68 @@
-"""Verdicts: which of two answers to a prompt a judge prefers, and what they add up to.
+"""Verdicts: which two answers are compared, which a judge prefers, and how far judges agree.
 
-A judge is swayed by which answer stands first, so a pair is asked about in both orders. A named
-rule makes one decision of the two verdicts; decisions become win, tie and lose shares, and the
-agreement of judges.
+A judge is swayed by which answer stands first, so a pair is asked about in both orders, and a rule
+makes one decision of the two verdicts.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from limalib import statistics
-from limalib.records import Preferred, Verdict
+from limalib.records import Preferred, Response, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-Rule = Literal["agree", "unanimous", "average", "first order"]
+Pair = tuple[Response, Response]
+"""Two systems' answers to one prompt."""
+Rule = Literal["agree", "average"]
 """How two orders make one decision; see `combine`."""
 _VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
-_Side = Literal["first", "second"]
-_OTHER: dict[_Side, _Side] = {"first": "second", "second": "first"}
+_OTHER: dict[Any, Any] = {"first": "second", "second": "first", "tie": "tie", None: None}
+
+
+def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
+    """Two systems' first answers to each prompt that both answered, in the order of `first`.
+
+    Seeds of two systems have nothing in common: they are paired by rank, and a system with one seed
+    (a recorded one) meets all of the other's. Raises ValueError where answers have no partner.
+    """
+    ours, theirs = (
+        {(a.seed, a.prompt_id): a for a in answers if a.sample == 0} for answers in (first, second)
+    )
+    common = {prompt for _, prompt in ours} & {prompt for _, prompt in theirs}
+    if not common:
+        raise ValueError("the two systems answered no prompt in common")
+    seeds = [sorted({seed for seed, _ in answers}) for answers in (ours, theirs)]
+    count = max(map(len, seeds))
+    if any(len(own) not in (1, count) for own in seeds):
+        raise ValueError(f"cannot pair {len(seeds[0])} seeds with {len(seeds[1])}")
+    pairs: list[Pair] = []
+    for rank in range(count):
+        our, their = (own[rank % len(own)] for own in seeds)
+        here = [prompt for seed, prompt in ours if seed == our and prompt in common]
+        there = {prompt for seed, prompt in theirs if seed == their and prompt in common}
+        if alone := sorted(there.symmetric_difference(here)):
+            raise ValueError(
+                f"{len(alone)} answers have no partner; prompts {', '.join(alone[:5])}"
+            )
+        pairs += [(ours[our, prompt], theirs[their, prompt]) for prompt in here]
+    return pairs
+
+
+def pair_seeds(pairs: Sequence[Pair]) -> list[int]:
+    """The seed that a verdict on each pair goes by: that of the system that has several, else the
+    higher one, for a recorded system has seed 0."""
+    ours, theirs = ({pair[side].seed for pair in pairs} for side in (0, 1))
+    if len(ours) == len(theirs):
+        return [max(first.seed, second.seed) for first, second in pairs]
+    return [pair[len(ours) < len(theirs)].seed for pair in pairs]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What one judge's verdicts on one pair of answers come to.
-
-    `win`, `tie` and `lose` are the first system's shares and add up to one; they are 0 or 1 unless
-    the rule averages.
-    """
+    """What one judge's verdicts on a pair of answers come to: the first system's shares of wins,
+    ties and losses, which are 0 or 1 unless the rule averages."""
 
     prompt_id: str
     first: str
@@ -45,118 +80,81 @@ class Decision:
         return self.win - self.lose
 
 
-class Combined(NamedTuple):
-    """Decisions, and how many pairs have none, for a reply that the rule needs is unreadable."""
+def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> tuple[list[Decision], int]:
+    """One decision for each judge and pair of answers, in the order of their first verdicts, and
+    how many pairs have none because a reply could not be read.
 
-    decisions: list[Decision]
-    unreadable: int
+    With both orders read, for a system that wins (W), ties (T), loses (L):
 
+        rule      W W   W T        W L        T T
+        agree     W     W          T          T     a win that the other order does not contradict
+        average   W     W/2, T/2   W/2, L/2   T     each order is half a verdict
 
-def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> Combined:
-    """One decision for each judge and pair of answers, in the order of their first verdicts.
-
-    With both orders read, the rules give, for a system that wins (W), ties (T), loses (L):
-
-        rule          W W   W T   W L   T T
-        agree         W     W     T     T     a win that the other order does not contradict
-        unanimous     W     T     T     T     a win in both orders
-        average       W     W/2   W/2   T     each order is half a verdict; W T: W/2 and T/2,
-                                              W L: W/2 and L/2
-        first order   the verdict with the first system shown first, alone
-
-    A pair that was asked about in one order only (people see each pair once) is decided by that
-    one. Raises ValueError for an unknown rule, and for a judge's two verdicts on one pair in the
-    same order: which of them counts is not ours to say.
+    A pair asked about in one order (people see each once) is decided by that. Raises what `by_pair`
+    raises.
 
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "tie", "second", "judge")
-    >>> [d.win for d in combine([one, other]).decisions]
+    >>> [d.win for d in combine([one, other])[0]]
     [1.0]
     """
-    if rule not in get_args(Rule):
-        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(get_args(Rule))}")
     decisions, unreadable = [], 0
     for asked in by_pair(verdicts):
-        used = asked
-        if rule == "first order":
-            used = [verdict for verdict in asked if verdict.shown_first == "first"] or asked
-        votes = [_VOTE[verdict.preferred] for verdict in used if verdict.preferred]
-        if len(votes) < len(used):
+        votes = [_VOTE[verdict.preferred] for verdict in asked if verdict.preferred]
+        if len(votes) < len(asked):
             unreadable += 1
             continue
-        if rule == "unanimous" and len(set(votes)) > 1:
-            votes = [0]
-        elif rule != "average":
+        if rule == "agree":
             votes = [(sum(votes) > 0) - (sum(votes) < 0)]
         shares = (votes.count(vote) / len(votes) for vote in (1, 0, -1))
         v = asked[0]
-        decisions.append(
-            Decision(v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample, *shares)
-        )
-    return Combined(decisions, unreadable)
+        whose = (v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample)
+        decisions.append(Decision(*whose, *shares))
+    return decisions, unreadable
 
 
 def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """Verdicts of one judge on one pair of answers together, all seen from the same system."""
+    """One judge's verdicts on one pair of answers together, all seen from the same system.
+
+    Raises ValueError for two in the same order: which of them counts is not ours to say.
+    """
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for v in verdicts:
         if v.first == v.second:
             raise ValueError(f"prompt {v.prompt_id!r}: {v.first!r} is compared with itself")
         pair = (v.prompt_id, frozenset((v.first, v.second)), v.judge, v.seed, v.sample)
         asked = found.setdefault(pair, [])
-        if asked and v.first != asked[0].first:
-            v = _verdict_turned(v)
-        orders = {v.shown_first, *(other.shown_first for other in asked)}
-        if asked and (len(asked) > 1 or orders != {*_OTHER}):
-            raise ValueError(
-                f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
-                f"{v.first} against {v.second} twice in the same order; keep one of the verdicts"
-            )
+        if asked:
+            v = seen_from(asked[0].first, v)
+            if len(asked) > 1 or {v.shown_first, asked[0].shown_first} != {"first", "second"}:
+                raise ValueError(
+                    f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
+                    f"{v.first} against {v.second} twice in the same order; keep one"
+                )
         asked.append(v)
     return list(found.values())
 
 
-def between(decisions: Iterable[Decision], first: str, second: str) -> list[Decision]:
-    """The decisions between two systems, all seen from the first. Raises ValueError when there is
-    none, naming the pairs that there are."""
-    decisions = list(decisions)
-    found = [d for d in decisions if (d.first, d.second) == (first, second)] + [
-        _turned(d) for d in decisions if (d.second, d.first) == (first, second)
-    ]
-    if not found:
-        known = "; ".join(sorted({f"{d.first} and {d.second}" for d in decisions}))
-        raise ValueError(
-            f"no decision between {first} and {second}; there are: {known or 'none at all'}"
-        )
-    return found
+def seen_from(system: str, v: Verdict) -> Verdict:
+    """The verdict with its systems named the other way round, unless `system` is the first."""
+    if v.first == system:
+        return v
+    turned = {"preferred": _OTHER[v.preferred], "shown_first": _OTHER[v.shown_first]}
+    return replace(v, first=v.second, second=v.first, **turned)
 
 
-def grid(
-    decisions: Iterable[Decision],
-    prompts: Sequence[str],
-    value: Callable[[Decision], float] = lambda decision: decision.net,
-) -> Grid:
-    """A value of decisions [seeds, prompts] for the bootstrap, columns in the order of `prompts`;
-    samples, and judges where there are several, are averaged.
-
-    Raises ValueError when the decisions are on more than one pair of systems (see `between`), and
-    what `statistics.grid` raises.
-    """
-    decisions = list(decisions)
-    pairs = {(d.first, d.second) for d in decisions}
-    if len(pairs) > 1:
-        raise ValueError(f"decisions on {len(pairs)} pairs of systems; choose one with `between`")
-    return statistics.grid(((d.seed, d.prompt_id, value(d)) for d in decisions), prompts)
+def grid(decisions: Iterable[Decision], prompts: Sequence[str], value: str = "net") -> Grid:
+    """A field of decisions on two systems [seeds, prompts]; samples and judges are averaged."""
+    return statistics.grid(((d.seed, d.prompt_id, getattr(d, value)) for d in decisions), prompts)
 
 
 def shares(
-    decisions: Iterable[Decision], prompts: Sequence[str], seed: int = 0
+    decisions: Sequence[Decision], prompts: Sequence[str], seed: int = 0
 ) -> PreferenceShares:
-    """Win, tie and lose shares of one pair of systems with intervals over prompts and seeds."""
-    decisions = list(decisions)
+    """Win, tie and lose shares of two systems with intervals over prompts and seeds."""
     won, tied, lost = (
         statistics.bootstrap_share(grid(decisions, prompts, value), seed=seed)
-        for value in (lambda d: d.win, lambda d: d.tie, lambda d: d.lose)
+        for value in ("win", "tie", "lose")
     )
     net = statistics.bootstrap_mean(grid(decisions, prompts), seed=seed)
     return PreferenceShares(won, tied, lost, net)
@@ -173,41 +171,20 @@ class Agreement(NamedTuple):
 
 
 def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
-    """Agreement of every two judges that share a pair of answers, sorted by name.
-
-    Tie-discounted as in the paper (section 4.2), and Cohen's kappa; intervals are over prompts. A
-    decision that an average splits counts as what outweighs, else as a tie.
-    """
-    judged: dict[str, dict[tuple[str, str, str, int, int], int]] = {}
+    """Agreement of every two judges that share a pair of answers, sorted by name, with intervals
+    over prompts: tie-discounted as in the paper (section 4.2), and Cohen's kappa. A decision that
+    an average splits counts as what outweighs, else as a tie."""
+    judged: dict[str, dict[tuple[Any, ...], int]] = {}
     for d in decisions:
-        d = d if d.first <= d.second else _turned(d)
-        item = (d.prompt_id, d.first, d.second, d.seed, d.sample)
-        judged.setdefault(d.judge, {})[item] = (d.net > 0) - (d.net < 0)
+        net = d.net if d.first <= d.second else -d.net
+        item = (d.prompt_id, *sorted((d.first, d.second)), d.seed, d.sample)
+        judged.setdefault(d.judge, {})[item] = (net > 0) - (net < 0)
     found = []
     for first, second in itertools.combinations(sorted(judged), 2):
-        shared = sorted(judged[first].keys() & judged[second].keys())
-        if shared:
-            ours, theirs = ([judged[judge][item] for item in shared] for judge in (first, second))
-            prompts = [item[0] for item in shared]
-            measures = (
-                measure(ours, theirs, prompts, seed=seed)
-                for measure in (statistics.tie_discounted_agreement, statistics.cohen_kappa)
-            )
-            found.append(Agreement(first, second, len(shared), *measures))
+        if shared := sorted(judged[first].keys() & judged[second].keys()):
+            both = [[judged[judge][item] for item in shared] for judge in (first, second)]
+            said = (*both, [item[0] for item in shared])
+            agreed = statistics.tie_discounted_agreement(*said, seed=seed)
+            kappa = statistics.cohen_kappa(*said, seed=seed)
+            found.append(Agreement(first, second, len(shared), agreed, kappa))
     return found
-
-
-def _turned(d: Decision) -> Decision:
-    """The decision seen from the second system."""
-    return replace(d, first=d.second, second=d.first, win=d.lose, lose=d.win)
-
-
-def _verdict_turned(v: Verdict) -> Verdict:
-    """The verdict with its two systems named the other way round."""
-    return replace(
-        v,
-        first=v.second,
-        second=v.first,
-        preferred=_OTHER[v.preferred] if v.preferred and v.preferred != "tie" else v.preferred,
-        shown_first=v.shown_first and _OTHER[v.shown_first],
-    )
