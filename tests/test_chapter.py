@@ -136,7 +136,7 @@ def test_grades_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
         ({"seed": 1}, "is of no answer that this file is for"),
         ({"score": 1}, "is there twice; keep one"),
     ):
-        records.write(path, [right, replace(right, **wrong)])  # type: ignore[arg-type]
+        records.write(path, [right, replace(right, **wrong)])
         with pytest.raises(ValueError, match=rf"seed-0.jsonl: the grade by 'Ann' of .* {said}"):
             five.grades("Claude")
     both = [right, replace(right, judge="Bob", score=1)]

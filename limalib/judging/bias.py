@@ -24,9 +24,7 @@ def position_bias(
 ) -> tuple[Estimate | None, Estimate | None]:
     """Share of pairs whose verdict turns with the order (one minus the consistency of MT-Bench,
     arXiv 2306.05685, section 4), and of verdicts for either answer that go to the one shown first
-    (one half without bias); None where nothing can be said.
-
-    Pairs have a readable reply in both orders: each answer is first once, so quality cancels.
+    (one half without bias), on pairs read in both orders; None where there are none.
 
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "second", "second", "judge")
@@ -34,36 +32,37 @@ def position_bias(
     [1.0, 1.0]
     """
     asked = [two for two in by_pair(verdicts) if len(two) == 2 and all(v.preferred for v in two)]
+    flipped = [(one.prompt_id, one.preferred != other.preferred) for one, other in asked]
     decisive = [v for two in asked for v in two if v.preferred != "tie"]
-    flipped = [one.preferred != other.preferred for one, other in asked]
-    shown = [v.preferred == v.shown_first for v in decisive]
-
-    def share(hits: list[bool], prompts: list[str]) -> Estimate | None:
-        return statistics.bootstrap_clustered(hits, prompts, seed=seed) if hits else None
-
-    prompts = [one.prompt_id for one, _ in asked]
-    return share(flipped, prompts), share(shown, [v.prompt_id for v in decisive])
+    return (
+        _share(flipped, seed),
+        _share([(v.prompt_id, v.preferred == v.shown_first) for v in decisive], seed),
+    )
 
 
 def longer_wins(
     outcomes: ArrayLike, longer_by: ArrayLike, prompts: Sequence[str] | None = None, seed: int = 0
-) -> Estimate:
-    """Share of decided comparisons that the longer answer wins; one half if length does not sway,
-    though better answers may well be longer.
+) -> Estimate | None:
+    """Share of decided comparisons that the longer answer wins, None where there are none; one half
+    if length does not sway, though better answers may well be longer.
 
     `outcomes` are positive where the first system won, negative where it lost; `longer_by` is how
-    much longer its answer is; `prompts` names the prompt of each where several share one. Raises
-    ValueError when none is decided between answers of unlike length.
+    much longer its answer is; `prompts` names the prompt of each where several share one.
 
     >>> longer_wins([1, 1, -1, 0], [10, -10, -10, 5]).value  # longer, shorter, longer: 2/3
     0.6666666666666666
     """
     signs = np.sign(np.asarray(outcomes, dtype=float)) * np.sign(longer_by)
-    if not signs.any():
-        raise ValueError("no decided comparison of answers of unlike length")
-    names = np.asarray(prompts or [str(i) for i in range(len(signs))])
-    hits = signs[signs != 0] > 0
-    return statistics.bootstrap_clustered(hits, names[signs != 0].tolist(), seed=seed)
+    names = prompts or [str(i) for i in range(len(signs))]
+    return _share([(n, s > 0) for n, s in zip(names, signs, strict=True) if s], seed)
+
+
+def _share(hits: Sequence[tuple[str, bool]], seed: int) -> Estimate | None:
+    """By prompt, what is true or not."""
+    if not hits:
+        return None
+    prompts, values = zip(*hits, strict=True)
+    return statistics.bootstrap_clustered(values, prompts, seed=seed)
 
 
 def length_controlled_win_rate(

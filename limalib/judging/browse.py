@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 import itables
 import pandas as pd
@@ -48,31 +49,29 @@ def rows(
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
-def show(answers: pd.DataFrame, prompts_a_page: int = 5) -> HTML:
+def show(answers: pd.DataFrame) -> HTML:
     """The table of `rows` for a page: searched, filtered by kind and grade and, once a reader has
     asked who wrote what, by system. It needs no network; texts are escaped."""
     itables.init_notebook_mode(all_interactive=False, connected=False)
-    a_page = prompts_a_page * max(1, answers["system"].nunique())
-    place = {name: _COLUMNS.index(name) for name in _COLUMNS}
-    hidden, seen = ("prompt", "kind", "system"), ("answer", "grade", "score", "beats", "system")
+    a_page = 5 * max(1, answers["system"].nunique())
+    place = {name: number for number, name in enumerate(_COLUMNS)}
+    named = [place[name] for name in ("answer", "grade", "score", "beats", "system")]
+    hidden = [place[name] for name in ("prompt", "kind", "system")]
+    columns: list[dict[str, Any]] = [
+        {"targets": "_all", "type": "string"},
+        {"targets": hidden, "visible": False},
+        # Else a search for a system's name would give its answers away.
+        {"targets": place["system"], "searchable": False},
+        {"targets": place["text"], "className": "answer-text"},
+        {"targets": named, "className": "answer-meta", "createdCell": _script("name_cell")},
+    ]
     return HTML(
         itables.to_html_datatable(
             answers.map(_escape),
             css=(_HERE / "browse.css").read_text(encoding="utf-8"),
             pageLength=a_page,
             lengthMenu=[a_page * times for times in (1, 4, 10)],
-            columnDefs=[
-                {"targets": "_all", "type": "string"},
-                {"targets": [place[name] for name in hidden], "visible": False},
-                # Else a search for a system's name would give its answers away.
-                {"targets": place["system"], "searchable": False},
-                {"targets": place["text"], "className": "answer-text"},
-                {
-                    "targets": [place[name] for name in seen],
-                    "className": "answer-meta",
-                    "createdCell": _script("name_cell"),
-                },
-            ],
+            columnDefs=columns,
             rowGroup={"dataSrc": place["prompt"], "startRender": _script("group")},
             drawCallback=_script("draw"),
             **json.loads((_HERE / "browse.json").read_text(encoding="utf-8")),

@@ -70,11 +70,10 @@ def compare(
     measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
     by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
     won, names = [d.net for d in measured], [d.prompt_id for d in measured]
-    decided = any(n and length for n, length in zip(won, by, strict=True))
     net = verdicts.grid(decisions, prompts)
     swayed = (
         *bias.position_bias(own, seed),
-        bias.longer_wins(won, by, names, seed) if decided else None,
+        bias.longer_wins(won, by, names, seed),
         statistics.bootstrap_share((net + 1) / 2, seed=seed),
         bias.length_controlled_win_rate(won, by, names) if won else None,
     )

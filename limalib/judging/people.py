@@ -30,12 +30,18 @@ _FORMULA = r"('*[=+\-@\t\r\n])"
 
 
 class Item(NamedTuple):
-    """What people are asked to judge: two answers to a prompt, and what will be kept of it."""
+    """What people are asked to judge: two answers to a prompt; for `seed` see `pair_seeds`."""
 
     prompt: Dialogue
     first: Response
     second: Response
-    blank: Verdict
+    seed: int
+
+    @property
+    def blank(self) -> Verdict:
+        """What will be kept, before anybody has said anything."""
+        a, b = self.first, self.second
+        return Verdict(a.prompt_id, a.system, b.system, None, None, "", self.seed, a.sample)
 
 
 def draw(
@@ -45,14 +51,9 @@ def draw(
     that two people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
     found = [
-        Item(
-            asked[a.prompt_id],
-            a,
-            b,
-            Verdict(a.prompt_id, a.system, b.system, None, None, "", number, a.sample),
-        )
-        for (a, b), number in zip(pairs, pair_seeds(pairs), strict=True)
-        if a.prompt_id in asked
+        Item(asked[first.prompt_id], first, second, number)
+        for (first, second), number in zip(pairs, pair_seeds(pairs), strict=True)
+        if first.prompt_id in asked
     ]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
@@ -64,12 +65,10 @@ def draw(
 def verdicts(path: str | Path) -> list[Verdict]:
     """The verdicts of a log that hold, oldest first: each person's last on a pair, without those
     taken back; none where there is no log. Raises ValueError naming file and line."""
-    latest: dict[tuple[Any, ...], Verdict] = {}
-    if Path(path).is_file():
-        with log.writing(path):  # nobody is in the middle of a line
-            for verdict in records.read(path, Verdict):
-                latest.pop(key := (_question(verdict), verdict.judge), None)
-                latest[key] = verdict
+    if not Path(path).is_file():
+        return []
+    with log.writing(path):  # nobody is in the middle of a line
+        latest = _latest(records.read(path, Verdict))
     return [verdict for verdict in latest.values() if verdict.preferred is not None]
 
 
@@ -83,6 +82,14 @@ def append(path: str | Path, said: Iterable[Verdict]) -> None:
 
 def _question(v: Verdict) -> tuple[Any, ...]:
     return (v.prompt_id, *sorted((v.first, v.second)), v.seed, v.sample)
+
+
+def _latest(said: Iterable[Verdict]) -> dict[Any, Verdict]:
+    latest: dict[Any, Verdict] = {}
+    for verdict in said:
+        latest.pop(key := (_question(verdict), verdict.judge), None)
+        latest[key] = verdict
+    return latest
 
 
 def export(path: str | Path, said: Iterable[Verdict]) -> None:
@@ -112,10 +119,9 @@ def load(path: str | Path) -> list[Verdict]:
             table[name] = table[name].replace("", None)
         return TypeAdapter(list[Verdict]).validate_python(table.to_dict("records"))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        line, name = wrong["loc"]
-        problem = f"line {int(line) + 2}: not a verdict ({name}: {wrong['msg']})"
-        raise ValueError(f"{path}, {problem}") from None
+        wrong: Any = error.errors()[0]
+        where = f"{path}, line {wrong['loc'][0] + 2}"
+        raise ValueError(f"{where}: not a verdict ({wrong['loc'][1]}: {wrong['msg']})") from None
     except ValueError as error:
         raise ValueError(f"{path}: not CSV ({error})") from None
 
@@ -123,8 +129,8 @@ def load(path: str | Path) -> list[Verdict]:
 def take_in(path: str | Path, file: str | Path) -> int:
     """Add a file's verdicts to a log; what a person has said there already stays. Returns how many
     were new. Raises what `load` raises, and the log is then as it was."""
-    there = {(_question(verdict), verdict.judge) for verdict in verdicts(path)}
-    last = {(_question(verdict), verdict.judge): verdict for verdict in load(file)}
+    there = _latest(verdicts(path))
+    last = _latest(load(file))
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
     append(path, new)
     return len(new)
@@ -182,15 +188,16 @@ class Bench:
             "count": f"{done} of {total} judged",
             "undoable": bool(annotator) and done > 0,
             "notice": notice,
+            **{"token": "", "turns": [], "left": "", "right": ""},
         }
-        if view["state"] != "pair":
-            return view | {"token": "", "turns": [], "left": "", "right": ""}
-        item = self.items[waiting[0]]
-        shown = [item.first.text, item.second.text]
-        left, right = reversed(shown) if self.swapped(item, annotator) else shown
-        turns = [asdict(turn) for turn in item.prompt.turns]
-        token = f"{waiting[0]} {annotator}"
-        return view | {"token": token, "turns": turns, "left": left, "right": right}
+        if view["state"] == "pair":
+            item = self.items[waiting[0]]
+            shown = [item.first.text, item.second.text]
+            left, right = reversed(shown) if self.swapped(item, annotator) else shown
+            turns = [asdict(turn) for turn in item.prompt.turns]
+            token = f"{waiting[0]} {annotator}"
+            view |= {"token": token, "turns": turns, "left": left, "right": right}
+        return view
 
     def judge(self, annotator: str, token: str, choice: str) -> None:
         """Keep a person's choice (left, neither or right) on the item whose view had this token. A
@@ -201,8 +208,7 @@ class Bench:
         sides: list[Any] = ["first", "second"]
         left, right = sides[::-1] if self.swapped(item, annotator) else sides
         said = {"left": left, "neither": "tie", "right": right}[choice]
-        verdict = replace(item.blank, judge=annotator, preferred=said, shown_first=left)
-        append(self.log, [verdict])
+        append(self.log, [replace(item.blank, judge=annotator, preferred=said, shown_first=left)])
 
     def undo(self, annotator: str) -> None:
         """Take a person's last verdict on these items back, if there is one."""
