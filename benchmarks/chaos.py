@@ -29,9 +29,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from limalib import records, scales
+from limalib import scales
 from limalib.chapter import Chapter
-from limalib.records import Dialogue
 from limalib.running.provenance import commit, file_digest, machine, versions
 from limalib.settings import ROOT
 
@@ -162,7 +161,11 @@ def damaged(count: int, whole: Path, folder: Path, draw: random.Random) -> list[
     metrics = here.places.folder.glob("metrics/*.json")
     quoted = {path: list(json.loads(path.read_text(encoding="utf-8"))) for path in metrics}
     kinds: list[tuple[str, list[Path], Callable[[Path], Any]]] = [
-        ("sets", [here.places.data(name) for name in (*trained, "test", "dev")], dialogues),
+        (
+            "sets",
+            [here.places.data(name) for name in (*trained, "test", "dev")],
+            lambda path: here.set(path.stem),
+        ),
         (
             "answers",
             [here.places.responses(name, seed) for name in trained for seed in here.scale.seeds],
@@ -213,11 +216,6 @@ def quietly(read: Callable[[Path], Any], path: Path) -> Any:
     """What is read, with nothing printed."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return read(path)
-
-
-def dialogues(path: Path) -> list[Dialogue]:
-    """A set, as chapters read it."""
-    return list(records.read(path, Dialogue))
 
 
 def weights(path: Path) -> tuple[Any, ...]:

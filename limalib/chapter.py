@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from limalib import claims, records, scales, statistics
+from limalib.data import cards
 from limalib.judging import (
     comparison,
     measures,
@@ -110,8 +111,13 @@ class Chapter:
     # --- what is there ---------------------------------------------------------------------------
 
     def set(self, name: str) -> list[Dialogue]:
-        """A set of examples or prompts. Raises FileNotFoundError naming the notebook to run."""
-        return list(records.read(self.places.data(name), Dialogue))
+        """A set of examples or prompts. Raises FileNotFoundError naming the notebook to run, and
+        ValueError for a file that changed since its card was written."""
+        path, card = self.places.data(name), self.places.card(name)
+        found = list(records.read(path, Dialogue))
+        if card.is_file() and cards.digest(found).encode() not in card.read_bytes():
+            raise ValueError(f"{path}: not what {card.name} says; remove it, `make book`")
+        return found
 
     @cached_property
     def prompts(self) -> list[Dialogue]:
@@ -216,11 +222,9 @@ class Chapter:
         return oracle.oracle(self.places.given("answer_key.jsonl"), self.scale.world.seed)
 
     def grader(self, name: str, labels: bool = True) -> Grader:
-        """How the first of the scale's judges grades single answers.
-
-        The replies of a model are kept under `name`; without `labels` it is asked for scores alone.
-        Raises ValueError when the first judge is a person, whose grades are read from files.
-        """
+        """How the first of the scale's judges grades single answers: a model, whose replies are
+        kept under `name`, without `labels` by scores alone. Raises ValueError when it is a person,
+        whose grades are read from files."""
         if self.scale.judge[0] == "person":
             raise ValueError(
                 f"scale {self.scale.name!r}: people are the first judge, and not at hand here"
@@ -231,12 +235,10 @@ class Chapter:
         return partial(model_judge.grade_answers, self._judge_model, kept, labels=labels)
 
     def grades(self, *systems: str, labels: bool = False) -> dict[str, list[Grade]]:
-        """Graded answers to the test prompts by the first of the scale's judges, by system.
-
-        They are written under `judgments/` too, where those of people are read from. A language
-        model is asked for labels only with `labels`, for it charges for each. Systems without
-        answers, or that people have not graded, are left out as by `answers`.
-        """
+        """Graded answers to the test prompts by the first of the scale's judges, by system, written
+        under `judgments/` too, where those of people are read from. A language model is asked for
+        labels only with `labels`, for it charges for each. Systems without answers, or that people
+        have not graded, are left out as by `answers`."""
         return self._at_hand(systems, partial(self._grades, labels=labels))
 
     def _grades(self, system: str, labels: bool) -> list[Grade]:
@@ -361,9 +363,8 @@ class Chapter:
         among: Sequence[Dialogue] = (),
     ) -> "HTML":
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
-        rows = measures.side_by_side(
-            among or self.prompts, answers, grades, self.names, count, self.seed
-        )
+        asked = among or self.prompts
+        rows = measures.side_by_side(asked, answers, grades, self.names, count, self.seed)
         return measures.show(rows.map(records.visible))
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
@@ -380,10 +381,9 @@ class Chapter:
         claim = claims.CLAIMS.get(name)
         if claim and claim.unit != unit:
             raise ValueError(f"metric {name}: the claim of this name is a {claim.unit}, not {unit}")
-        if value is None or isinstance(value, Estimate):
-            self._metrics[name] = statistics.to_record(value, unit)
-        else:
-            self._metrics[name] = {**statistics.to_record(None, unit), "value": value}
+        estimate = value if isinstance(value, Estimate) else None
+        plain = {} if value is estimate else {"value": value}
+        self._metrics[name] = {**statistics.to_record(estimate, unit), **plain}
 
     def conclude(self) -> "HTML | None":
         """Write what was recorded, and show the verdicts on the claims among it. The last cell."""

@@ -9,6 +9,7 @@ import pytest
 
 from limalib import chapter, records, scales
 from limalib.chapter import Chapter
+from limalib.data.cards import digest
 from limalib.judging.settings import ServerSettings
 from limalib.records import Grade, Response, single_turn
 from limalib.statistics import Estimate
@@ -72,6 +73,26 @@ def test_a_chapter_ends_with_the_verdicts_on_its_claims(tmp_path: Path) -> None:
     page = five.conclude()
     assert page is not None
     assert "<td>reproduced</td>" in str(page.data)
+
+
+def test_a_set_that_changed_since_its_card_was_written_is_refused(tmp_path: Path) -> None:
+    five = here(tmp_path)
+    written = {"digest": digest(ASKED)}
+    records.write_json(five.places.card("test"), written)
+    assert five.set("test") == list(ASKED)
+    path = five.places.data("test")
+    for damaged in (b"", path.read_bytes().splitlines(keepends=True)[0]):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"test\.jsonl: not what test\.card\.json says; remove"
+        ):
+            five.set("test")
+
+
+def test_control_characters_in_answers_show_as_such(tmp_path: Path) -> None:
+    said = Response("a", "lima", 0, 0, "\x1b[2J\x07 \ud800\tend", True, 3)
+    page = here(tmp_path).side_by_side({"lima": [said]}, {})
+    assert "␛[2J␇ \\ud800\tend" in str(page.data)
 
 
 def test_missing_answers_name_the_notebook_and_what_to_run(tmp_path: Path) -> None:
