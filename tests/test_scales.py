@@ -1,8 +1,11 @@
 """Scales: one file each, refused where it is wrong."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from limalib import scales
 from limalib.judging.settings import ServerSettings
@@ -138,6 +141,23 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"^\S*wrong\.yml: not YAML: [^\n]+$"):
         scales.load(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_damaged_scale_is_one_line_or_a_scale(data: st.DataObject) -> None:
+    whole = (scales.FOLDER / "smoke.yml").read_bytes()
+    begin = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(begin, min(begin + 20, len(whole))))
+    damaged = whole[:begin] + data.draw(st.binary(max_size=20)) + whole[end:]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "damaged.yml"
+        path.write_bytes(damaged)
+        try:
+            assert scales.load(path).name == "damaged"
+        except ValueError as error:
+            assert "damaged.yml" in str(error)  # noqa: PT017  either will do
+            assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_one_judge_or_several(tiny: Path) -> None:
