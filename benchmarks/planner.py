@@ -282,24 +282,22 @@ def show_scales(share: float, price: float) -> list[dict[str, Any]]:
         f"hours | device hours | cost at {price:g} an hour |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
-    rows, plans = [], []
+    rows, tables = [], []
     for scale, name, changes in PLANNED:
         settings = scales.load(scale).training_settings("lima", **changes)
         memory, peak_flops = GPUS[name]
-        plan = plan_training(
-            SHAPES[BASES[scale]], settings, peak_flops=peak_flops, share=share, price=price
-        )
-        hours = (plan.seconds or 0.0) / 3600
+        plan = plan_training(SHAPES[BASES[scale]], settings)
+        hours = plan.hours(peak_flops, share)
         print(
             f"| `{scale}` | {words(changes) if changes else ''} | {settings.processes} x {name} "
             f"| {plan.parameters:,} | {plan.trained:,} | {plan.needed / GIB:.1f} "
             f"| {'yes' if plan.needed <= memory else 'no'} | {hours:.2f} "
-            f"| {hours * settings.processes:.1f} | {plan.cost:.2f} |"
+            f"| {hours * settings.processes:.1f} | {hours * settings.processes * price:.2f} |"
         )
-        plans.append(plan)
+        tables.append((scale, plan.table(peak_flops, share, price)))
         rows.append({"scale": scale, "gpu": name, "gib": plan.needed / GIB, "hours": hours})
-    as_published = next(p for p, row in zip(plans, rows, strict=True) if row["scale"] == "paper")
-    print(f"\npaper:\n\n{as_published.table()}")
+    as_published = next(table for scale, table in tables if scale == "paper")
+    print(f"\npaper:\n\n{as_published}")
     return rows
 
 

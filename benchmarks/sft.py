@@ -356,7 +356,7 @@ def main() -> None:
         # What the result takes, without what checkpointing repeats: the same for every variant.
         operations = {
             lora: training_flops(
-                Weights.of(config, LoRA() if lora else None),
+                Weights(config, LoRA() if lora else None),
                 TrainingSettings(lora=LoRA() if lora else None),
                 lengths,
             )

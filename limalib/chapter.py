@@ -39,7 +39,6 @@ from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
 from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
 from limalib.statistics import Estimate
-from limalib.training import prompting
 from limalib.training.choice import Grader
 
 __all__ = ["NAMES", "UNITS", "Chapter", "grid", "measured", "open"]
@@ -144,7 +143,7 @@ class Chapter:
     def untuned(self, shots: int) -> dict[str, list[Response]]:
         """Answers of the scale's base without tuning, by system: with no example in its prompt, and
         with `shots` of LIMA's; see `prompting.prompted`."""
-        from limalib.training import models
+        from limalib.training import models, prompting
 
         base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
         return prompting.prompted(*base, examples, self.prompts, scale.sampling, scale.seeds, shots)

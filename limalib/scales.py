@@ -17,8 +17,7 @@ from limalib.data.recipes import Counts, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Rule
 from limalib.settings import ROOT, SECRET, Settings, one_line
-from limalib.training.prompting import FEW_SHOT, ZERO_SHOT
-from limalib.training.settings import SamplingSettings, TrainingSettings
+from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings, TrainingSettings
 from miniature.raw import RawSettings
 
 FOLDER = ROOT / "scales"

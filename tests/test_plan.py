@@ -158,7 +158,7 @@ def test_memory_is_within_a_tenth_of_what_a_step_takes(changes: dict[str, object
 def test_flash_attention_keeps_no_matrix_of_all_pairs() -> None:
     def activations(length: int) -> int:
         rules = settings(batch_examples=1, micro_batch_tokens=length, max_tokens=length)
-        return plan._activations(plan.Shape.of(LLAMA_7B, None), rules, [length], 2, "cuda")
+        return plan._activations(plan.Shape(LLAMA_7B, None), rules, [length], 2, "cuda")
 
     assert activations(2048) == pytest.approx(2 * activations(1024), rel=0.01)
 
@@ -167,13 +167,13 @@ def test_flash_attention_keeps_no_matrix_of_all_pairs() -> None:
 
 
 def test_time_is_operations_over_what_the_devices_do() -> None:
-    one = plan_training(LLAMA_7B, settings(), peak_flops=1e15, share=0.5, price=3.0)
-    assert one.seconds == pytest.approx(one.flops / 0.5e15)
-    assert one.cost == pytest.approx(one.flops / 0.5e15 / 3600 * 3)
-    two = plan_training(LLAMA_7B, settings(processes=2), peak_flops=1e15, share=0.5, price=3.0)
-    assert two.seconds == pytest.approx((one.seconds or 0) / 2)
-    assert two.cost == pytest.approx(one.cost)
-    assert plan_training(LLAMA_7B, settings()).seconds is None
+    one, two = (plan_training(LLAMA_7B, settings(processes=n)) for n in (1, 2))
+    hours = one.flops / 0.5e15 / 3600
+    assert one.hours(1e15, share=0.5) == pytest.approx(hours)
+    assert two.hours(1e15, share=0.5) == pytest.approx(hours / 2)
+    for planned in (one, two):
+        assert f"| cost | {3 * hours:.2f} |" in planned.table(1e15, share=0.5, price=3.0)
+    assert "hours" not in one.table()
 
 
 def test_lima_by_its_table_is_six_n_a_token_and_attention() -> None:

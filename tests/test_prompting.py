@@ -4,7 +4,7 @@ import pytest
 
 from limalib.records import Dialogue, Turn
 from limalib.training import prompting
-from limalib.training.settings import SamplingSettings
+from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings
 from tests.tiny import byte_tokenizer, dialogues, llama
 
 SETTINGS = SamplingSettings(max_new_tokens=4, repetition_penalty=1.0)
@@ -25,7 +25,7 @@ def test_the_base_answers_once_a_seed_with_and_without_examples() -> None:
     asked = [Dialogue("p", (Turn("user", "ab"),))]
     model = llama(), byte_tokenizer()
     found = prompting.prompted(*model, dialogues(3), asked, SETTINGS, seeds=[0, 1], shots=2)
-    for system in (prompting.ZERO_SHOT, prompting.FEW_SHOT):
+    for system in (ZERO_SHOT, FEW_SHOT):
         assert [(a.prompt_id, a.system, a.seed) for a in found[system]] == [
             ("p", system, 0),
             ("p", system, 1),

@@ -81,13 +81,10 @@ def plan(options: argparse.Namespace) -> str:
         raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(GPUS)}")
     scale = scales.load(options.scale)
     chosen = {} if options.processes is None else {"processes": options.processes}
-    return plan_training(
-        options.base_model or scale.base(),
-        scale.training_settings(options.training_set, **chosen),
-        peak_flops=GPUS[options.gpu][1] if options.gpu else None,
-        share=options.share,
-        price=options.price,
-    ).table()
+    settings = scale.training_settings(options.training_set, **chosen)
+    planned = plan_training(options.base_model or scale.base(), settings)
+    peak = GPUS[options.gpu][1] if options.gpu else None
+    return planned.table(peak, options.share, options.price)
 
 
 def _parser() -> argparse.ArgumentParser:

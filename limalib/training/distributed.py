@@ -109,7 +109,7 @@ def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
     first, last = log.settings.candidate_epochs
     waiting = [epoch for epoch in log.epochs[first - 1 : last] if not epoch.metrics]
     for epoch in waiting:
-        model, _ = models.load_result(state.candidate(out_dir, epoch.epoch), log.settings)
+        model, _ = models.load_result(state.candidate(out_dir, epoch.epoch))
         judged = epoch.model_copy(update={"metrics": evaluate(model, epoch.epoch)})
         epochs = tuple(judged if e.epoch == epoch.epoch else e for e in log.epochs)
         log = log.model_copy(update={"epochs": epochs})

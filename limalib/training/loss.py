@@ -20,10 +20,8 @@ MOST_LOGITS = 2**28
 
 
 def summed_loss(model: PreTrainedModel, batch: Pack) -> Tensor:
-    """Cross-entropy in nats, summed over the supervised tokens of a pack.
-
-    Logits are computed at those positions only: over a prompt they would be thrown away.
-    """
+    """Cross-entropy in nats, summed over the supervised tokens of a pack, whose logits alone are
+    computed."""
     hidden = hidden_states(model, batch).index_select(0, batch.sources)
     head = model.get_output_embeddings()
     rows = max(1, MOST_LOGITS // model.config.vocab_size)
@@ -40,10 +38,8 @@ def perplexity(
     dialogues: Sequence[Dialogue],
     settings: TrainingSettings,
 ) -> float:
-    """exp of the mean cross-entropy of the tokens that training would supervise.
-
-    Raises ValueError when there are none.
-    """
+    """exp of the mean cross-entropy of the tokens that training would supervise; ValueError when
+    there are none."""
     eot_id = models.add_end_of_turn(model, tokenizer)
     examples = render_all(dialogues, tokenizer, eot_id, settings)
     count = sum(example.supervised for example in examples)

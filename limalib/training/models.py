@@ -60,20 +60,14 @@ def load(
     dtype: torch.dtype = torch.float32,
     quantization: Literal["4bit", "8bit"] | None = None,
     device: str | torch.device = "cpu",
-    spread: bool = False,
 ) -> Loaded:
-    """The model and tokenizer of a folder or of a name on the Hugging Face hub, in eval mode.
+    """The model, in eval mode, and the tokenizer of a folder or of a name on the hub.
 
     `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
-    quantisation) or 8 bits; they then compute in `dtype`. `spread` lays the layers of what is too
-    large for one GPU over all of this machine's.
-
-    Raises FileNotFoundError for a folder without a model, OSError without a tokenizer or all
-    weights as safetensors, ValueError where the tokenizer's ids do not fit the embedding table or
-    the architecture is not known.
+    quantisation) or 8 bits; they then compute in `dtype`. Raises FileNotFoundError, OSError or
+    ValueError, in one line, for what is missing, damaged, unknown, or does not fit.
     """
     tokenizer = load_tokenizer(name)
-    spread = spread and torch.device(device).type == "cuda"
     quantised = quantization and BitsAndBytesConfig(
         load_in_8bit=quantization == "8bit",
         load_in_4bit=quantization == "4bit",
@@ -81,38 +75,45 @@ def load(
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    # The library reports what does not fit as a table on the screen; here it becomes an error.
-    with _quiet(), _one_line(name):
-        model, report = AutoModelForCausalLM.from_pretrained(
-            str(name),
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            quantization_config=quantised,
-            device_map="auto" if spread else {"": device} if quantization else None,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+    try:
+        # The library reports what does not fit as a table on the screen; here it becomes an error.
+        with _quiet():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(name),
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                quantization_config=quantised,
+                device_map={"": device} if quantization else None,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise OSError(f"{name}: weights are damaged or half-written ({error})") from None
+    except OSError as error:
+        raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
+    except ValueError as error:
+        own = "trust_remote_code" in str(error)
+        reason = "it runs code of its own, which is not done here" if own else _first_line(error)
+        raise ValueError(f"{name}: {reason}") from None
     lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if lacking:
         raise OSError(
             f"{name}: incomplete checkpoint, {len(lacking)} of its weights are missing or of "
             f"another shape than config.json says ({lacking[0]}, ...): copy it again"
         )
-    rows = model.get_input_embeddings().weight.shape[0]
-    last = max(tokenizer.get_vocab().values())
+    rows, last = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if last >= rows:
         raise ValueError(
             f"{name}: tokenizer and model do not belong together: token ids go up to {last}, "
             f"the embedding table has {rows} rows"
         )
-    if quantization == "4bit":
-        # On some CPUs a forward pass in eval mode repacks these weights, and from then on no
-        # gradient passes through them: a run would go wrong after its first evaluation.
-        for module in model.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
-    return (model if quantization or spread else model.to(device)).eval(), tokenizer
+    # On some CPUs a forward pass in eval mode repacks 4-bit weights, and from then on no gradient
+    # passes through them: a run would go wrong after its first evaluation.
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return (model if quantization else model.to(device)).eval(), tokenizer
 
 
 def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
@@ -123,16 +124,15 @@ def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
     return load(name, dtype, settings.quantization, here)
 
 
-def load_result(folder: str | Path, settings: TrainingSettings) -> Loaded:
-    """A trained checkpoint, to be sampled from: in bfloat16 on a GPU that computes in it, and over
-    all GPUs of this machine where several trained it."""
+def load_result(folder: str | Path) -> Loaded:
+    """A trained checkpoint, to be sampled from: in bfloat16 on a GPU that computes in it."""
     here = device()
     dtype = compute_dtype("auto", here) if here.type == "cuda" else torch.float32
-    return load(folder, dtype, device=here, spread=settings.processes > 1)
+    return load(folder, dtype, device=here)
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer alone. Raises FileNotFoundError as `load` does, OSError when there is none."""
+    """The tokenizer alone. Raises FileNotFoundError where no model is, OSError for no tokenizer."""
     is_folder = isinstance(name, Path) or str(name).startswith((".", "/"))
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
@@ -150,29 +150,13 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-@contextmanager
-def _one_line(name: str | Path) -> Iterator[None]:
-    """Say what is wrong with the checkpoint `name` in one line."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"{name}: weights are damaged or half-written ({error})") from None
-    except OSError as error:
-        raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
-    except ValueError as error:
-        own = "trust_remote_code" in str(error)
-        reason = "it runs code of its own, which is not done here" if own else _first_line(error)
-        raise ValueError(f"{name}: {reason}") from None
-
-
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing a bar for every file, which fills a notebook, and from
-    warning of what is raised here."""
+    """Without transformers' bars for every file, and its warnings of what is raised here."""
     drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -199,9 +183,8 @@ def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     if eot_id >= model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(eot_id + 1, mean_resizing=False)
     with torch.no_grad():
-        # One table when tied, two when not: a set of storage pointers tells them apart.
-        tables = {table.weight.data_ptr(): table.weight for table in _embedding_tables(model)}
-        for weight in tables.values():
+        # One table when tied, two when not.
+        for weight in {table.weight for table in _embedding_tables(model)}:
             like = weight[:known] if eos_id is None else weight[eos_id : eos_id + 1]
             weight[eot_id] = like.float().mean(dim=0).to(weight.dtype)
     return eot_id
@@ -233,8 +216,8 @@ def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
     """Within the block, drop out what attention and MLP add to the residual stream.
 
     The rate rises linearly over the layers from 0 at the bottom to `p_max` at the top (paper,
-    section 3), in train mode only. It is the only dropout: what an architecture has of its own
-    (GPT-2: 0.1 everywhere) is off within the block, but for that of adapters.
+    section 3), in train mode only. What an architecture drops out by itself (GPT-2: 0.1 everywhere)
+    is off within the block, but for adapters' dropout.
     """
     own, hooks = [], []
     for name, module in model.named_modules():
@@ -266,10 +249,9 @@ def _drop(rate: float, module: nn.Module, _inputs: Any, output: Any) -> Any:
 
 
 def dropout(states: Tensor, rate: float) -> Tensor:
-    """Zero a share `rate` of the elements and scale the others by 1 / (1 - rate).
+    """Zero a share `rate` of the elements (to 1/65536) and scale the others by 1 / (1 - rate).
 
-    Like torch's, but drawn 16 bits an element, four at a time: less than half the time on a CPU,
-    where drawing is what dropout costs. `rate` is rounded to 1/65536.
+    Like torch's, but drawn 16 bits an element, four at a time: less than half the time on a CPU.
     """
     count = states.numel()
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=states.device)
@@ -283,13 +265,12 @@ def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0)
     """Put low-rank adapters beside all linear layers but the head, and freeze everything else but
     the rows of EOT, which a base has never used.
 
-    `model` itself is changed and goes on working as before; the object returned is for
-    `merge_lora`. `seed` decides how adapters begin; they add nothing at first.
+    `model` itself is changed, and does at first what it did; what is returned is for `merge_lora`.
     """
     from peft import LoraConfig  # slow to import, and rarely wanted
 
-    tables = {id(table) for table in _embedding_tables(model)}
-    names = [name for name, module in model.named_modules() if id(module) in tables]
+    tables = _embedding_tables(model)
+    names = [name for name, module in model.named_modules() if module in tables]
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,

@@ -1,9 +1,7 @@
-"""Padding-free batches: examples laid end to end, each of which sees only itself.
+"""Padding-free batches: examples laid end to end in one row, each of which sees only itself.
 
-A pack is one row of tokens. Everything but attention works on each token alone, so only attention
-has to know where an example ends. It is given to the model through transformers' attention
-interface, for the length of a `with` block; the model's own code stays as it is. How attention is
-computed is chosen by device and length in one place, `_packed_attention`.
+Everything but attention works on each token alone. Attention that knows where an example ends is
+given to the model through transformers' interface for the length of a `with` block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,6 @@ from limalib.training.rendering import Rendered
 LONGEST_PADDED = 512
 """Up to this length attention matrices are small enough to be written out."""
 _LARGEST_FLASH_HEAD = 256
-"""Flash attention takes no larger heads."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,12 @@ class Pack:
 
 
 def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pack:
-    """Lay examples end to end. Nothing predicts the first token of an example.
-
-    Examples of like length beside each other make attention faster.
-    """
+    """Lay examples end to end, best those of like length beside each other."""
     lengths = tuple(len(example.ids) for example in examples)
-    ids = [token for example in examples for token in example.ids]
+    tokens = torch.tensor([token for example in examples for token in example.ids])
+    # Nothing predicts the first token of an example.
     mask = [i > 0 and on for example in examples for i, on in enumerate(example.mask)]
     targets = torch.tensor(mask).nonzero().squeeze(1)
-    tokens = torch.tensor(ids)
     return Pack(
         ids=tokens[None].to(device),
         positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
@@ -82,8 +76,8 @@ def share(
 ) -> list[list[list[Rendered]]]:
     """A step's examples for each process, about as many tokens each, in groups as `split` has them.
 
-    Processes that share a model go through it together, so all must do so equally often: one that
-    has fewer groups gets tokens from which nothing is learnt.
+    Processes that share a model go through it equally often: one that has fewer groups gets tokens
+    from which nothing is learnt.
     """
     shares: list[list[Rendered]] = [[] for _ in range(processes)]
     sizes = [0] * processes
@@ -107,9 +101,6 @@ def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
     return output.last_hidden_state[0]
 
 
-_LOGIT_CHANGES = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-
-
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within the block, the model's attention keeps the examples of a pack apart.
@@ -117,7 +108,8 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     Raises ValueError for a model that changes its logits on the way out, as Gemma 2, Granite and
     Cohere do: the loss is computed from hidden states and the head alone.
     """
-    changed = [n for n in _LOGIT_CHANGES if getattr(model.config, n, None) not in (None, 1, 1.0)]
+    changes = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+    changed = [name for name in changes if getattr(model.config, name, None) not in (None, 1)]
     if changed:
         raise ValueError(
             f"{type(model).__name__} sets {', '.join(changed)}: models that rescale or cap their "
@@ -134,19 +126,14 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring segments of like length, padded to `longest`.
-
-    `places[i]` is where the block's i-th token stands in its padded form.
-    """
+    """`count` neighbouring segments of like length, the tokens from `start` to `end`, padded to the
+    `longest`; `places[i]` is where the block's i-th token stands in its padded form."""
 
     start: int
     end: int
-    lengths: tuple[int, ...]
+    count: int
+    longest: int
     places: Tensor
-
-    @property
-    def longest(self) -> int:
-        return max(self.lengths)
 
 
 def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
@@ -161,7 +148,7 @@ def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     for group in groups:
         start, end, longest = end, end + sum(group), max(group)
         places = [torch.arange(i * longest, i * longest + n) for i, n in enumerate(group)]
-        found.append(Block(start, end, tuple(group), torch.cat(places).to(device)))
+        found.append(Block(start, end, len(group), longest, torch.cat(places).to(device)))
     return found
 
 
@@ -218,8 +205,7 @@ def _packed_attention(
 def _varlen_attention(
     query: Tensor, key: Tensor, value: Tensor, segments: _Segments, scale: float
 ) -> Tensor:
-    """All segments in one call of flash attention, which knows where each ends and shares keys
-    among heads by itself: [1, heads, tokens, size] in, [1, tokens, heads, size] out."""
+    """All segments in one call of flash attention, in and out as `_packed_attention`."""
     ends, longest = segments.ends, max(segments.lengths)
     return varlen_attn(
         *(states[0].transpose(0, 1) for states in (query, key, value)),
@@ -248,10 +234,9 @@ class _PaddedAttention(torch.autograd.Function):
     """Segments block by block, padded, with the attention matrices written out: [heads, tokens,
     size] in and out.
 
-    Faster on a CPU than the fused kernel, which is slow in bf16 and for short sequences. The
-    gradient is written out because autograd's own for slices and padding costs more than the
-    attention. A padded key comes after every real query, so the causal mask hides it; a padded
-    query gets no gradient.
+    Faster on a CPU than the fused kernel, which is slow in bf16 and for short sequences, and than
+    autograd's own gradient of slices and padding. A padded key comes after every real query, so the
+    causal mask hides it; a padded query gets no gradient.
     """
 
     @staticmethod
@@ -291,9 +276,9 @@ def _pad(states: Tensor, block: Block) -> Tensor:
     """The block's part of [heads, tokens, size] as [heads x segments, longest, size], zero where
     padded."""
     heads, _, size = states.shape
-    padded = states.new_zeros((heads, len(block.lengths) * block.longest, size))
+    padded = states.new_zeros((heads, block.count * block.longest, size))
     padded.index_copy_(1, block.places, states[:, block.start : block.end])
-    return padded.view(heads * len(block.lengths), block.longest, size)
+    return padded.view(heads * block.count, block.longest, size)
 
 
 def _unpad(padded: Tensor, block: Block, into: Tensor) -> None:

@@ -7,7 +7,7 @@ The rest are formulas, held against measurements (`benchmarks/planner.py`).
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import psutil
 import torch
@@ -34,15 +34,13 @@ GPUS: Mapping[str, tuple[float, float]] = {
     "H100": (80e9, 989.4e12),
     "H200": (141e9, 989.4e12),
 }
-"""By their makers' data sheets: bytes of memory, and operations a second of dense bfloat16 matrix
-products that are summed in float32."""
+"""By their makers' data sheets: bytes, and dense bfloat16 operations a second (float32 sums)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run needs. `memory` is bytes on each device by what they hold, at the moment when most
-    is held; `flops` are the operations of the whole run; `seconds` and `cost` are None when no peak
-    or price was given."""
+    """What a run needs: `memory` in bytes on each device by what they hold, when most is held, and
+    `flops`, the operations of the whole run."""
 
     name: str
     config: PretrainedConfig
@@ -54,16 +52,20 @@ class Plan:
     memory: Mapping[str, int]
     tokens: int
     flops: float
-    seconds: float | None
-    cost: float | None
 
     @property
     def needed(self) -> int:
         """Bytes on each device."""
         return sum(self.memory.values())
 
-    def table(self) -> str:
-        """The plan as a table in Markdown."""
+    def hours(self, peak_flops: float, share: float = 0.4) -> float:
+        """Hours on devices that reach `share` of `peak_flops` operations a second."""
+        return self.flops / (self.settings.processes * peak_flops * share) / 3600
+
+    def table(
+        self, peak_flops: float | None = None, share: float = 0.4, price: float | None = None
+    ) -> str:
+        """The plan in Markdown: with time for a known peak, with cost for a price an hour."""
         devices = self.settings.processes
         rows = {
             "parameters": f"{self.parameters:,}",
@@ -74,11 +76,10 @@ class Plan:
             "tokens": f"{self.tokens:,}",
             "operations": f"{self.flops:.2e}",
         }
-        if self.seconds is not None:
-            rows["**hours**"] = f"**{self.seconds / 3600:.2f}**"
-            rows["device hours"] = f"{self.seconds * devices / 3600:.1f}"
-        if self.cost is not None:
-            rows["cost"] = f"{self.cost:,.2f}"
+        if peak_flops:
+            hours = self.hours(peak_flops, share)
+            rows |= {"**hours**": f"**{hours:.2f}**", "device hours": f"{hours * devices:.1f}"}
+            rows |= {"cost": f"{hours * devices * price:,.2f}"} if price else {}
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
         return "\n".join([f"| {self.name} | |", "|---|---|", *lines])
 
@@ -88,16 +89,11 @@ def plan_training(
     settings: TrainingSettings,
     lengths: Lengths | None = None,
     device: Device = "cuda",
-    peak_flops: float | None = None,
-    share: float = 0.4,
-    price: float | None = None,
 ) -> Plan:
     """What it takes to train a model with these settings on `settings.processes` devices.
 
-    `model` is a config, or a folder or hub id of which only the config is read. `lengths` are by
-    default the means of LIMA's sources (Table 1 of the paper). Time is operations / (devices x
-    `peak_flops` x `share`), where `share` is how much of the peak the training reaches; `price` is
-    that of a device for an hour. Raises ValueError for a model without a config.
+    Only the config is read of a folder or hub id; ValueError where there is none. `lengths` are by
+    default the means of LIMA's sources (Table 1 of the paper).
     """
     name = model.model_type if isinstance(model, PretrainedConfig) else Path(model).name
     if not isinstance(model, PretrainedConfig):
@@ -111,17 +107,13 @@ def plan_training(
         lengths = [(r.mean_input, r.mean_output or 0) for r in rows for _ in range(r.examples)]
     limit = settings.max_tokens
     lengths = [(min(p, limit), min(p + a, limit) - min(p, limit)) for p, a in lengths]
-    shape = Shape.of(model, settings.lora)
+    shape = Shape(model, settings.lora)
     epochs = min(settings.epochs, settings.stop_after_epoch)
-    flops = epochs * training_flops(shape, settings, lengths)
-    seconds = flops / (settings.processes * peak_flops * share) if peak_flops else None
     return Plan(
         *(name, model, settings, lengths, device, shape.parameters, shape.trained),
         memory=_memory(shape, settings, lengths, device),
         tokens=epochs * sum(map(sum, lengths)),
-        flops=flops,
-        seconds=seconds,
-        cost=seconds / 3600 * settings.processes * price if seconds and price else None,
+        flops=epochs * training_flops(shape, settings, lengths),
     )
 
 
@@ -136,8 +128,8 @@ def require(planned: Plan, available: float | None = None) -> None:
     if planned.needed <= available:
         return
     fitting: list[str] = []
-    for changes in _alternatives(before):
-        if "processes" in changes and (on_cpu or any("processes" in words for words in fitting)):
+    for changes in _alternatives(before, on_cpu):
+        if "processes" in changes and "processes" in " ".join(fitting):
             continue
         settings = before.model_copy(update=changes)
         needed = plan_training(planned.config, settings, planned.lengths, planned.device).needed
@@ -154,7 +146,7 @@ def require(planned: Plan, available: float | None = None) -> None:
     )
 
 
-def _alternatives(settings: TrainingSettings) -> Iterator[dict[str, object]]:
+def _alternatives(settings: TrainingSettings, on_cpu: bool) -> Iterator[dict[str, object]]:
     """Changes of settings that save memory, the mildest first."""
     smaller: dict[str, object] = {
         "micro_batch_tokens": min(settings.micro_batch_tokens, settings.max_tokens),
@@ -166,55 +158,34 @@ def _alternatives(settings: TrainingSettings) -> Iterator[dict[str, object]]:
     if settings.processes == 1:
         qlora = {"lora": settings.lora or LoRA(), "quantization": "4bit"}
         yield from (qlora, qlora | smaller)
-    if settings.lora is None:  # adapters are trained on one process
+    if not (settings.lora or on_cpu):  # adapters are trained on one process
         for changes in ({}, smaller, frugal):
             yield from (changes | {"processes": settings.processes * 2**n} for n in range(1, 8))
 
 
-class Shape(NamedTuple):
-    """Numbers of weights: of all, of what is trained, of the layers' matrices, of LoRA's, of the
-    head, and of what lies outside the layers. `inputs` are the widths of what enters a layer's
-    matrices, summed; `queries` and `keys` are heads x head size."""
+class Shape:
+    """Numbers of weights, counted on a model built on the meta device."""
 
-    config: PretrainedConfig
-    parameters: int
-    trained: int
-    linear: int
-    adapters: int
-    head: int
-    outside: int
-    inputs: int
-    queries: int
-    keys: int
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, lora: LoRA | None) -> "Shape":
-        """Count the weights of a model built on the meta device."""
+    def __init__(self, config: PretrainedConfig, lora: LoRA | None) -> None:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
-        layers = models.decoder_layers(model)
+        layers, head = models.decoder_layers(model), model.get_output_embeddings().weight
         widths = [  # of what enters a matrix and of what leaves it
             part.weight.shape if isinstance(part, Conv1D) else part.weight.shape[::-1]
             for part in layers.modules()
             if isinstance(part, nn.Linear | Conv1D)
         ]
-        parameters = sum(weight.numel() for weight in model.parameters())
-        head = model.get_output_embeddings().weight
-        tables = {model.get_input_embeddings().weight, head}
-        adapters = sum(lora.rank * (i + o) for i, o in widths) if lora else 0
+        self.config, self.head, self.parameters = config, head.numel(), model.num_parameters()
+        self.linear = sum(i * o for i, o in widths)  # weights of the layers' matrices
+        self.adapters = sum(lora.rank * (i + o) for i, o in widths) if lora else 0
+        eot_rows = sum(t.shape[1] for t in {model.get_input_embeddings().weight, head})
+        self.trained = self.adapters + eot_rows if lora else self.parameters
+        self.outside = self.parameters - sum(weight.numel() for weight in layers.parameters())
+        self.inputs = sum(i for i, _ in widths) // len(layers)  # widths of all that enters matrices
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        return cls(
-            *(config, parameters),
-            trained=adapters + sum(t.shape[1] for t in tables) if lora else parameters,
-            linear=sum(i * o for i, o in widths),
-            adapters=adapters,
-            head=head.numel(),
-            outside=parameters - sum(weight.numel() for weight in layers.parameters()),
-            inputs=sum(i for i, _ in widths) // len(layers),
-            queries=heads * size,
-            keys=(getattr(config, "num_key_value_heads", None) or heads) * size,
-        )
+        self.queries = heads * size
+        self.keys = (getattr(config, "num_key_value_heads", None) or heads) * size
 
 
 def training_flops(shape: Shape, settings: TrainingSettings, lengths: Lengths) -> float:
@@ -249,15 +220,13 @@ def _memory(
         if sum(batch) + length <= settings.micro_batch_tokens:
             batch.append(length)
     several = sum(longest) > sum(batch) * devices  # passes in a step
-    layer = (shape.parameters - shape.outside) // shape.config.num_hidden_layers
     moments = 8 if settings.optimizer == "adamw" else 2
     states = {"optimiser states": shape.trained * moments // devices}
     gradient = 4 * shape.trained // devices
-    # The head's gradient is the first, while nothing of the pass is given up; adapters have its
-    # table copied with the row of EOT in its place, and the gradient of the copy too.
+    # The head's gradient is the first; adapters copy its table, with the row of EOT in its place.
     first = (2 if lora else 1) * element * shape.head
-    if devices > 1:
-        # Shares in float32; what computes is gathered: two layers and what is outside of them.
+    if devices > 1:  # shares in float32; two layers and what is outside are gathered to compute
+        layer = (shape.parameters - shape.outside) // shape.config.num_hidden_layers
         states["weights"] = 4 * shape.parameters // devices
         states["gathered layers"] = element * (2 * layer + shape.outside)
         first = transit = (element + 4) * max(layer, shape.outside)  # a layer's, to be shared out
@@ -268,10 +237,9 @@ def _memory(
         )
         others = shape.parameters - shape.linear + (shape.trained if lora else 0)
         states["weights"] = int(shape.linear * stored) + element * others
-        full_half = element == 2 and not lora
-        # On its way: a table's bfloat16 gradient, before it is added in float32.
-        transit = 2 * shape.head if full_half else 0
-        first += 4 * shape.head if full_half and not several else 0
+        # A table's bfloat16 gradient on its way, before it is added in float32.
+        transit = 2 * shape.head if element == 2 and not lora else 0
+        first += 0 if several else 2 * transit
         states |= {"master copy": 4 * shape.trained} if element == 2 else {}
     answers = sum(answer for _, answer in lengths) / max(1, sum(map(sum, lengths)))
     rows = sum(batch) * (1.0 if settings.train_on_prompts else answers)
@@ -295,8 +263,7 @@ def _activations(
     Counted as in Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for each token: a norm
     keeps what enters it (LLaMA's in float32) and what its weights are multiplied with; attention
     its queries, keys, values and output; an MLP four times its inner width, with a plain GELU
-    twice; residual dropout its draws. Frozen weights need no input, but adapters keep theirs after
-    dropout, and its draws.
+    twice; residual dropout its draws. Adapters keep their inputs after dropout, and its draws.
     """
     config, tokens, on_gpu = shape.config, sum(batch), device == "cuda"
     hidden, heads, queries = config.hidden_size, config.num_attention_heads, shape.queries
@@ -309,10 +276,10 @@ def _activations(
     elif max(batch) > LONGEST_PADDED:  # in float32
         attention = (4 * 4 + element) * queries * tokens
     else:
-        padded = [(b.longest, len(b.lengths)) for b in blocks(batch, torch.device("cpu"))]
+        padded = [(b.longest, b.count) for b in blocks(batch, torch.device("cpu"))]
         attention = element * queries * (tokens + 3 * sum(n * count for n, count in padded))
         attention += element * heads * sum(n * n * count for n, count in padded)
-    if settings.lora:
+    if settings.lora:  # frozen weights need no input
         norm, inner = (4 if rms else element) * hidden, inner * 3 // 4
         draws += (element + (1 if on_gpu else element)) * shape.inputs
         attention -= 0 if on_gpu else element * queries * tokens

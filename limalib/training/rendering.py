@@ -34,17 +34,13 @@ def render(
     max_tokens: int,
     train_on_prompts: bool = False,
 ) -> Rendered:
-    """Token ids of a dialogue and, beside each, whether the loss counts it.
+    """Token ids of a dialogue, cut after `max_tokens`, and whether the loss counts each.
 
-    Every utterance is encoded on its own and followed by EOT. The EOT that ends an answer is
-    trained on, else a model never learns to stop; the one that ends a prompt is not:
+    The EOT that ends an answer is trained on, else a model never learns to stop; BOS never is.
+    Text that happens to contain the name of a special token stays plain text.
 
         token   BOS   Why    ?   EOT   Because    .    EOT
         mask      -     -    -     -         x    x      x
-
-    `train_on_prompts` marks the prompts' tokens and their EOT too, never BOS. Text that happens to
-    contain the name of a special token stays plain text. Tokens beyond `max_tokens` are cut off at
-    the end, as the paper trims long texts.
     """
     ids: list[int] = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     mask = [False] * len(ids)
@@ -56,10 +52,7 @@ def render(
 
 
 def render_prompt(prompt: Dialogue, tokenizer: PreTrainedTokenizerBase, eot_id: int) -> list[int]:
-    """Token ids that a model continues: the dialogue up to and with the EOT of its last turn.
-
-    Raises ValueError when the last turn is not the user's.
-    """
+    """Token ids that a model continues. Raises ValueError unless the last turn is the user's."""
     if prompt.turns[-1].role != "user":
         raise ValueError(f"prompt {prompt.id!r} ends on an answer; a prompt ends on a user's turn")
     return render(prompt, tokenizer, eot_id, max_tokens=sys.maxsize).ids

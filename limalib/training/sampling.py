@@ -20,9 +20,6 @@ from limalib.training import models
 from limalib.training.rendering import render_prompt
 from limalib.training.settings import SamplingSettings
 
-_WORTH_DROPPING = 0.9
-"""Ended answers leave a batch when no more than this share of it goes on: leaving costs a copy."""
-
 
 class Generation(NamedTuple):
     """New token ids, without the one that ended them; `stopped` says that one did."""
@@ -68,43 +65,33 @@ def generate(
 ) -> list[Generation]:
     """Continue each prompt (token ids) until EOT, EOS or the limit; results in the same order.
 
-    `keys` name the random stream of each prompt (default: its position). Prompts of like length
-    share a batch.
+    `keys` name the random stream of each prompt (default: its position). Where a prompt leaves too
+    little of the context for an answer, its beginning is cut off, with a warning.
     """
-    if keys is None:
-        keys = [str(i) for i in range(len(prompts))]
-    prompts = _fit(prompts, settings.max_new_tokens, _context(model))
+    keys = keys or [str(i) for i in range(len(prompts))]
+    context = _context(model)
+    longest = context - min(settings.max_new_tokens, context // 4)
+    if cut := sum(len(prompt) > longest for prompt in prompts):
+        warnings.warn(
+            f"{cut} of {len(prompts)} prompts exceed {longest} tokens (context {context}): "
+            "their beginning was cut off",
+            stacklevel=3,
+        )
     eos = model.config.eos_token_id
     ends = {eot_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])}
     stops = torch.tensor(sorted(ends), device=model.device)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    order = sorted(range(len(prompts)), key=lambda i: min(len(prompts[i]), longest))
     results: dict[int, Generation] = {}
     model.eval()
-    for start in range(0, len(order), settings.batch_size):
+    for start in range(0, len(order), settings.batch_size):  # prompts of like length together
         rows = order[start : start + settings.batch_size]
-        asked, own = [prompts[i] for i in rows], [keys[i] for i in rows]
+        asked, own = [prompts[i][-longest:] for i in rows], [keys[i] for i in rows]
         results.update(zip(rows, _continue(model, asked, own, stops, settings), strict=True))
     return [results[i] for i in range(len(prompts))]
 
 
 def _context(model: PreTrainedModel) -> int:
     return getattr(model.config, "max_position_embeddings", None) or 2**31
-
-
-def _fit(
-    prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int
-) -> list[Sequence[int]]:
-    """Prompts that leave room for an answer, at most a quarter of the context: cut at the front, so
-    that the latest turn stays, and counted in a warning."""
-    longest = context - min(max_new_tokens, context // 4)
-    cut = sum(len(prompt) > longest for prompt in prompts)
-    if cut:
-        warnings.warn(
-            f"{cut} of {len(prompts)} prompts exceed {longest} tokens (context {context}): "
-            "their beginning was cut off",
-            stacklevel=3,
-        )
-    return [prompt[-longest:] for prompt in prompts]
 
 
 def _continue(
@@ -115,20 +102,19 @@ def _continue(
     settings: SamplingSettings,
 ) -> list[Generation]:
     """Continue one batch of prompts; rows that end leave the batch and its cache."""
-    device = model.device
+    device, context = model.device, _context(model)
     longest = max(map(len, prompts))
-    lengths = [min(settings.max_new_tokens, _context(model) - len(prompt)) for prompt in prompts]
+    lengths = [min(settings.max_new_tokens, context - len(prompt)) for prompt in prompts]
     limits, limit = torch.tensor(lengths, device=device), max(lengths)
     uniform = torch.stack([_uniform(settings.seed, key, limit) for key in keys]).to(device)
-    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
-    ids = torch.tensor(
-        [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device
-    )
+    padded = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    ids = torch.tensor(padded, device=device)
+    padding = torch.tensor([[longest - len(prompt)] for prompt in prompts], device=device)
     places = torch.arange(longest + limit, device=device)
-    visible = (places >= padding[:, None]).long()
-    positions = (places - padding[:, None]).clamp(0, _context(model) - 1)
+    visible = (places >= padding).long()
+    positions = (places - padding).clamp(0, context - 1)
     rows = torch.arange(len(prompts), device=device)
-    ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    ended = torch.zeros_like(rows, dtype=torch.bool)
     cache = DynamicCache(config=model.config)
     cache.layers = [
         _RoomyLayer(longest + limit) if type(layer) is DynamicLayer else layer
@@ -139,16 +125,16 @@ def _continue(
     stopped = [False] * len(prompts)
     past = 0
     for step in range(limit):
+        now = past + ids.shape[1]
         output = model(
             input_ids=ids,
-            attention_mask=visible[:, : past + ids.shape[1]],
-            position_ids=positions[:, past : past + ids.shape[1]],
+            attention_mask=visible[:, :now],
+            position_ids=positions[:, past:now],
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        past += ids.shape[1]
-        logits = output.logits[:, -1].float()
+        past, logits = now, output.logits[:, -1].float()
         if seen is None:
             seen = torch.zeros_like(logits, dtype=torch.bool)
         if settings.repetition_penalty != 1:
@@ -162,16 +148,14 @@ def _continue(
         keep = (~ended).nonzero().squeeze(1)
         if len(keep) == 0:
             break
-        if len(keep) <= _WORTH_DROPPING * len(rows):
+        if len(keep) <= 0.9 * len(rows):  # leaving costs a copy
             rows, tokens, seen, uniform = rows[keep], tokens[keep], seen[keep], uniform[keep]
             visible, positions, ended = visible[keep], positions[keep], ended[keep]
             cache.batch_select_indices(keep)
         seen.scatter_(1, tokens[:, None], True)
         ids = tokens[:, None]
-    return [
-        Generation(answer[:length], end)
-        for answer, length, end in zip(answers.tolist(), lengths, stopped, strict=True)
-    ]
+    ids_of = [answer[:length] for answer, length in zip(answers.tolist(), lengths, strict=True)]
+    return [Generation(*found) for found in zip(ids_of, stopped, strict=True)]
 
 
 class _RoomyLayer(DynamicLayer):
@@ -183,15 +167,13 @@ class _RoomyLayer(DynamicLayer):
         self.length, self.used = length, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        both = (key_states, value_states)
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            rows, heads = key_states.shape[:2]
-            self.room = [
-                key_states.new_empty(rows, heads, self.length, states.shape[-1])
-                for states in (key_states, value_states)
-            ]
+            self.lazy_initialization(*both)
+            shapes = [(*states.shape[:2], self.length, states.shape[-1]) for states in both]
+            self.room = [key_states.new_empty(shape) for shape in shapes]
         start, self.used = self.used, self.used + key_states.shape[-2]
-        for room, states in zip(self.room, (key_states, value_states), strict=True):
+        for room, states in zip(self.room, both, strict=True):
             room[:, :, start : self.used] = states
         self.keys, self.values = (room[:, :, : self.used] for room in self.room)
         return self.keys, self.values
@@ -212,15 +194,14 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> T
     """One token a row from the nucleus of mass `top_p` (Holtzman et al. 2020, arXiv 1904.09751).
 
     `logits` is [rows, vocabulary], `uniform` [rows] in [0, 1): the token in whose share of the
-    nucleus the number falls, likeliest first. The likeliest few tokens are tried first, and more
-    when they hold too little mass, which spares sorting the vocabulary.
+    nucleus the number falls, likeliest first.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits / temperature
     total = logits.logsumexp(dim=-1, keepdim=True)
     count = min(32, logits.shape[-1])
-    while True:
+    while True:  # the likeliest few, and more when they hold too little: no sorting of all
         values, tokens = logits.topk(count, dim=-1)
         mass = (values - total).exp().cumsum(dim=-1)
         if count == logits.shape[-1] or bool((mass[:, -1] >= top_p).all()):
