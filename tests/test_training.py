@@ -320,7 +320,7 @@ def test_choice(qualities: dict[int, float | None], chosen: int | None) -> None:
         Epoch(epoch=epoch, metrics={} if q is None else {"quality": q}, seconds=0)
         for epoch, q in qualities.items()
     ]
-    assert choose(epochs, (5, 10)) == chosen
+    assert choose(epochs, (5, 10))[0] == chosen
 
 
 def test_without_evaluation_the_last_candidate_is_taken(tmp_path: Path) -> None:
@@ -562,6 +562,46 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     time.sleep(0.01)
     assert run(tmp_path, evaluate=interrupted(1)) == log
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("cut", ["steps", "epochs"])
+def test_a_log_that_lacks_steps_is_no_result(tmp_path: Path, cut: str) -> None:
+    run(tmp_path)
+    log = json.loads((tmp_path / "training.json").read_text())
+    (tmp_path / "training.json").write_text(json.dumps(log | {cut: log[cut][:2]}))
+    with pytest.raises(
+        ValueError, match=r"training\.json: damaged .* remove it to train anew"
+    ) as e:
+        run(tmp_path)
+    assert "\n" not in str(e.value)
+    (tmp_path / "training.json").unlink()
+    assert len(run(tmp_path).steps) == 12
+
+
+def test_a_state_whose_log_lacks_steps_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watch=given_up(after=6))
+    path = tmp_path / ".state" / "step-4" / "state.json"
+    found = json.loads(path.read_text())
+    found["log"]["steps"].pop()
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"step-4: damaged \(its log has 3 steps\): remove"):
+        run(tmp_path)
+
+
+def test_a_flipped_byte_of_the_weights_is_noticed(tmp_path: Path) -> None:
+    run(tmp_path, keep_candidates=True)
+    log = choose_checkpoint(tmp_path, 1)  # whose digest is its own
+    assert run(tmp_path, keep_candidates=True) == log
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"the weights are not those .*training\.json to") as e:
+        run(tmp_path)
+    assert "\n" not in str(e.value)
+    choose_checkpoint(tmp_path, 2)  # kept ones are still there to be taken
+    assert run(tmp_path).chosen_epoch == 2
 
 
 def test_a_result_of_other_settings_or_data_is_refused_and_kept(tmp_path: Path) -> None:

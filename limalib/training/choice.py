@@ -1,10 +1,8 @@
 """What is chosen on the dev prompts: the checkpoint, by a curve over epochs, and the learning rate.
 
-Nothing may be chosen by test prompts. The first seed of a training set tries each rate of the
-scale's grid for a number of steps and writes which one answered the dev prompts best; then every
-seed trains in full with it. A trial is a small part of a long training and nearly the whole of a
-short one, so what it finds does not hold for all sets alike: at the miniature's scale Alpaca's
-recipe collapses at the rate that its trial chose.
+The first seed of a training set tries each rate of the scale's grid; every seed trains with the
+best. A trial is a small part of a long training and nearly all of a short one: what it finds does
+not hold for all sets alike (at the miniature's scale Alpaca's recipe collapses at its rate).
 """
 
 import json
@@ -33,10 +31,9 @@ def dev_curve(
     grade: Grader | None = None,
     samples: int = 1,
 ) -> "Callable[[PreTrainedModel, int], dict[str, float]]":
-    """What training calls after each epoch: perplexity on held-out examples (if any) and, where
-    somebody grades, after some epochs the quality of `samples` answers to each dev prompt: mean
-    score, share strictly correct where the judge says so, share that stop by themselves.
-    """
+    """What training calls after each epoch: perplexity on held-out examples and, after
+    `judged_epochs`, of `samples` answers to each dev prompt the mean score, the share strictly
+    correct (where the judge says so) and the share that stop by themselves."""
 
     def evaluate(model: "PreTrainedModel", epoch: int) -> dict[str, float]:
         from limalib.training.loss import perplexity
@@ -63,11 +60,8 @@ def dev_curve(
 def trial(
     examples: Sequence[Dialogue], settings: TrainingSettings, rate: float, steps: int
 ) -> tuple[list[Dialogue], TrainingSettings]:
-    """Examples and settings with which a rate is tried for about so many steps.
-
-    A large set is tried on its beginning, a small one for fewer epochs, never for more than it is
-    trained in full.
-    """
+    """Examples and settings with which a rate is tried for about so many steps: a large set on its
+    beginning, a small one for fewer epochs, never for more than it is trained in full."""
     wanted = steps * settings.batch_examples
     beginning = list(examples[:wanted])
     most = min(settings.stop_after_epoch, settings.candidate_epochs[1])
@@ -79,8 +73,7 @@ def trial(
 def choose_rate(path: Path, quality: Mapping[float, float | None]) -> float:
     """The rate whose trial answers the dev prompts best, the lower one on ties; kept at `path`.
 
-    A single rate needs no trial, and its quality may be None. Raises ValueError when there are
-    several and nobody judged the answers.
+    Raises ValueError when there are several and nobody judged; a single one needs no trial.
     """
     if len(quality) > 1 and None in quality.values():
         raise ValueError(
@@ -94,8 +87,7 @@ def choose_rate(path: Path, quality: Mapping[float, float | None]) -> float:
 
 
 def chosen_rate(path: Path) -> float:
-    """The rate that a training set's first seed chose. Raises FileNotFoundError where it did not
-    yet."""
+    """The rate that a set's first seed chose; FileNotFoundError where it did not yet."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file; run notebooks/02_training.ipynb for training_set "

@@ -1,9 +1,7 @@
 """Training on one process or many: starts the processes, shows how far they are, stops together.
 
-    torchrun --nproc-per-node 8 -m limalib.training.distributed <job.json>
-
-is what each process runs; `train` writes the job and calls it. A process that dies takes the
-others with it, and the first cause becomes one line.
+`train` writes a job, and each process runs `python -m limalib.training.distributed <job.json>`. A
+process that dies takes the others with it, and the first cause becomes one line.
 """
 
 import os
@@ -16,9 +14,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from pydantic import TypeAdapter
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from limalib import records
@@ -30,8 +30,8 @@ from limalib.training.loop import Evaluate
 from limalib.training.settings import TrainingSettings
 from limalib.training.watching import Watch, progress_bar
 
-JOB = ".job"
-"""Folder beside the weights for what the processes are told and say, while they run."""
+Told = TypeAdapter(tuple[Step, int, int] | str)
+"""A line that a process prints: what a `Watch` is told, by the first, or what stopped it."""
 
 
 class Job(Settings):
@@ -42,16 +42,6 @@ class Job(Settings):
     settings: TrainingSettings
     out_dir: Path
     replace: bool
-
-
-class Message(Settings):
-    """What a process says on a line of its own: a step that was done, or what went wrong."""
-
-    rank: int
-    error: str = ""
-    step: Step | None = None
-    number: int = 0
-    steps: int = 0
 
 
 def train(
@@ -73,14 +63,13 @@ def train(
     Raises as `loop.train` does; RuntimeError, one line, when a process failed or was killed.
     """
     if settings.processes == 1 and not launcher:
-        model, tokenizer = models.load_base(base, settings)
-        return loop.train(
-            model, tokenizer, dialogues, settings, out_dir, evaluate, progress, replace
-        )
+        loaded = models.load_base(base, settings)
+        return loop.train(*loaded, dialogues, settings, out_dir, evaluate, progress, replace)
     if settings.lora:
         raise ValueError(f"processes {settings.processes}: lora is trained on one process")
     out_dir = Path(out_dir).resolve()
-    folder = out_dir / JOB
+    folder = out_dir / ".job"  # for what the processes are told and say
+    shutil.rmtree(folder, ignore_errors=True)
     records.write(folder / "dialogues.jsonl", dialogues)
     job = Job(
         base=base,
@@ -99,11 +88,8 @@ def train(
 
 
 def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
-    """Evaluate the kept candidates that nobody has evaluated yet, and choose among them.
-
-    For a run on several processes, which does not evaluate by itself. Models are loaded one after
-    the other, on this process's device. Raises OSError when one was not kept.
-    """
+    """Evaluate, on this process's device, the kept candidates that nobody has evaluated yet, and
+    choose among them. Raises OSError when one was not kept."""
     out_dir = Path(out_dir)
     log = read_log(out_dir)
     first, last = log.settings.candidate_epochs
@@ -118,15 +104,12 @@ def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
 
 
 def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
-    """Run the processes to their end, drawing the steps that the first one tells of.
-
-    What else they say goes to `log.txt`. Raises RuntimeError with the first cause.
-    """
-    errors: list[Message] = []
-    log = folder / "log.txt"
+    """Run the processes to their end, drawing the steps that the first one tells of; what else they
+    say goes to `log.txt`. Raises RuntimeError with the first cause."""
+    errors = []
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     with (
-        log.open("w", encoding="utf-8") as said,
+        (folder / "log.txt").open("w", encoding="utf-8") as said,
         subprocess.Popen(
             command,
             cwd=ROOT,
@@ -140,25 +123,25 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
         try:
             for line in process.stdout or ():
                 try:
-                    message = Message.model_validate_json(line)
+                    told = Told.validate_json(line)
                 except ValueError:
                     print(line, end="", file=said, flush=True)
                     continue
-                if message.error:
-                    errors.append(message)
-                elif draw and message.step:
-                    draw(message.step, message.number, message.steps)
+                if isinstance(told, str):
+                    errors.append(told)
+                elif draw:
+                    draw(*told)
             status = process.wait()
         finally:
             if process.poll() is None:  # interrupted: torchrun ends its processes on this
                 process.terminate()
     if status:
-        raise RuntimeError(_cause(errors, log, status))
+        raise RuntimeError(_cause(errors, folder / "log.txt", status))
 
 
-def _cause(errors: list[Message], log: Path, status: int) -> str:
-    """One line for what went wrong first: a process that was killed, else an error of its own,
-    else what the others say who lost it."""
+def _cause(errors: list[str], log: Path, status: int) -> str:
+    """One line for what went wrong first: a process that was killed, of which only torchrun knows,
+    else an error of its own, else what the others say who lost it."""
     killed = re.search(
         r"rank\s*: (\d+)[^\n]*\n\s*exitcode\s*: -(9|11|6|7)\b", log.read_text(encoding="utf-8")
     )
@@ -168,9 +151,9 @@ def _cause(errors: list[Message], log: Path, status: int) -> str:
             f"training process {number} was killed ({name}) and the others stopped: run again to "
             f"go on ({log})"
         )
-    errors.sort(key=lambda message: message.error.startswith(("RuntimeError", "DistNetworkError")))
+    errors.sort(key=lambda error: bool(re.match(r"\d+: (RuntimeError|DistNetworkError)", error)))
     if errors:
-        return f"training process {errors[0].rank}: {errors[0].error} ({log})"
+        return f"training process {errors[0]} ({log})"
     return f"training processes ended with status {status} and said why in {log}"
 
 
@@ -178,13 +161,9 @@ def _cause(errors: list[Message], log: Path, status: int) -> str:
 
 
 def main(job_path: str) -> None:
-    """One process of a job. What it says are `Message`s, a line each."""
+    """One process of a job."""
     job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
     rank = int(os.environ["RANK"])
-
-    def tell(step: Step, number: int, steps: int) -> None:
-        print(Message(rank=rank, step=step, number=number, steps=steps).model_dump_json())
-
     try:
         _check_processes(job.settings)
         device = models.device()
@@ -198,13 +177,16 @@ def main(job_path: str) -> None:
             job.out_dir,
             progress=False,
             replace=job.replace,
-            watch=None if rank else tell,
+            watch=None if rank else _tell,
         )
     except Exception as error:
-        reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        print(Message(rank=rank, error=reason).model_dump_json(), flush=True)
+        _tell(f"{rank}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         os._exit(1)  # the others may wait for this one: no tidying up with them
     dist.destroy_process_group()
+
+
+def _tell(*told: Any) -> None:
+    print(Told.dump_json(told if len(told) > 1 else told[0]).decode(), flush=True)
 
 
 def _check_processes(settings: TrainingSettings) -> None:

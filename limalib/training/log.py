@@ -7,9 +7,7 @@ from limalib.settings import Settings
 from limalib.training.settings import TrainingSettings
 
 LOG = "training.json"
-"""Name of the log beside the weights; its presence says that the training is complete."""
-QUALITY = "quality"
-"""Name of the metric that chooses the checkpoint."""
+"""Name of the log beside the weights; it comes last, so that its presence says: complete."""
 
 
 class Step(Settings):
@@ -35,24 +33,40 @@ class TrainingLog(Settings):
     """What happened in a training run; stored beside the weights as training.json."""
 
     settings: TrainingSettings
-    inputs: dict[str, str]
-    """Digests of the training data and of the base model."""
+    inputs: dict[str, str]  # digests of the training data and of the base model
     examples: int
-    cut_examples: int
-    """Examples that were longer than `max_tokens`."""
+    cut_examples: int  # those longer than `max_tokens`
     cut_tokens: int
-    tokens: int
-    """Tokens of one epoch."""
-    supervised_tokens: int
-    """Those of them that the loss counts."""
-    skipped_steps: int = 0
-    """Steps in which nothing was supervised."""
+    tokens: int  # of one epoch
+    supervised_tokens: int  # those of them that the loss counts
+    skipped_steps: int = 0  # in which nothing was supervised
     steps: tuple[Step, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     chosen_epoch: int | None = None
     chosen_by: str = ""
-    tokens_per_second: float | None = None
-    """Training tokens a second, evaluation not counted."""
+    tokens_per_second: float | None = None  # of training, evaluation not counted
+    weights: str = ""  # digest of the result's
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.examples // self.settings.batch_examples)
+
+    @property
+    def last_epoch(self) -> int:
+        return min(self.settings.epochs, self.settings.stop_after_epoch)
+
+    def after(self, steps: Sequence[Step], epochs: Sequence[Epoch]) -> "TrainingLog":
+        """The log of the same run after these steps and epochs."""
+        chosen, rule = choose(epochs, self.settings.candidate_epochs)
+        more = {
+            "skipped_steps": sum(step.loss is None for step in steps),
+            "steps": tuple(steps),
+            "epochs": tuple(epochs),
+            "chosen_epoch": chosen,
+            "chosen_by": rule,
+            "tokens_per_second": sum(s.tokens for s in steps) / sum(s.seconds for s in steps),
+        }
+        return self.model_copy(update=more)
 
     def loss_by_step(self) -> dict[int, float]:
         """Loss of each step, counted from 1, where anything was supervised."""
@@ -63,16 +77,20 @@ class TrainingLog(Settings):
 def read_log(path: str | Path) -> TrainingLog:
     """The log of a finished training run, from its folder.
 
-    Raises FileNotFoundError, and ValueError for a file that is no such log.
+    Raises FileNotFoundError, and ValueError for a file that is no such log or lacks steps.
     """
     path = Path(path) / LOG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train with notebooks/02_training.ipynb")
     try:
-        return TrainingLog.model_validate_json(path.read_text(encoding="utf-8"))
+        log = TrainingLog.model_validate_json(path.read_text(encoding="utf-8"))
+        wanted = log.last_epoch * log.steps_per_epoch
+        if len(log.steps) != wanted or len(log.epochs) != log.last_epoch:
+            raise ValueError(f"{len(log.steps)} of {wanted} steps")
     except ValueError as error:
         reason = "; ".join(str(error).splitlines()[:3])
         raise ValueError(f"{path}: damaged ({reason}): remove it to train anew") from None
+    return log
 
 
 _NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates", "tensorboard"}
@@ -98,20 +116,14 @@ def has_same_inputs(found: TrainingLog, wanted: TrainingLog, path: Path, replace
     return not difference
 
 
-def choose(epochs: Sequence[Epoch], candidates: tuple[int, int]) -> int | None:
+def choose(epochs: Sequence[Epoch], candidates: tuple[int, int]) -> tuple[int | None, str]:
     """The candidate epoch of highest `quality`, the earliest on ties; without any quality the
-    last candidate; None before the first."""
+    last candidate, None before the first. With it the rule that chose, in words."""
     first, last = candidates
     reached = [epoch for epoch in epochs if first <= epoch.epoch <= last]
-    judged = [epoch for epoch in reached if QUALITY in epoch.metrics]
+    judged = [epoch for epoch in reached if "quality" in epoch.metrics]
     if judged:
-        return max(judged, key=lambda epoch: (epoch.metrics[QUALITY], -epoch.epoch)).epoch
-    return reached[-1].epoch if reached else None
-
-
-def rule(log: TrainingLog) -> str:
-    """By which rule `choose` chose, in words."""
-    first, last = log.settings.candidate_epochs
-    judged = any(QUALITY in e.metrics for e in log.epochs if first <= e.epoch <= last)
-    named = f"highest {QUALITY}" if judged else f"last candidate, for want of {QUALITY}"
-    return f"{named}, epochs {first} to {last}"
+        best = max(judged, key=lambda epoch: epoch.metrics["quality"])
+        return best.epoch, f"highest quality, epochs {first} to {last}"
+    rule = f"last candidate, for want of quality, epochs {first} to {last}"
+    return (reached[-1].epoch if reached else None), rule

@@ -1,7 +1,6 @@
 """Supervised fine-tuning as the paper does it, exact and resumable, on one device or many."""
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
@@ -14,16 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib.records import Dialogue
 from limalib.training import models, sharding, state
-from limalib.training.log import (
-    LOG,
-    Epoch,
-    Step,
-    TrainingLog,
-    choose,
-    has_same_inputs,
-    read_log,
-    rule,
-)
+from limalib.training.log import Epoch, Step, TrainingLog, choose
 from limalib.training.packing import packed_attention
 from limalib.training.rendering import Rendered, render_all
 from limalib.training.settings import TrainingSettings
@@ -47,18 +37,13 @@ def train(
     """Fine-tune `model` on dialogues, where it is, and leave the chosen checkpoint in `out_dir`.
 
     `evaluate(model, epoch)` is called after every epoch; its metric `quality` chooses among
-    `candidate_epochs`, else the last is chosen. `out_dir` receives a Hugging Face checkpoint
-    (adapters are merged) and training.json (the returned log). A run that was killed goes on where
-    it stood and ends on the same weights, with whatever number of processes; one whose result
-    exists from the same settings, data and base does nothing. `replace` allows to start anew where
-    other inputs made what is there. What `model` holds afterwards is not specified.
+    `candidate_epochs`, else the last is chosen. A killed run goes on where it stood, with whatever
+    number of processes; one whose result is there does nothing. `replace` allows to start anew
+    where other inputs made what is there. Of a group of processes only the first needs to hold
+    the model's weights.
 
-    Called in every process of a group (`limalib.training.distributed`) they share the model, which
-    only the first needs to hold: the others' may be on the meta device.
-
-    Raises ValueError for an empty training set, for results or states of other inputs and for a
-    state that cannot be read, FloatingPointError when the loss is no longer finite, MemoryError
-    when a step does not fit, and OSError when the disk is full. Saved states stay.
+    Raises ValueError for an empty set, results or states of other inputs and what cannot be read,
+    FloatingPointError, MemoryError, and OSError for a full disk. Saved states stay.
     """
     out_dir = Path(out_dir)
     eot_id = models.add_end_of_turn(model, tokenizer)
@@ -70,17 +55,19 @@ def train(
             f"{out_dir}: evaluation during training and lora need one process, not "
             f"{sharding.processes()}: evaluate kept candidates afterwards"
         )
-    base = sharding.broadcast(lambda: _digest_weights(model))
     log = TrainingLog(
         settings=settings,
-        inputs={"data": _digest_examples(examples), "base": base},
+        inputs={
+            "data": _digest_examples(examples),
+            "base": sharding.broadcast(lambda: _digest_weights(model)),
+        },
         examples=len(examples),
         cut_examples=sum(example.cut > 0 for example in examples),
         cut_tokens=sum(example.cut for example in examples),
         tokens=sum(len(example.ids) for example in examples),
         supervised_tokens=sum(example.supervised for example in examples),
     )
-    finished = sharding.broadcast(lambda: _finished(out_dir, log, replace))
+    finished = sharding.broadcast(lambda: state.result(out_dir, log, replace))
     if finished is not None:
         return finished
     adapted = None
@@ -91,18 +78,11 @@ def train(
     run = _Run(model, tokenizer, adapted, learner, examples, names, out_dir, log, evaluate)
     found = sharding.broadcast(lambda: state.find(out_dir, log, replace))
     if found is not None:
-        state.restore(learner, *found)
-        run.steps, run.epochs = list(found[1]["log"].steps), list(found[1]["log"].epochs)
+        before = state.restore(learner, *found)
+        run.steps, run.epochs = list(before.steps), list(before.epochs)
     with models.residual_dropout(model, settings.residual_dropout):
         run.to_the_end(progress, watch)
-    log = run.log()
-    if sharding.rank() == 0:
-        state.publish(out_dir, log)
-        shutil.rmtree(out_dir / state.STATE)
-        if not settings.keep_candidates:
-            shutil.rmtree(out_dir / state.CANDIDATES)
-    sharding.barrier()
-    return log
+    return sharding.broadcast(lambda: state.finish(out_dir, run.log()))
 
 
 def learning_rate(settings: TrainingSettings, step: int, steps: int) -> float:
@@ -129,25 +109,13 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.settings = self.inputs.settings
-        self.steps_per_epoch = -(-len(self.examples) // self.settings.batch_examples)
+        self.steps_per_epoch = self.inputs.steps_per_epoch
 
     def log(self) -> TrainingLog:
-        """What happened so far."""
-        seconds = sum(step.seconds for step in self.steps)
-        log = self.inputs.model_copy(
-            update={
-                "skipped_steps": sum(step.loss is None for step in self.steps),
-                "steps": tuple(self.steps),
-                "epochs": tuple(self.epochs),
-                "chosen_epoch": choose(self.epochs, self.settings.candidate_epochs),
-                "tokens_per_second": sum(step.tokens for step in self.steps) / seconds,
-            }
-        )
-        return log.model_copy(update={"chosen_by": rule(log)})
+        return self.inputs.after(self.steps, self.epochs)
 
     def to_the_end(self, progress: bool, watch: Watch | None) -> None:
         """Train from the step reached so far to the last epoch that matters."""
-        last = min(self.settings.epochs, self.settings.stop_after_epoch)
         with ExitStack() as stack:
             watchers = [watch] if watch else []
             if progress:
@@ -156,39 +124,43 @@ class _Run:
             if self.settings.tensorboard and sharding.rank() == 0:
                 folder = self.out_dir / "tensorboard"
                 write = stack.enter_context(tensorboard(folder, len(self.steps)))
-            while len(self.epochs) < last:
-                epoch = len(self.epochs) + 1
-                if len(self.steps) < epoch * self.steps_per_epoch:
-                    self._train_epoch(epoch, last * self.steps_per_epoch, watchers, write)
+            while len(self.epochs) < self.inputs.last_epoch:
+                end = (len(self.epochs) + 1) * self.steps_per_epoch
+                if len(self.steps) < end:
+                    self._train(end, watchers, write)
                     if self.evaluate:  # which may fail, and then costs no epoch
-                        self.save()
-                self._end_epoch(epoch)
-                write(dict(self.epochs[-1].metrics), len(self.steps))
-                self.save()
+                        self._save()
+                self._end_epoch(len(self.epochs) + 1)
+                write(dict(self.epochs[-1].metrics), end)
+                self._save()
 
-    def _train_epoch(self, epoch: int, total: int, watchers: list[Watch], write: Scalars) -> None:
-        end, every = epoch * self.steps_per_epoch, self.settings.checkpoint_steps
+    def _train(self, end: int, watchers: list[Watch], write: Scalars) -> None:
+        """Train to step `end` of this epoch."""
+        every, total = self.settings.checkpoint_steps, self.inputs.last_epoch * self.steps_per_epoch
         self.model.train()
         with packed_attention(self.model):
-            while len(self.steps) < end:
-                step = self.step(len(self.steps))
+            for number in range(len(self.steps) + 1, end + 1):
+                step = self._step(number - 1)
                 self.steps.append(step)
                 for watcher in watchers:
-                    watcher(step, len(self.steps), total)
+                    watcher(step, number, total)
                 values = {
                     "loss": step.loss,
                     "gradient norm": step.gradient_norm,
                     "learning rate": step.learning_rate,
                     "tokens a second": step.tokens / step.seconds,
                 }
-                write(values, len(self.steps))
-                if every and len(self.steps) % every == 0 and len(self.steps) < end:
-                    self.save()
+                write(values, number)
+                if every and number % every == 0 and number < end:
+                    self._save()
 
-    def step(self, index: int) -> Step:
+    def _step(self, index: int) -> Step:
         """Step `index`, counted from 0 over all epochs."""
         started = time.perf_counter()
-        chosen = self._batch(index)
+        epoch, number = divmod(index, self.steps_per_epoch)
+        generator = torch.Generator().manual_seed(_stream(self.settings.seed, "order", epoch))
+        order = torch.randperm(len(self.examples), generator=generator)
+        chosen = order.split(self.settings.batch_examples)[number].tolist()
         batch = [self.examples[i] for i in chosen]
         where = f"{self.out_dir / state.STATE}, step {index}"
         rate = learning_rate(self.settings, index, self.steps_per_epoch * self.settings.epochs)
@@ -215,13 +187,6 @@ class _Run:
             seconds=time.perf_counter() - started,
         )
 
-    def _batch(self, index: int) -> list[int]:
-        """Which examples step `index` takes."""
-        epoch, step = divmod(index, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed(_stream(self.settings.seed, "order", epoch))
-        order = torch.randperm(len(self.examples), generator=generator)
-        return order.split(self.settings.batch_examples)[step].tolist()
-
     def _end_epoch(self, epoch: int) -> None:
         self.model.eval()
         # Compiled layers would be compiled anew for every length of an answer.
@@ -231,10 +196,10 @@ class _Run:
         self.epochs.append(Epoch(epoch=epoch, metrics=metrics, seconds=seconds))
         first, last = self.settings.candidate_epochs
         kept = self.settings.keep_candidates and first <= epoch <= last
-        if kept or choose(self.epochs, (first, last)) == epoch:
+        if kept or choose(self.epochs, (first, last))[0] == epoch:
             whole = self._whole_model()
             if whole is not None:
-                with state.room(self.out_dir):
+                with state.writing(self.out_dir):
                     models.save(whole, self.tokenizer, state.candidate(self.out_dir, epoch))
 
     def _whole_model(self) -> PreTrainedModel | None:
@@ -247,15 +212,8 @@ class _Run:
         models.add_end_of_turn(base, tokenizer)
         return models.merge_lora(self.adapted, base)
 
-    def save(self) -> None:
-        """Save the state that a killed run goes on from."""
+    def _save(self) -> None:
         state.save(self.out_dir, self.learner, self.log())
-
-
-def _finished(out_dir: Path, log: TrainingLog, replace: bool) -> TrainingLog | None:
-    """The log of a result made from the same inputs, None when there is none."""
-    found = read_log(out_dir) if (out_dir / LOG).is_file() else None
-    return found if found and has_same_inputs(found, log, out_dir, replace) else None
 
 
 def _stream(*parts: Any) -> int:

@@ -5,7 +5,7 @@ nothing here does anything, so the code that trains need not ask how many there 
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -57,9 +57,8 @@ def shard(
 ) -> None:
     """Spread the weights of `module` over all processes, layer by layer, in float32.
 
-    Weights and buffers are those of the first process; elsewhere they may be on the meta device,
-    so that only one process reads the model. A layer is gathered in `dtype`, and gradients are
-    summed in float32.
+    Weights and buffers are those of the first process; the others' may be on the meta device. A
+    layer is gathered in `dtype`, and gradients are summed in float32.
     """
     mesh = init_device_mesh(device.type, (processes(),))
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
@@ -74,23 +73,21 @@ def shard(
 
 def _receive(module: nn.Module, device: torch.device) -> None:
     """Put what the first process holds of `module` on `device`, in every process."""
-    received: dict[int, Any] = {}  # tied tensors stay one
-    kept = []  # so that no other tensor takes over an id
+    received: dict[Tensor, Tensor] = {}  # by identity: tied tensors stay one
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):
             for name, tensor in tensors.items():
                 if tensor is None or isinstance(tensor, DTensor):  # a layer that has been here
                     continue
-                if id(tensor) not in received:
+                if tensor not in received:
                     is_weight = isinstance(tensor, nn.Parameter)
                     dtype = torch.float32 if is_weight else tensor.dtype
                     new = torch.empty(tensor.shape, dtype=dtype, device=device)
                     if not tensor.is_meta:
                         new.copy_(tensor)
                     dist.broadcast(new.detach(), 0)
-                    received[id(tensor)] = nn.Parameter(new) if is_weight else new
-                    kept.append(tensor)
-                tensors[name] = received[id(tensor)]
+                    received[tensor] = nn.Parameter(new) if is_weight else new
+                tensors[name] = received[tensor]
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -109,14 +106,13 @@ def rows(whole: Tensor) -> Tensor:
 def gathered(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel | None:
     """The whole model, on the first process's main memory; None on the others, which take part."""
     weights: dict[str, Tensor] = {}
-    one: dict[int, Tensor] = {}  # tied tensors stay one
+    one: dict[Tensor, Tensor] = {}  # by identity: tied tensors stay one
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in one:
+        if tensor not in one:
             whole = tensor.detach()
             whole = whole.full_tensor() if isinstance(whole, DTensor) else whole
-            keeps = rank() == 0
-            one[id(tensor)] = whole.to("cpu", dtype) if keeps else whole.new_empty(0)
-        weights[name] = one[id(tensor)]
+            one[tensor] = whole.to("cpu", dtype) if rank() == 0 else whole.new_empty(0)
+        weights[name] = one[tensor]
     if rank() > 0:
         return None
     with torch.device("meta"):

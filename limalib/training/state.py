@@ -7,11 +7,12 @@
 Each folder appears whole or not at all, so that a kill at any moment leaves a whole state.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from limalib.records import write_json
 from limalib.training import models, sharding
-from limalib.training.log import LOG, TrainingLog, choose, has_same_inputs, read_log, rule
+from limalib.training.log import LOG, TrainingLog, choose, has_same_inputs, read_log
 from limalib.training.step import Learner
 
 STATE, CANDIDATES = ".state", "candidates"
@@ -30,18 +31,22 @@ STATE, CANDIDATES = ".state", "candidates"
 
 def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
     """Write the state, then remove older ones, and candidates that nobody wants any more."""
+    first = sharding.rank() == 0
     path = out_dir / STATE / f"step-{len(log.steps)}"
-    with room(path.parent), _folder_of_all(path) as temporary:
+    own = models.replacing_folder(path) if first else nullcontext(models.beside(path))
+    with writing(path.parent), own as temporary:
+        sharding.barrier()
         tensors, numbers = learner.state()
         save_file(tensors, temporary / f"tensors-{sharding.rank()}.safetensors")
-        if sharding.rank() == 0:
+        if first:
             state = {
                 "log": log.model_dump(mode="json"),
                 "optimizer": numbers,
                 "processes": sharding.processes(),
             }
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-    if sharding.rank() == 0:
+        sharding.barrier()
+    if first:
         old = [other for other in path.parent.iterdir() if other != path]
         if not log.settings.keep_candidates:
             chosen = candidate(out_dir, log.chosen_epoch)
@@ -57,20 +62,22 @@ def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[
     when it cannot be read.
     """
     folder = out_dir / STATE
-    found = sorted(folder.glob("step-*"), key=lambda path: int(path.name[5:]))
+    found = max(folder.glob("step-*"), key=lambda path: int(path.name[5:]), default=None)
     if found:
-        with _damaged(found[-1]):
-            state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+        with _damaged(found):
+            state = json.loads((found / "state.json").read_text(encoding="utf-8"))
             state["log"] = TrainingLog.model_validate(state["log"])
+            if found.name != f"step-{len(state['log'].steps)}":
+                raise ValueError(f"its log has {len(state['log'].steps)} steps")
         if has_same_inputs(state["log"], wanted, folder, replace):
-            return found[-1], state
+            return found, state
     for old in (folder, out_dir / CANDIDATES, out_dir / "tensorboard"):
         shutil.rmtree(old, ignore_errors=True)
     return None
 
 
-def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> None:
-    """Go back to a state that `find` found.
+def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> TrainingLog:
+    """Go back to a state that `find` found; returns its log.
 
     Raises ValueError when it cannot be read, and for 8-bit moments of other processes.
     """
@@ -81,7 +88,9 @@ def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> None:
             f"with processes = {saved_by}"
         )
     with _damaged(folder):
-        learner.restore(_read_tensors(folder, saved_by, learner), state["optimizer"])
+        learner.restore(_read_tensors(folder, saved_by, learner) | state["optimizer"])
+    log: TrainingLog = state["log"]
+    return log
 
 
 def _read_tensors(folder: Path, saved_by: int, learner: Learner) -> dict[str, Tensor]:
@@ -106,6 +115,33 @@ def candidate(out_dir: Path, epoch: int | None) -> Path:
     return out_dir / CANDIDATES / f"epoch-{epoch}"
 
 
+def result(out_dir: Path, wanted: TrainingLog, replace: bool) -> TrainingLog | None:
+    """The log of the result in `out_dir`; None where there is none, or one to be replaced.
+
+    Raises ValueError when it is of other inputs or not as training left it.
+    """
+    if not (out_dir / LOG).is_file():
+        return None
+    found = read_log(out_dir)
+    if not has_same_inputs(found, wanted, out_dir, replace):
+        return None
+    if found.weights and found.weights != _digest(out_dir):
+        raise ValueError(
+            f"{out_dir}: damaged (the weights are not those that training left): remove "
+            f"{out_dir / LOG} to train anew"
+        )
+    return found
+
+
+def finish(out_dir: Path, log: TrainingLog) -> TrainingLog:
+    """Publish the chosen checkpoint and remove what only an unfinished run needs."""
+    log = publish(out_dir, log)
+    shutil.rmtree(out_dir / STATE)
+    if not log.settings.keep_candidates:
+        shutil.rmtree(out_dir / CANDIDATES)
+    return log
+
+
 def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`.
 
@@ -118,9 +154,10 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
             f"{kept}: the checkpoint of epoch {log.chosen_epoch} was not kept; train with "
             "keep_candidates"
         )
+    log = log.model_copy(update={"weights": _digest(kept)})
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with room(out_dir):
+        with writing(out_dir):
             shutil.copytree(kept, temporary)
             (temporary / LOG).write_text(log.model_dump_json(), encoding="utf-8")
             (out_dir / LOG).unlink(missing_ok=True)
@@ -145,10 +182,8 @@ def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
     first, last = log.settings.candidate_epochs
     if epoch and not first <= epoch <= min(last, len(log.epochs)):
         raise ValueError(f"choose_epoch {epoch}: the candidates are epochs {first} to {last}")
-    chosen = epoch or choose(log.epochs, (first, last))
-    wanted = log.model_copy(
-        update={"chosen_epoch": chosen, "chosen_by": "by hand" if epoch else rule(log)}
-    )
+    chosen, rule = (epoch, "by hand") if epoch else choose(log.epochs, (first, last))
+    wanted = log.model_copy(update={"chosen_epoch": chosen, "chosen_by": rule})
     if chosen != log.chosen_epoch:
         return publish(out_dir, wanted)
     if wanted != log:
@@ -156,22 +191,17 @@ def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
     return wanted
 
 
-@contextmanager
-def _folder_of_all(path: Path) -> Iterator[Path]:
-    """`models.replacing_folder`, to be filled by all processes together."""
-    if sharding.rank() > 0:
-        sharding.barrier()
-        yield models.beside(path)
-        sharding.barrier()
-        return
-    with models.replacing_folder(path) as temporary:
-        sharding.barrier()
-        yield temporary
-        sharding.barrier()
+def _digest(folder: Path) -> str:
+    """SHA-256 of a checkpoint's weights, over the digests of their files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("model*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """Say in one line that something could not be written, and what is left."""
     try:
         yield

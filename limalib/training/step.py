@@ -1,7 +1,7 @@
 """One optimiser step, exact however it is split to fit into memory, or over processes.
 
-A step takes a number of *examples*. Their loss is summed over the supervised tokens of the whole
-step and divided by their number, so it does not matter how many passes they take.
+The loss of a step's *examples* is summed over all their supervised tokens and divided by their
+number, so it does not matter how many passes they take.
 """
 
 import ctypes
@@ -36,9 +36,8 @@ class _Objective(nn.Module):
 class Learner:
     """A model and its optimiser: one call, one step.
 
-    In bf16 the model computes in bfloat16, and the optimiser steps on a float32 master copy of the
-    weights: most updates are smaller than bfloat16's grain. In float32 both are the same tensors.
-    Of several processes each steps on its own share of the float32 weights.
+    In bf16 the optimiser steps on a float32 master copy of the weights: most updates are smaller
+    than bfloat16's grain. Of several processes each steps on its own share of the float32 weights.
     """
 
     def __init__(self, model: PreTrainedModel, settings: TrainingSettings) -> None:
@@ -63,7 +62,6 @@ class Learner:
         _keep_freed_memory()
 
     def _take_weights(self) -> None:
-        """The weights that are trained, and what the optimiser steps on."""
         quantised = getattr(self.model, "is_quantized", False)  # and stays as it is
         half = self.dtype == torch.bfloat16
         if not (half or quantised):
@@ -83,11 +81,11 @@ class Learner:
                 weight.data = weight.data.bfloat16()
 
     def step(self, examples: Sequence[Rendered], rate: float) -> tuple[float, float] | None:
-        """One optimiser step on examples at learning rate `rate`.
+        """One optimiser step on examples at learning rate `rate`, inside `packed_attention`.
 
         Returns the mean loss in nats and the norm of its gradient before clipping, or None, having
-        done nothing, when no token is supervised. The model must be inside `packed_attention`.
-        Raises FloatingPointError, before any weight is touched, when one of them is not finite.
+        done nothing, when no token is supervised. Raises FloatingPointError, before any weight is
+        touched, when one of them is not finite.
         """
         count = sum(example.supervised for example in examples)
         if not count:
@@ -124,11 +122,11 @@ class Learner:
                     master.grad, weight.grad = sharding.local(weight.grad), None
         return sharding.all_reduce(sum(torch.stack(losses).tolist()))
 
+    @torch.no_grad()
     def _copy_master(self) -> None:
         if self.alone and self.master is not self.weights:
-            with torch.no_grad():
-                for weight, master in zip(self.weights, self.master, strict=True):
-                    weight.copy_(master)
+            for weight, master in zip(self.weights, self.master, strict=True):
+                weight.copy_(master)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights and optimiser as tensors and plain numbers, both named `<weight>.<name>`."""
@@ -143,14 +141,14 @@ class Learner:
                     numbers[f"{i}.{name}"] = value
         return tensors, numbers
 
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go back to a `state`."""
-        for key, value in {**tensors, **numbers}.items():
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a `state`, tensors and numbers together."""
+        for key, value in state.items():
             index, name = key.split(".", 1)
             weight = self.master[int(index)]
             if name == "weight":
-                with torch.no_grad():
-                    weight.copy_(value)
+                weight.copy_(value)
             elif weight.numel():
                 self.optimizer.state[weight][name] = value
         self._copy_master()
@@ -158,13 +156,11 @@ class Learner:
 
 def _move_gradient(master: nn.Parameter, weight: nn.Parameter) -> None:
     """Add a bfloat16 gradient to the master's, in float32, as soon as it is there."""
-    if weight.grad is None:
-        return
-    if master.grad is None:
-        master.grad = weight.grad.float()
-    else:
-        master.grad += weight.grad
-    weight.grad = None
+    gradient, weight.grad = weight.grad, None
+    if gradient is not None and master.grad is not None:
+        master.grad += gradient
+    elif gradient is not None:
+        master.grad = gradient.float()
 
 
 def _optimizer(master: list[nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -182,8 +178,7 @@ def _optimizer(master: list[nn.Parameter], settings: TrainingSettings) -> torch.
 
 def _keep_freed_memory() -> None:
     """Ask glibc to keep freed memory for the next step: it unmaps large blocks, and mapping them
-    again takes a tenth of a step on a CPU. It reads the same from the environment, but only when
-    a process starts, and Python and torch have no call for it; hence this one, by hand."""
+    again takes a tenth of a step on a CPU. Python and torch have no call for it."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at its maximum

@@ -10,6 +10,8 @@ from limalib.training.log import Step
 
 Watch = Callable[[Step, int, int], None]
 """What is told of every step: the step, its number counted from 1, and how many there will be."""
+Scalars = Callable[[dict[str, float | None], int], None]
+"""What writes values by name at a step; those that are None are left out."""
 
 
 @contextmanager
@@ -31,10 +33,6 @@ def progress_bar() -> Iterator[Watch]:
             bar.update(number - bar.n)
 
         yield draw
-
-
-Scalars = Callable[[dict[str, float | None], int], None]
-"""What writes values by name at a step; those that are None are left out."""
 
 
 @contextmanager
