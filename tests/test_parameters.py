@@ -59,9 +59,9 @@ def test_an_int_passes_for_a_float(notebook: Path) -> None:
     [
         ({"sede": "1"}, "unknown parameter sede (did you mean seed?); it has scale, seed"),
         ({"blue": "1"}, "unknown parameter blue; it has scale, seed"),
-        ({"seed": "1.5"}, "parameter seed must be int, not 1.5"),
+        ({"seed": "1.5"}, "parameter seed must be int, not '1.5'"),
         ({"seed": "one"}, "parameter seed must be int, not 'one'"),
-        ({"seed": "true"}, "parameter seed must be int, not True"),
+        ({"seed": "true"}, "parameter seed must be int, not 'true'"),
         ({"limit": "few"}, "parameter limit must be int | None, not 'few'"),
         ({"rates": "0.1"}, "parameter rates must be"),
         ({"api_key": "x"}, "api_key looks like a secret"),

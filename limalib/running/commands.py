@@ -31,10 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> str:
-    """Run one notebook; its parameters are checked before anything starts. Returns a line.
-
-    Raises ValueError for a wrong parameter, and NotebookFailed.
-    """
+    """Run one notebook; its parameters are checked before anything starts."""
     names = Counter(name for name, _ in options.parameters)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"-p {', '.join(twice)}: given more than once")
@@ -48,10 +45,7 @@ def run(options: argparse.Namespace) -> str:
 
 
 def exchange(options: argparse.Namespace) -> str:
-    """Find the candidates in one exchange's dump and keep them. Returns a line about them.
-
-    Raises ValueError for an exchange that the scale's sources or the table do not have.
-    """
+    """Find the candidates in one exchange's dump and keep them."""
     from limalib import scales
     from limalib.data import exchanges, recipes
 
@@ -70,10 +64,7 @@ def exchange(options: argparse.Namespace) -> str:
 
 
 def plan(options: argparse.Namespace) -> str:
-    """What training takes, as a table. Lengths are LIMA's, whatever the training set.
-
-    Raises ValueError for an unknown scale, training set or GPU, or a model without a config.
-    """
+    """What training takes, as a table. Lengths are LIMA's, whatever the training set."""
     from limalib import scales
     from limalib.training.plan import GPUS, plan_training
 

@@ -1,7 +1,6 @@
-"""One notebook as one job: papermill runs it, and what papermill leaves open is closed here.
+"""One notebook as one job of papermill: its output appears whole or not at all, with what made it.
 
-The kernel is this very Python; the output appears whole or not at all, and a half-run notebook is
-kept beside it as a log; what made the output is written down.
+The kernel is this very Python; a half-run notebook is kept beside the output as a log.
 """
 
 import os
@@ -19,8 +18,8 @@ KERNEL = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL"]
 
 
 class NotebookFailed(Exception):
-    """A cell of a notebook raised; the message is one line for people, and more where the cell
-    lacked replies of a server: then `incomplete` says that running it again finishes it."""
+    """A cell raised. The message is one line, and more where the cell lacked replies of a server:
+    then `incomplete` says that running it again finishes it."""
 
     def __init__(self, problem: str, incomplete: bool = False) -> None:
         super().__init__(problem)
@@ -32,8 +31,7 @@ def run(
 ) -> float:
     """Run a notebook with checked parameters and write it and its provenance. Returns seconds.
 
-    Raises NotebookFailed when a cell raises; the half-run notebook is then `<output>.failed.ipynb`
-    and an earlier output is untouched.
+    Raises NotebookFailed when a cell raises: the half-run notebook is `<output>.failed.ipynb` then.
     """
     running = output.with_suffix(".running.ipynb")
     failed = output.with_suffix(".failed.ipynb")
@@ -44,8 +42,12 @@ def run(
     except Exception as error:  # a cell that raised, a kernel that died: the log is kept for all
         if running.is_file():
             os.replace(running, failed)
-        first, *table = _reason(error)
-        said = [f"{notebook}, {first} (as far as it got: {failed})", *table]
+        cell = getattr(error, "exec_count", None)
+        where = f"{notebook}, " if cell is None else f"{notebook}, cell {cell}: "
+        name = getattr(error, "ename", type(error).__name__)
+        first, *more = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()
+        table = more if name == "Incomplete" else []  # what a server did not answer
+        said = [f"{where}{first} (as far as it got: {failed})", *table]
         raise NotebookFailed("\n".join(said), incomplete=bool(table)) from None
     seconds = time.monotonic() - started
     used = {name: item.default for name, item in parameters.declared(notebook).items()} | values
@@ -56,9 +58,8 @@ def run(
 
 
 def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
-    # Two thirds of papermill's start (1.3 of 1.8 CPU-seconds) would be rfc3987_syntax, which builds
-    # a parser when imported: jsonschema imports every checker of formats that is there, and
-    # JupyterLab requires this one. Neither has a switch, and no notebook's schema has that format.
+    # Two thirds of papermill's start (1.3 of 1.8 CPU-seconds) would be this parser: jsonschema
+    # imports it where JupyterLab brought it, and no notebook's schema has that format.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill  # here, so that a mistyped parameter need not wait for it
     from jupyter_client.kernelspec import KernelSpec
@@ -79,12 +80,3 @@ def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
         progress_bar=False,
         cwd=str(ROOT),
     )
-
-
-def _reason(error: Exception) -> list[str]:
-    """What stopped a notebook: one line, and the table of what a server did not answer."""
-    cell = getattr(error, "exec_count", None)
-    name = getattr(error, "ename", type(error).__name__)
-    first, *more = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()
-    first = f"cell {cell}: {first}" if cell is not None else first
-    return [first, *(more if name == "Incomplete" else [])]

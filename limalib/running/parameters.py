@@ -5,9 +5,8 @@ A notebook declares its parameters as annotated assignments in the cell tagged `
     scale: str = "miniature"  # which file under scales/
     seed: int = 0
 
-papermill itself only logs an unknown name and checks no types, so both are checked twice: by
-`python -m limalib run` before anything starts (`given`), and by the notebook's first cells
-(`check`), so that plain papermill fails as early.
+papermill only logs an unknown name and checks no types, so both are checked here: by `python -m
+limalib run` before anything starts (`given`), and by the notebook's first cells (`check`).
 """
 
 import ast
@@ -35,23 +34,17 @@ ANNOTATIONS: dict[str, Any] = {kind.__name__: kind for kind in PLAIN} | {"Litera
 # What a name in IPython's namespace may hold without being a parameter that nobody declared.
 IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 INJECTABLE = (*PLAIN, type(None))
-CHECKED = "_parameters_checked"
-"""Left in a kernel's namespace by the first check that passed."""
+CHECKED = "_parameters_checked"  # left in a kernel's namespace by the first check that passed
 
 
 class Parameter(NamedTuple):
-    """What a notebook declares of one parameter."""
-
     annotation: Any
     default: Any
 
 
 def declared(notebook: Path) -> dict[str, Parameter]:
-    """The parameters that a notebook declares, by name, in order.
-
-    Raises ValueError when the notebook has not exactly one cell tagged `parameters`, or when that
-    cell holds anything but annotated assignments of literals.
-    """
+    """The parameters that a notebook declares, by name, in order. Raises ValueError where its one
+    cell tagged `parameters` is missing or holds anything but annotated assignments of literals."""
     tagged = [
         cell["source"]
         for cell in provenance.cells(notebook)
@@ -76,35 +69,26 @@ def declared(notebook: Path) -> dict[str, Parameter]:
 def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     """Values for a notebook's parameters from their texts on a command line.
 
-    A text stays as it is for a parameter of type str and is read as JSON (3, 1e-5, true, null,
-    [1, 2]) otherwise. Raises ValueError, one line, for an unknown name, a wrong type, or
-    anything that looks like a secret.
+    A text stays as it is for a parameter of type str and is read as JSON (3, 1e-5, true, null)
+    otherwise. Raises ValueError for an unknown name, a wrong type, or what looks like a secret.
     """
     annotations = {name: each.annotation for name, each in declared(notebook).items()}
     values = {}
     for name, text in texts.items():
         try:
             value = text if annotations.get(name) is str else json.loads(text)
-        except ValueError:
-            value = text
-        try:
             values[name] = _typed(name, value, annotations, str(notebook))
-        except ValueError as problem:
-            try:  # "3" is a value for `str | None` too
-                values[name] = _typed(name, text, annotations, str(notebook))
-            except ValueError:
-                raise problem from None
+        except ValueError:  # no JSON, or "3" for `str | None`
+            values[name] = _typed(name, text, annotations, str(notebook))
     return values
 
 
 def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
-    """Check a notebook's parameters from inside: `parameters.check(globals())`.
+    """Check a notebook's parameters from inside, in the cell after them: `check(globals())`.
 
-    Call it in the cell after the parameters, before any other constant is defined. When all cells
-    are run again in the same kernel, what they defined the first time is let be. `allowed` names
-    the values that a parameter may take: `check(globals(), judge=("oracle", "model"))`. Raises
-    ValueError for a wrong type, a value not allowed, a name that was never declared (which is how
-    papermill passes a mistyped one) or anything that looks like a secret.
+    When all cells are run again in the same kernel, what they defined the first time is let be.
+    `allowed` names the values that a parameter may take. Raises ValueError for a wrong type, a
+    value not allowed, a name never declared (how papermill passes a mistyped one) or a secret.
     """
     annotations = namespace.get("__annotations__", {})
     for name, value in namespace.items():
@@ -120,10 +104,7 @@ def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
 
 
 def _typed(name: str, value: Any, annotations: Mapping[str, Any], where: str) -> Any:
-    """The value, when it has the declared type; an int passes for a float, nothing else converts.
-
-    Raises ValueError, one line, naming the parameter, and what is known or wanted.
-    """
+    """The value, if of the declared type; an int passes for a float, nothing else converts."""
     refuse_secret(name, value, where)
     if name not in annotations:
         close = difflib.get_close_matches(name, annotations, n=1)

@@ -1,7 +1,6 @@
 """What made an output: parameters, code, data, versions and machine, as one JSON file.
 
-The digests of code here also decide what is run again: prose, comments and docstrings can change
-without a rerun, anything that the interpreter would see cannot.
+The digests of code also decide what is run again: prose, comments and docstrings do not count.
 """
 
 import ast
@@ -40,8 +39,7 @@ def data_digest(paths: Iterable[Path]) -> str:
 def cells(notebook: Path) -> list[dict[str, Any]]:
     """A notebook's cells as its JSON has them, each source as one string.
 
-    Raises FileNotFoundError, and ValueError for a file that is no notebook.
-    """
+    Raises FileNotFoundError, and ValueError for a file that is no notebook."""
     # Not nbformat, which takes longer to import than most notebooks take to check.
     if not notebook.is_file():
         raise FileNotFoundError(f"{notebook}: no such notebook")
@@ -53,13 +51,9 @@ def cells(notebook: Path) -> list[dict[str, Any]]:
 
 
 def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
-    """SHA-256 of what a notebook computes: its code cells and the modules they import.
-
-    Of each cell and each module of `packages` that is imported, directly or not, wherever the
-    import stands, the syntax tree is taken, without comments, docstrings and what only type
-    checkers read. Files beside a module that bear its name (a page's script and style) count whole.
-    Markdown, outputs and metadata do not count.
-    """
+    """SHA-256 of what a notebook computes: the syntax trees of its code cells and of the modules of
+    `packages` that they import, directly or not, wherever the import stands. Files beside a module
+    that bear its name (a page's script and style) count whole."""
     sources = [cell["source"] for cell in cells(notebook) if cell["cell_type"] == "code"]
     parts = [_dump(source, cell=True) for source in sources] + _modules(sources, packages)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -71,7 +65,6 @@ def module_digest(name: str, packages: Sequence[Path] = PACKAGES) -> str:
 
 
 def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
-    """The modules that some code imports, directly or not, each as text that decides its result."""
     homes = {package.name: package.parent for package in packages}
     modules: dict[str, Path] = {}
     waiting = [name for source in sources for name in _imports(source, "", homes)]
@@ -93,20 +86,14 @@ def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
 
 
 def commit(folder: Path = ROOT) -> dict[str, Any]:
-    """The commit that is checked out and whether tracked files differ from it.
-
-    Both are null outside a git repository.
-    """
-    git = ["git", "-C", str(folder)]
-    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    """The commit that is checked out and whether tracked files differ from it, null outside git."""
+    options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "cwd": folder}
     try:
-        head, changes = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
-            for words in asked
-        )
+        head = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
+        asked = ["git", "status", "--porcelain", "--untracked-files=no"]
+        return {"commit": head, "dirty": bool(subprocess.run(asked, **options).stdout)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
-    return {"commit": head.strip(), "dirty": bool(changes)}
 
 
 def machine() -> dict[str, Any]:
@@ -135,10 +122,9 @@ def versions(packages: Iterable[str] = RECORDED_PACKAGES) -> dict[str, str]:
 
 
 def record(
-    notebook: Path, parameters: Mapping[str, Any], inputs: Iterable[Path], seconds: float
+    notebook: Path, parameters: Mapping[str, Any], inputs: Sequence[Path], seconds: float
 ) -> dict[str, Any]:
     """The provenance of one run of a notebook, ready for JSON."""
-    inputs = list(inputs)
     return {
         "notebook": notebook.name,
         "notebook_digest": file_digest(notebook),
@@ -155,8 +141,8 @@ def record(
 
 @cache  # a build asks for the same modules chapter after chapter
 def _tree(source: str, cell: bool = False) -> ast.Module | None:
-    """The syntax tree without docstrings and without what only type checkers read; None for a cell
-    with magics. A cell's own strings are no docstrings: they are shown."""
+    """Without docstrings (a cell's own strings are none: they are shown) and what only type
+    checkers read; None for a cell with magics."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -180,8 +166,8 @@ def _dump(source: str, cell: bool = False) -> str:
 
 
 def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
-    """Dotted names under `homes` that code in a package may run by importing: `import a.b as c` and
-    `from .b import c`, in functions too, and each package that a name goes through."""
+    """Dotted names under `homes` that code in a package may run by importing, in functions too, and
+    each package that a name goes through."""
     names: set[str] = set()
     tree = _tree(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE))  # no magics
     for node in ast.walk(tree) if tree else ():

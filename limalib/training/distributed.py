@@ -165,7 +165,14 @@ def main(job_path: str) -> None:
     job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
     rank = int(os.environ["RANK"])
     try:
-        _check_processes(job.settings)
+        started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        if started != job.settings.processes:
+            raise ValueError(f"processes {job.settings.processes}: the launcher started {started}")
+        if torch.cuda.is_available() and here > torch.cuda.device_count():
+            raise ValueError(
+                f"{here} processes for the {torch.cuda.device_count()} GPUs of this machine: give "
+                "a launcher for several machines, or fewer processes"
+            )
         device = models.device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -187,18 +194,6 @@ def main(job_path: str) -> None:
 
 def _tell(*told: Any) -> None:
     print(Told.dump_json(told if len(told) > 1 else told[0]).decode(), flush=True)
-
-
-def _check_processes(settings: TrainingSettings) -> None:
-    """Raise ValueError where others were started than the settings, and so the plan, say."""
-    started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if started != settings.processes:
-        raise ValueError(f"processes {settings.processes}: the launcher started {started}")
-    if torch.cuda.is_available() and here > torch.cuda.device_count():
-        raise ValueError(
-            f"{here} processes for the {torch.cuda.device_count()} GPUs of this machine: give a "
-            "launcher for several machines, or fewer processes"
-        )
 
 
 def _load_once(base: str) -> models.Loaded:

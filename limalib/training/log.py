@@ -6,8 +6,7 @@ from pathlib import Path
 from limalib.settings import Settings
 from limalib.training.settings import TrainingSettings
 
-LOG = "training.json"
-"""Name of the log beside the weights; it comes last, so that its presence says: complete."""
+LOG = "training.json"  # beside the weights; it comes last, so that its presence says: complete
 
 
 class Step(Settings):
@@ -22,7 +21,7 @@ class Step(Settings):
 
 
 class Epoch(Settings):
-    """One pass over the data, and what `evaluate` said of the model after it."""
+    """One pass over the data, with what `evaluate` said of the model after it."""
 
     epoch: int
     metrics: dict[str, float]
