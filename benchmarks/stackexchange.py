@@ -187,7 +187,7 @@ def join(path: Path) -> str:
 
 def choose(path: Path) -> str:
     found = find_candidates("benchmark", path, WANTED)
-    return f"{found.passing:,} of {found.answered:,} pairs pass"
+    return f"{found.filtered.total:,} of {found.unfiltered.total:,} pairs pass"
 
 
 STAGES: dict[str, Callable[[Path], str]] = {

@@ -89,7 +89,7 @@ def passing(
     threads: Iterable[Thread], filters: StackExchangeFilters
 ) -> tuple[list[Pair], Counter[str]]:
     found = candidates("x", threads, Wanted(filters=filters, filtered=999))
-    return list(found.filtered), found.losses
+    return list(found.filtered.best), found.filtered.losses
 
 
 def pairs_of(posts: Iterable[Thread], n: int, seed: int = 0) -> Curated:
@@ -755,8 +755,12 @@ def test_recipes_go_through_each_dump_once(sources: Path, tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match="left out: c"):
         found = recipes.find_exchanges(paths, counts, rules, 0, tmp_path / "kept")
     assert found is not None
-    assert [(one.exchange, one.passing, one.answered) for one in found.stem] == [("a", 15, 15)]
-    assert [(one.exchange, one.passing, one.answered) for one in found.other] == [("b", 6, 6)]
+    assert [(one.exchange, one.filtered.total, one.unfiltered.total) for one in found.stem] == [
+        ("a", 15, 15)
+    ]
+    assert [(one.exchange, one.filtered.total, one.unfiltered.total) for one in found.other] == [
+        ("b", 6, 6)
+    ]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
     again = recipes.find_exchanges(paths, counts, rules, 0, tmp_path / "kept")
     assert {path: path.stat().st_mtime_ns for path in times} == times
@@ -928,5 +932,5 @@ def test_the_beer_dump_from_an_archive(shared_data: Path, tmp_path: Path) -> Non
     wanted = Wanted(filtered=99, unfiltered=9)
     plain = find_candidates("beer", path, wanted)
     assert find_candidates("beer", archive, wanted) == plain
-    assert (plain.passing, plain.answered) == (10, 644)
-    assert plain.posts_skipped == {"post neither question nor answer": 119}
+    assert (plain.filtered.total, plain.unfiltered.total) == (10, 644)
+    assert plain.filtered.beside == {"post neither question nor answer": 119}

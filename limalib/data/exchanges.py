@@ -1,8 +1,7 @@
 """The candidates of each exchange, found once and kept in a file: the unit of parallel work.
 
-A file `<exchange>.jsonl` has a first line that says what it was made from and how many candidates
-there were, with the few from comment chains, then a line for each filtered candidate, then for each
-unfiltered one, in order.
+The first line of `<exchange>.jsonl` says what it was made from and how many candidates there were;
+then comes a line for each that is kept, kind by kind, in order.
 """
 
 import json
@@ -13,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from limalib.data.pairs import Candidates, Pair, Wanted, candidates
+from limalib.data.pairs import Candidates, Offer, Pair, Wanted, candidates
 from limalib.data.processes import processes
 from limalib.data.stackexchange import comments_of, threads
 from limalib.records import Dialogue, parse, replacing
 
-_COUNTS = ("losses", "posts_skipped", "chain_losses", "comments_skipped")
+_KINDS = ("filtered", "unfiltered", "chains")
 
 
 def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
@@ -61,33 +60,31 @@ def keep_candidates(
     """Find an exchange's candidates and write them to a file, which appears whole or not at all."""
     made_from = _made_from(dump, wanted, code)
     found = find_candidates(exchange, dump, wanted)
-    filtered, unfiltered = list(found.filtered), list(found.unfiltered)
-    first = {
-        "made_from": made_from,
-        **{name: getattr(found, name) for name in ("passing", "answered", "chained", *_COUNTS)},
-        "chains": [asdict(chain) for chain in found.chains],
-        "filtered": len(filtered),
-        "unfiltered": len(unfiltered),
-    }
+    first: dict[str, Any] = {"made_from": made_from}
+    for kind, offer in zip(_KINDS, found[1:], strict=True):
+        first[kind] = offer.total, len(list(offer.best)), offer.losses, offer.beside
+    chains = map(asdict, found.chains.best)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for record in (first, *filtered, *unfiltered):
+        for record in (first, *found.filtered.best, *found.unfiltered.best, *chains):
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return found
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Some lines of a file of candidates, read as they are taken."""
+    """Some candidates in a file, read as they are taken."""
 
     path: Path
     start: int
-    stop: int
+    number: int
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Pair | Dialogue | None]:
         with self.path.open(encoding="utf-8") as file:
-            for line in islice(file, self.start, self.stop):
-                record = json.loads(line)
-                yield None if record is None else Pair(*record)
+            for line in islice(file, self.start, self.start + self.number):
+                if line.startswith("{"):
+                    yield parse(line, Dialogue)
+                else:
+                    yield Pair(*record) if (record := json.loads(line)) else None
 
 
 def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> Candidates | None:
@@ -95,24 +92,24 @@ def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> C
 
     A file with more candidates than are wanted will do.
     """
+    needed = _made_from(dump, wanted, code)
+    start, offers = 1, []
     try:
         with path.open(encoding="utf-8") as file:
             first = json.loads(next(file, ""))
-        if not _enough(first["made_from"], _made_from(dump, wanted, code)):
-            return None
-        end = 1 + first["filtered"]
-        return Candidates(
-            exchange=exchange,
-            passing=first["passing"],
-            answered=first["answered"],
-            filtered=_Lines(path, 1, end),
-            unfiltered=_Lines(path, end, end + first["unfiltered"]),
-            chained=first["chained"],
-            chains=[parse(json.dumps(record), Dialogue) for record in first["chains"]],
-            **{name: Counter(first[name]) for name in _COUNTS},
-        )
+        for name, value in needed.items():
+            has = first["made_from"][name]
+            unneeded = name == "comments" and not wanted.chains
+            if not (has >= value if name in _KINDS else has == value or unneeded):
+                return None
+        for kind in _KINDS:
+            total, number, losses, beside = first[kind]
+            lines = _Lines(path, start, number)
+            offers.append(Offer(total, lines, Counter(losses), Counter(beside)))
+            start += number
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
+    return Candidates(exchange, *offers)
 
 
 def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None, code: str) -> Candidates:
@@ -127,20 +124,11 @@ def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None, code:
     return kept
 
 
-def _enough(made_from: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a file has what is wanted, and comes from the same."""
-    numbers = {"filtered", "unfiltered", "chains"}
-    ignored = numbers if wanted["chains"] else {*numbers, "comments"}
-    same = all(made_from[name] == wanted[name] for name in wanted.keys() - ignored)
-    return same and all(made_from[name] >= wanted[name] for name in numbers)
-
-
 def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
     """What decides the content of a file. A dump is known by its name, its size and its time."""
-    files = {"posts": dump, "comments": comments_of(dump) if wanted.chains else None}
-    status = {name: path and (path, path.stat()) for name, path in files.items()}
-    return {
-        **{n: s and [s[0].name, s[1].st_size, s[1].st_mtime_ns] for n, s in status.items()},
-        "code": code,
-        **wanted.model_dump(mode="json"),
+    comments = comments_of(dump) if wanted.chains else None
+    known = {
+        name: path and [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+        for name, path in (("posts", dump), ("comments", comments))
     }
+    return {**known, "code": code, **wanted.model_dump(mode="json")}

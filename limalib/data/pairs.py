@@ -9,8 +9,10 @@ import heapq
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -21,8 +23,6 @@ from limalib.data.stackexchange import Post, Thread
 from limalib.data.text import first_person, refers_to_others, self_contained
 from limalib.records import Dialogue, single_turn
 from limalib.settings import Settings
-
-T = TypeVar("T")
 
 # Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
 _GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
@@ -35,12 +35,9 @@ _BEGINS_WITH_A_WORD = re.compile(
 class StackExchangeFilters(Settings):
     """The paper's filters; the defaults are its values."""
 
-    min_score: int = 10
-    """Lowest score of the top answer."""
-    min_chars: int = Field(default=1200, ge=0)
-    """Shortest answer, in characters after cleaning."""
+    min_score: int = 10  # of the top answer
+    min_chars: int = Field(default=1200, ge=0)  # of the answer, after cleaning
     max_chars: int = Field(default=4096, ge=1)
-    """Longest answer, in characters after cleaning."""
 
 
 PAPER_FILTERS = StackExchangeFilters()
@@ -78,40 +75,36 @@ class Pair(NamedTuple):
 
 
 class Wanted(Settings):
-    """What decides the candidates of an exchange."""
+    """What decides the candidates of an exchange: at most how many are kept of each kind, which is
+    the largest number that is drawn."""
 
     filters: StackExchangeFilters = PAPER_FILTERS
     filtered: int = Field(default=0, ge=0)
-    """How many filtered candidates are kept at most: the largest number that is drawn."""
     unfiltered: int = Field(default=0, ge=0)
-    """The same for unfiltered ones."""
-    chains: int = Field(default=0, ge=0)
-    """The same for dialogues from comment chains."""
-    seed: int = 0
-    """Of the order and the choice of answer among unfiltered ones."""
+    chains: int = Field(default=0, ge=0)  # dialogues from comments
+    seed: int = 0  # of the order and the choice of answer among unfiltered ones
+
+
+class Offer(NamedTuple):
+    """What an exchange has of one kind: the `best` of the `total`, in the order in which they are
+    to be taken, None for a pair without text. `losses` counts what fails a filter (threads; posts
+    with comments for chains), `beside` rows that belong to no thread."""
+
+    total: int
+    best: Iterable[Any]
+    losses: Counter[str]
+    beside: Counter[str]
 
 
 class Candidates(NamedTuple):
-    """What an exchange has to offer, in the order in which it is to be taken.
-
-    Of the `passing` pairs that pass every filter, `filtered` has those with the highest question
-    scores; of the `answered` questions, `unfiltered` has a random part, with None for a pair that
-    has no text; of the `chained` dialogues from comments, `chains` has those with the best
-    answers. `losses` counts threads by the filter they fail, `chain_losses` posts with comments
-    that make no dialogue, the others rows that belong to no thread.
-    """
+    """What an exchange has to offer: pairs that pass every filter, those with the highest question
+    scores first; questions with any answer, at random; dialogues from comments (`Dialogue`), those
+    with the best answers first."""
 
     exchange: str
-    passing: int
-    answered: int
-    filtered: Iterable[Pair]
-    unfiltered: Iterable[Pair | None]
-    losses: Counter[str]
-    posts_skipped: Counter[str]
-    chained: int = 0
-    chains: Iterable[Dialogue] = ()
-    chain_losses: Counter[str] = NOTHING
-    comments_skipped: Counter[str] = NOTHING
+    filtered: Offer
+    unfiltered: Offer
+    chains: Offer
 
 
 FILTERS = (
@@ -131,59 +124,42 @@ def candidates(
     exchange: str,
     threads: Iterable[Thread],
     wanted: Wanted,
-    posts_skipped: Counter[str] | None = None,
-    comments_skipped: Counter[str] | None = None,
+    posts_skipped: Counter[str] = NOTHING,
+    comments_skipped: Counter[str] = NOTHING,
 ) -> Candidates:
     """The candidates among an exchange's threads, in whatever order they come.
 
     What the threads' reader skips is complete when they have all been read. Memory grows with the
     numbers that are wanted, not with those of the threads.
     """
-    losses: Counter[str] = Counter()
-    filtered: _Best[Pair] = _Best(wanted.filtered)
-    unfiltered: _Best[tuple[Post, Post]] = _Best(wanted.unfiltered)
-    dialogues: _Best[Dialogue] = _Best(wanted.chains)
-    chain_losses: Counter[str] = Counter()
-    passing = answered = chained = 0
+    filtered, unfiltered = _Best(wanted.filtered), _Best(wanted.unfiltered)
+    dialogues = _Best(wanted.chains)
     for thread in threads:
         question = thread.question
         if not thread.answers:
-            losses["no answer"] += 1
+            filtered.losses["no answer"] += 1
+            unfiltered.losses["no answer"] += 1
             if wanted.chains and thread.comments:
-                chain_losses["no answer"] += len(thread.comments)
+                dialogues.losses["no answer"] += len(thread.comments)
             continue
         if wanted.filtered and (loss := _loss(thread, wanted.filters)):
-            losses[loss] += 1
+            filtered.losses[loss] += 1
         elif wanted.filtered:
-            passing += 1
             rank = (question.score, -question.id)
-            if filtered.admits(rank):
-                filtered.add(rank, _pair(exchange, question, thread.answers[0]))
+            filtered.add(rank, partial(_pair, exchange, question, thread.answers[0]))
         if wanted.unfiltered:
-            answered += 1
-            rank = (-int(stable_order(wanted.seed, f"{question.id}"), 16), 0)
-            if unfiltered.admits(rank):
-                answer = _any_answer(thread, wanted.seed)
-                unfiltered.add(rank, (question, answer) if _have_text(question, answer) else None)
+            shuffled = -int(stable_order(wanted.seed, f"{question.id}"), 16)
+            unfiltered.add(shuffled, partial(_any_pair, exchange, thread, wanted.seed))
         for chain in chains(thread) if wanted.chains else ():
             if isinstance(chain, str):
-                chain_losses[chain] += 1
-                continue
-            chained += 1
-            if dialogues.admits(_chain_rank(chain)):
-                dialogues.add(_chain_rank(chain), chain)
+                dialogues.losses[chain] += 1
+            else:
+                dialogues.add(_chain_rank(chain), partial(replace, chain))
     return Candidates(
         exchange,
-        passing,
-        answered,
-        [pair for pair in filtered.ranked() if pair],
-        [found and _pair(exchange, *found) for found in unfiltered.ranked()],
-        _in_order(losses, FILTERS),
-        Counter(posts_skipped),
-        chained,
-        [chain for chain in dialogues.ranked() if chain],
-        chain_losses,
-        Counter(comments_skipped),
+        filtered.offer(posts_skipped),
+        unfiltered.offer(posts_skipped),
+        dialogues.offer(comments_skipped),
     )
 
 
@@ -193,13 +169,7 @@ def stackexchange_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) 
     An exchange is drawn by `temperature_weights` of the pairs that pass its filters; in it, the
     questions with the highest scores come first. The prompt is the title or the body, at random.
     """
-    found = sorted(exchanges, key=lambda one: one.exchange)
-    drawn = _drawn({one.exchange: (one.passing, one.filtered) for one in found}, n, seed)
-    kept = [_dialogue(pair, seed) for pair in drawn if pair]
-    lost = sum((one.losses for one in found), Counter())
-    lost["not drawn"] = sum(one.passing for one in found) - len(kept)
-    beside = sum((one.posts_skipped for one in found), Counter())
-    return Curated(kept, _in_order(lost, (*FILTERS, "not drawn")), beside)
+    return _drawn({one.exchange: one.filtered for one in exchanges}, n, seed)
 
 
 def unfiltered_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> Curated:
@@ -208,55 +178,40 @@ def unfiltered_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> 
     Markup is cleaned and texts left empty are dropped; nothing else is asked of them. The seed is
     to be that of the candidates.
     """
-    found = sorted(exchanges, key=lambda one: one.exchange)
-    drawn = list(_drawn({one.exchange: (one.answered, one.unfiltered) for one in found}, n, seed))
-    kept = [_dialogue(pair, seed) for pair in drawn if pair]
-    empty = len(drawn) - len(kept)
-    losses = {
-        "no answer": sum(one.losses["no answer"] for one in found),
-        "empty after cleaning": empty,
-        "not drawn": sum(one.answered for one in found) - empty - len(kept),
-    }
-    beside = sum((one.posts_skipped for one in found), Counter())
-    return Curated(kept, +Counter(losses), beside)
+    return _drawn({one.exchange: one.unfiltered for one in exchanges}, n, seed)
 
 
 def comment_chains(exchanges: Iterable[Candidates], n: int) -> Curated:
-    """Up to `n` dialogues from comment chains (section 6), those with the best answers first.
-
-    The losses count posts with comments.
-    """
-    found = sorted(exchanges, key=lambda one: one.exchange)
-    kept = sorted((c for one in found for c in one.chains), key=_chain_rank, reverse=True)[:n]
-    losses: Counter[str] = sum((one.chain_losses for one in found), Counter())
-    losses["not among the best"] = sum(one.chained for one in found) - len(kept)
-    beside = sum((one.comments_skipped for one in found), Counter())
-    return Curated(kept, +losses, beside)
+    """Up to `n` dialogues from comment chains (section 6), those with the best answers first."""
+    found = [one.chains for one in sorted(exchanges, key=lambda one: one.exchange)]
+    kept = sorted((c for one in found for c in one.best), key=_chain_rank, reverse=True)[:n]
+    losses = sum((one.losses for one in found), Counter())
+    losses["not among the best"] = sum(one.total for one in found) - len(kept)
+    return Curated(kept, +losses, sum((one.beside for one in found), Counter()))
 
 
-class _Best(Generic[T]):
+class _Best:
     """The `n` items of the highest rank, and every None that outranks one of them."""
 
     def __init__(self, n: int) -> None:
-        self._n = n
-        self._items = 0
-        self._heap: list[tuple[Any, int, T | None]] = []
-        self._added = 0  # tells items apart where their ranks do not
+        self.n, self.items, self.total = n, 0, 0
+        self.heap: list[tuple[Any, int, Any]] = []
+        self.losses = Counter(dict.fromkeys(FILTERS, 0))  # in this order
 
-    def admits(self, rank: Any) -> bool:
-        """Whether an item of this rank would stay."""
-        return self._items < self._n or (self._n > 0 and rank > self._heap[0][0])
+    def add(self, rank: Any, make: Callable[[], Any]) -> None:
+        """Count an item, and make it if it is among the best so far."""
+        self.total += 1
+        if self.items == self.n and rank < self.heap[0][0]:
+            return
+        item = make()
+        heapq.heappush(self.heap, (rank, -self.total, item))  # equal ranks: the first stays
+        self.items += item is not None
+        while self.items > self.n or (self.items == self.n and self.heap[0][2] is None):
+            self.items -= heapq.heappop(self.heap)[2] is not None
 
-    def add(self, rank: Any, item: T | None) -> None:
-        self._added += 1
-        heapq.heappush(self._heap, (rank, -self._added, item))
-        self._items += item is not None
-        while self._items > self._n or (self._items == self._n and self._heap[0][2] is None):
-            self._items -= heapq.heappop(self._heap)[2] is not None
-
-    def ranked(self) -> list[T | None]:
-        """The items, the best first."""
-        return [item for _, _, item in sorted(self._heap, key=lambda e: e[:2], reverse=True)]
+    def offer(self, beside: Counter[str]) -> Offer:
+        ranked = sorted(self.heap, key=lambda entry: entry[:2], reverse=True)
+        return Offer(self.total, [item for *_, item in ranked], +self.losses, Counter(beside))
 
 
 def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
@@ -283,38 +238,48 @@ def _loss(thread: Thread, filters: StackExchangeFilters) -> str | None:
     return None
 
 
-def _any_answer(thread: Thread, seed: int) -> Post:
-    if len(thread.answers) == 1:  # To make dice takes longer than all else here.
-        return thread.answers[0]
-    dice = random.Random(f"answer/{seed}/{thread.exchange}/{thread.question.id}")
-    return thread.answers[dice.randrange(len(thread.answers))]
-
-
 def _pair(exchange: str, question: Post, answer: Post) -> Pair:
     ids, scores = (question.id, answer.id), (question.score, answer.score)
     return Pair(exchange, *ids, *scores, question.title.strip(), question.body, answer.body)
 
 
-def _have_text(question: Post, answer: Post) -> bool:
-    """Whether a question and its answer have any text; most begin with some, which is seen fast."""
+def _any_pair(exchange: str, thread: Thread, seed: int) -> Pair | None:
+    """The question with any of its answers; None where one of them has no text."""
+    question, answer = thread.question, thread.answers[0]
+    if len(thread.answers) > 1:  # To make dice takes longer than all else here.
+        dice = random.Random(f"answer/{seed}/{thread.exchange}/{question.id}")
+        answer = thread.answers[dice.randrange(len(thread.answers))]
+    # Most texts begin with a word, which is seen fast.
     answered = _BEGINS_WITH_A_WORD.match(answer.xml_body) or clean_html(answer.body)
-    return bool(answered and (question.title.strip() or clean_html(question.body)))
+    asked = answered and (question.title.strip() or clean_html(question.body))
+    return _pair(exchange, question, answer) if asked else None
 
 
-def _drawn(exchanges: Mapping[str, tuple[int, Iterable[T]]], n: int, seed: int) -> Iterator[T]:
-    """Items up to the `n`-th that is not None, an exchange drawn each time by its size, then its
-    next."""
-    waiting = {name: iter(group) for name, (_, group) in exchanges.items()}
-    taken = 0
-    for name in temperature_draws({name: size for name, (size, _) in exchanges.items()}, 3.0, seed):
-        if taken == n:
-            return
+def _drawn(offers: Mapping[str, Offer], n: int, seed: int) -> Curated:
+    """Up to `n` pairs, an exchange drawn each time by its size, then its next pair taken; those
+    without text do not count."""
+    waiting = {name: iter(offer.best) for name, offer in offers.items()}
+    kept: list[Dialogue] = []
+    losses = Counter(dict.fromkeys(FILTERS, 0))
+    beside: Counter[str] = Counter()
+    for _, offer in sorted(offers.items()):
+        losses.update(offer.losses)
+        beside.update(offer.beside)
+    losses["empty after cleaning"] = 0
+    losses["not drawn"] = sum(offer.total for offer in offers.values())
+    for name in temperature_draws({name: each.total for name, each in offers.items()}, 3.0, seed):
+        if len(kept) == n:
+            break
         try:
-            item = next(waiting[name])
+            pair = next(waiting[name])
         except StopIteration:
             raise ValueError(f"{name}: too few candidates were kept to draw {n}") from None
-        taken += item is not None
-        yield item
+        losses["not drawn"] -= 1
+        if pair is None:
+            losses["empty after cleaning"] += 1
+        else:
+            kept.append(_dialogue(pair, seed))
+    return Curated(kept, +losses, beside)
 
 
 def _chain_rank(chain: Dialogue) -> tuple[int, str]:
@@ -335,8 +300,3 @@ def _dialogue(pair: Pair, seed: int) -> Dialogue:
         question_score=pair.question_score,
         answer_score=pair.answer_score,
     )
-
-
-def _in_order(counts: Counter[str], names: Iterable[str]) -> Counter[str]:
-    """The counts above zero, in the order of `names`."""
-    return Counter({name: counts[name] for name in names if counts[name]})

@@ -6,6 +6,7 @@ left out and said so in the losses, so that a recipe works with whatever is on d
 
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple, get_args
 
@@ -24,7 +25,7 @@ from limalib.data.pairs import (
     unfiltered_pairs,
 )
 from limalib.data.reddit import RedditRules
-from limalib.data.sampling import Curated
+from limalib.data.sampling import NOTHING, Curated
 from limalib.records import Dialogue
 from limalib.settings import Settings
 
@@ -67,8 +68,8 @@ class Counts(Settings):
 
 
 class Dumps(NamedTuple):
-    """Stack Exchange dumps by exchange, those of them that are STEM, and how many others are left
-    out, by kind."""
+    """Stack Exchange dumps by exchange, which of them are STEM, and how many others are left out,
+    by kind."""
 
     dumps: dict[str, Path]
     stem: frozenset[str]
@@ -94,16 +95,17 @@ def exchange_dumps(paths: Paths) -> Dumps | None:
     table = folder / "exchanges.csv"
     split_of = stackexchange.exchanges(table if table.is_file() else stackexchange.EXCHANGES)
     found = stackexchange.dumps(folder)
-    unknown = [name for name in found if name not in split_of]
+    unknown = sorted(found.keys() - split_of.keys())
     if unknown:
-        warnings.warn(
-            f"{folder}: not in the table of exchanges, left out: {', '.join(unknown)}", stacklevel=2
-        )
-    discarded = [name for name in found if split_of.get(name) == "discarded"]
-    dumps = {name: path for name, path in found.items() if name not in (*unknown, *discarded)}
-    left_out = {"exchange in no list": len(unknown), "exchange discarded": len(discarded)}
-    stem = frozenset(name for name in dumps if split_of[name] == "stem")
-    return Dumps(dumps, stem, +Counter(left_out))
+        where = f"{folder}: not in the table of exchanges, left out"
+        warnings.warn(f"{where}: {', '.join(unknown)}", stacklevel=2)
+    used = {name: path for name, path in found.items() if split_of.get(name) in ("stem", "other")}
+    left_out = {
+        "exchange in no list": len(unknown),
+        "exchange discarded": len(found) - len(used) - len(unknown),
+    }
+    stem = frozenset(name for name in used if split_of[name] == "stem")
+    return Dumps(used, stem, +Counter(left_out))
 
 
 def candidates_wanted(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Wanted:
@@ -127,10 +129,9 @@ def find_exchanges(
     code: str = "",
     workers: int = 1,
 ) -> Exchanges | None:
-    """Go through all Stack Exchange dumps once, by so many processes, before sets are drawn; None
-    without the source.
+    """Go once through all Stack Exchange dumps before sets are drawn; None without the source.
 
-    What is found is kept in a folder, if one is given; see `find_all_candidates`.
+    For `kept`, `code` and `workers` see `find_all_candidates`.
     """
     chosen = exchange_dumps(paths)
     if chosen is None:
@@ -145,19 +146,16 @@ def find_exchanges(
 def lima(
     paths: Paths, exchanges: Exchanges | None, counts: Counts, rules: Rules, seed: int
 ) -> Made:
-    """LIMA's single-turn training examples in Table 1's proportions.
-
-    From the released set where `paths` has one, else drawn from the raw sources.
-    """
+    """LIMA's single-turn training examples in Table 1's proportions: from the released set where
+    `paths` has one, else drawn from the raw sources."""
     if release := paths.get("lima"):
-        losses: Counter[str] = Counter()
-        path = instructions.release_file(release, "train")
-        found = [d for d in instructions.read_release(path, losses) if d.source != "multi_turn"]
+        rows, losses = _released(release, "train")
         # A turn that was cut off is part of a chain, which `dialogues` reports.
         del losses[instructions.CUT]
-        answered = [dialogue for dialogue in found if not _is_prompt(dialogue)]
-        losses["without an answer"] = len(found) - len(answered)
-        return _made("released", Curated(answered, +losses), "lima")
+        single = [row for row in rows if row.source != "multi_turn"]
+        answered = [row for row in single if not _is_prompt(row)]
+        losses["without an answer"] = len(single) - len(answered)
+        return _made("released", Curated(answered, losses), "lima")
     return joined(
         _split(exchanges, "stem", counts.stackexchange_stem, seed),
         _split(exchanges, "other", counts.stackexchange_other, seed),
@@ -171,23 +169,23 @@ def lima(
 def dialogues(paths: Paths, exchanges: Exchanges | None, counts: Counts) -> Made:
     """The multi-turn chains that section 6 adds: the authored ones, then, as far as they do not
     suffice, some from the comments of Stack Exchange, which the paper edited by hand."""
-    losses: Counter[str] = Counter()
     if release := paths.get("lima"):
-        path = instructions.release_file(release, "train")
-        found = [d for d in instructions.read_release(path, losses) if d.source == "multi_turn"]
-        cut = +Counter({instructions.CUT: losses[instructions.CUT]})
+        rows, losses = _released(release, "train")
+        found = [row for row in rows if row.source == "multi_turn"]
+        cut = Counter({instructions.CUT: losses[instructions.CUT]})
         return _made("multi_turn", Curated(found, Counter(), cut), "lima")
     own = _absent("multi_turn", counts.dialogues)
     if written := paths.get("dialogues"):
-        found = list(instructions.read_dialogues(written, losses))
-        whole = [dialogue for dialogue in found if _takes_turns(dialogue)]
-        losses["does not take turns and end on an answer"] = len(found) - len(whole)
+        losses = Counter()
+        rows = list(instructions.read_dialogues(written, losses))
+        whole = [row for row in rows if _takes_turns(row)]
+        losses["does not take turns and end on an answer"] = len(rows) - len(whole)
         own = _first("multi_turn", whole, counts.dialogues, losses, "dialogues")
     missing = counts.dialogues - len(own.dialogues)
     with_comments = [
         one
         for one in ((*exchanges.stem, *exchanges.other) if exchanges else ())
-        if one.chained or one.chain_losses or one.comments_skipped
+        if one.chains.total or one.chains.losses or one.chains.beside
     ]
     if missing <= 0 or not with_comments:
         return own
@@ -213,7 +211,7 @@ def filtered(exchanges: Exchanges | None, count: int, seed: int) -> Made:
     if exchanges is None:
         return _absent("stackexchange")
     found = stackexchange_pairs((*exchanges.stem, *exchanges.other), count, seed)
-    return _made("stackexchange", _with_exchanges(found, exchanges), "stackexchange")
+    return _made("stackexchange", found, "stackexchange", beside=exchanges.left_out)
 
 
 def unfiltered(exchanges: Exchanges | None, count: int, seed: int) -> Made:
@@ -221,7 +219,7 @@ def unfiltered(exchanges: Exchanges | None, count: int, seed: int) -> Made:
     if exchanges is None:
         return _absent("stackexchange", count)
     found = unfiltered_pairs((*exchanges.stem, *exchanges.other), count, seed)
-    return _made("stackexchange", _with_exchanges(found, exchanges), "stackexchange", count)
+    return _made("stackexchange", found, "stackexchange", count, beside=exchanges.left_out)
 
 
 def howto(paths: Paths, count: int, seed: int) -> Made:
@@ -231,8 +229,7 @@ def howto(paths: Paths, count: int, seed: int) -> Made:
     losses: Counter[str] = Counter()
     beside: Counter[str] = Counter()
     found = wikihow.wikihow_pairs(wikihow.read_articles(path, losses, beside), count, seed)
-    found = Curated(found.dialogues, losses + found.losses, beside)
-    return _made("wikihow", found, "wikihow", count)
+    return _made("wikihow", found, "wikihow", count, losses, beside)
 
 
 def dev(paths: Paths, counts: Counts) -> Made:
@@ -243,12 +240,10 @@ def dev(paths: Paths, counts: Counts) -> Made:
 def test(paths: Paths, counts: Counts, rules: Rules) -> Made:
     """The test prompts: Group B's and r/AskReddit's, or the released ones."""
     if release := paths.get("lima"):
-        losses: Counter[str] = Counter()
-        path = instructions.release_file(release, "test")
-        rows = list(instructions.read_release(path, losses))
+        rows, losses = _released(release, "test")
         prompts = [row for row in rows if _is_prompt(row)]
         losses["ends on an answer"] = len(rows) - len(prompts)
-        return _made("released", Curated(prompts, +losses), "lima")
+        return _made("released", Curated(prompts, losses), "lima")
     return joined(
         _authored(paths, "B", counts.test_authors, prompts=True),
         _questions(paths, counts.test_askreddit, rules),
@@ -265,10 +260,8 @@ def test_dialogues(paths: Paths) -> Made:
 
 
 def held_out(paths: Paths, pool: Made, used: int, counts: Counts, rules: Rules) -> Made:
-    """Stack Exchange examples that no set trains on, for perplexity (Figure 9).
-
-    From a source of their own where there is one, else what `pool` holds beyond the `used` ones.
-    """
+    """Stack Exchange examples that no set trains on, for perplexity (Figure 9): from a source of
+    their own where there is one, else what `pool` holds beyond the `used` ones."""
     if not (own := paths.get("held_out")):
         rest = pool.then("training", pool.dialogues[used:], "in a training set")
         return beginning(rest, counts.held_out)
@@ -290,6 +283,12 @@ def joined(*parts: Made) -> Made:
     )
 
 
+def _released(release: Path, split: str) -> tuple[list[Dialogue], Counter[str]]:
+    losses: Counter[str] = Counter()
+    path = instructions.release_file(release, split)
+    return list(instructions.read_release(path, losses)), losses
+
+
 def _is_prompt(dialogue: Dialogue) -> bool:
     return dialogue.turns[-1].role == "user"
 
@@ -299,23 +298,27 @@ def _takes_turns(dialogue: Dialogue) -> bool:
     return roles == ["user", "assistant"] * (len(roles) // 2)
 
 
-def _made(name: str, found: Curated, raw: str, asked: int | None = None) -> Made:
-    stage = Stage(name, len(found.dialogues), found.losses, found.beside, raw, asked)
-    return Made(found.dialogues, (stage,))
+def _made(
+    name: str,
+    found: Curated,
+    raw: str,
+    asked: int | None = None,
+    losses: Counter[str] = NOTHING,
+    beside: Counter[str] = NOTHING,
+) -> Made:
+    """A set of one source; what its reader lost comes before what its filters did."""
+    losses, beside = losses + found.losses, beside + found.beside
+    return Made(found.dialogues, (Stage(name, len(found.dialogues), losses, beside, raw, asked),))
 
 
 def _absent(name: str, asked: int | None = None) -> Made:
     note = Counter({"source not at hand": 1})
-    return _made(name, Curated([], Counter(), note), "none", asked)
+    return Made([], (Stage(name, 0, Counter(), note, "none", asked),))
 
 
 def _first(name: str, found: list[Dialogue], count: int, losses: Counter[str], raw: str) -> Made:
     losses[f"beyond the first {count:,}"] = len(found[count:])
-    return _made(name, Curated(found[:count], +losses), raw, count)
-
-
-def _with_exchanges(found: Curated, exchanges: Exchanges) -> Curated:
-    return found._replace(beside=exchanges.left_out + found.beside)
+    return _made(name, Curated(found[:count], losses), raw, count)
 
 
 def _split(exchanges: Exchanges | None, split: str, count: int, seed: int) -> Made:
@@ -323,29 +326,23 @@ def _split(exchanges: Exchanges | None, split: str, count: int, seed: int) -> Ma
     if exchanges is None:
         return _absent(name, count)
     found = stackexchange_pairs(getattr(exchanges, split), count, seed)
-    marked = [
-        Dialogue(d.id, d.turns, d.source, {**d.meta, "split": split}) for d in found.dialogues
-    ]
-    found = _with_exchanges(found._replace(dialogues=marked), exchanges)
-    return _made(name, found, "stackexchange", count)
+    marked = [replace(d, meta={**d.meta, "split": split}) for d in found.dialogues]
+    found = found._replace(dialogues=marked)
+    return _made(name, found, "stackexchange", count, beside=exchanges.left_out)
 
 
 def _stories(paths: Paths, count: int, rules: Rules) -> Made:
     place = paths.get("reddit")
     if place is None or not all(reddit.dumps(place, kind) for kind in get_args(reddit.Kind)):
         return _absent("writingprompts", count)
-    posts: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    found = reddit.reddit_stories(
-        reddit.read_submissions(place, posts),
-        reddit.read_comments(place, lost),
-        count,
-        rules.reddit,
-        lost,
-    )
-    stories = _made("writingprompts", found._replace(losses=posts + found.losses), "reddit", count)
-    comments = Stage("writingprompts (comments)", len(found.dialogues), lost, raw="reddit")
-    return stories._replace(stages=(*stories.stages, comments))
+    losses: Counter[str] = Counter()
+    posts = reddit.read_submissions(place, losses)
+    comments = reddit.read_comments(place, lost)
+    found = reddit.reddit_stories(posts, comments, count, rules.reddit, lost)
+    made = _made("writingprompts", found, "reddit", count, losses)
+    of_comments = Stage("writingprompts (comments)", len(found.dialogues), lost, raw="reddit")
+    return made._replace(stages=(*made.stages, of_comments))
 
 
 def _questions(paths: Paths, count: int, rules: Rules) -> Made:
@@ -354,7 +351,7 @@ def _questions(paths: Paths, count: int, rules: Rules) -> Made:
         return _absent("askreddit", count)
     losses: Counter[str] = Counter()
     found = reddit.askreddit_prompts(reddit.read_submissions(place, losses), count, rules.reddit)
-    return _made("askreddit", found._replace(losses=losses + found.losses), "reddit", count)
+    return _made("askreddit", found, "reddit", count, losses)
 
 
 def _tasks(paths: Paths, count: int, seed: int) -> Made:
@@ -362,7 +359,7 @@ def _tasks(paths: Paths, count: int, seed: int) -> Made:
         return _absent("nlp", count)
     beside: Counter[str] = Counter()
     found = superni.superni_examples(superni.read_tasks(folder, beside), count, seed)
-    return _made("nlp", found._replace(beside=beside), "superni", count)
+    return _made("nlp", found, "superni", count, beside=beside)
 
 
 def _authored(paths: Paths, group: str, count: int, prompts: bool) -> Made:
@@ -370,8 +367,8 @@ def _authored(paths: Paths, group: str, count: int, prompts: bool) -> Made:
     if not (path := paths.get("authors")):
         return _absent("authors", count)
     losses: Counter[str] = Counter()
-    read = instructions.read_authored(path, losses)
-    written = [dialogue for dialogue in read if dialogue.meta["group"] == group]
+    rows = instructions.read_authored(path, losses)
+    written = [dialogue for dialogue in rows if dialogue.meta["group"] == group]
     found = [dialogue for dialogue in written if _is_prompt(dialogue) == prompts]
     if group == "B":  # Group A's others are in another set.
         losses["ends on an answer"] = len(written) - len(found)

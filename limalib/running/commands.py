@@ -59,7 +59,7 @@ def exchange(options: argparse.Namespace) -> str:
     code = provenance.module_digest("limalib.data.exchanges")
     dump = found.dumps[options.name]
     kept = exchanges.keep_candidates(options.name, dump, wanted, path, code)
-    told = f"{kept.passing:,} pairs pass, {kept.answered:,} questions have answers"
+    told = f"{kept.filtered.total:,} pairs pass, {kept.unfiltered.total:,} questions have answers"
     return f"finished {options.name}: {told}"
 
 
