@@ -25,7 +25,6 @@ def position_bias(
     """Share of pairs whose verdict turns with the order (one minus the consistency of MT-Bench,
     arXiv 2306.05685, section 4), and of verdicts for either answer that go to the one shown first
     (one half without bias), on pairs read in both orders; None where there are none.
-
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "second", "second", "judge")
     >>> [e.value for e in position_bias([one, other])]  # the one shown first wins both times
@@ -48,7 +47,6 @@ def longer_wins(
 
     `outcomes` are positive where the first system won, negative where it lost; `longer_by` is how
     much longer its answer is; `prompts` names the prompt of each where several share one.
-
     >>> longer_wins([1, 1, -1, 0], [10, -10, -10, 5]).value  # longer, shorter, longer: 2/3
     0.6666666666666666
     """
@@ -58,7 +56,6 @@ def longer_wins(
 
 
 def _share(hits: Sequence[tuple[str, bool]], seed: int) -> Estimate | None:
-    """By prompt, what is true or not."""
     if not hits:
         return None
     prompts, values = zip(*hits, strict=True)
@@ -70,14 +67,11 @@ def length_controlled_win_rate(
 ) -> Estimate:
     """The win rate that the first system would have if its answers were as long as the other's.
 
-    After Dubois et al. 2024 (arXiv 2404.04475), section 3, without the difficulty of each
-    instruction: a tie being half a win and s the standard deviation of `longer_by`,
-
-        logit P(win) = theta + phi * tanh(longer_by / s),   and the rate is 1 / (1 + exp(-theta)).
-
-    The interval is Wald's of theta with errors robust to what prompts share. Where length alone
-    tells wins from losses there is no fit: NaN in [0, 1]; where all are won or lost, Wilson's.
-
+    The rate is 1 / (1 + exp(-theta)) of logit P(win) = theta + phi * tanh(longer_by / s), with s
+    the standard deviation of `longer_by` and a tie half a win (Dubois et al. 2024, arXiv
+    2404.04475, section 3, without the difficulty of each instruction). The interval is Wald's,
+    with errors robust to what prompts share; Wilson's where all are won or lost. Where length
+    alone tells wins from losses there is no fit: NaN in [0, 1].
     >>> found = length_controlled_win_rate([1, 1, 1, -1, 1, -1], [10, 10, 10, 10, -10, -10])
     >>> round(found.value, 3)  # theta is midway between ln 3 and 0: sqrt(3)/(1 + sqrt(3))
     0.634

@@ -81,33 +81,27 @@ def compare(
     return Comparison(decisions, unreadable, net, shares, dict(zip(SWAYED, swayed, strict=True)))
 
 
-class PValues(NamedTuple):
-    """Of no difference between two systems, corrected for the number of comparisons (Holm)."""
-
-    sign_test: float
-    permutation: float
-
-
-def p_values(compared: Mapping[str, Comparison], seed: int = 0) -> dict[str, PValues]:
-    """P-values of one system against each of its rivals, of those with a decision, by rival."""
+def p_values(compared: Mapping[str, Comparison]) -> dict[str, float]:
+    """P-values of the sign test of one system against each rival that a decision was made on,
+    corrected for their number (Holm)."""
     nets = {rival: found.net for rival, found in compared.items() if found.net is not None}
     signs = [significance.sign_test(*significance.won_and_lost(net)) for net in nets.values()]
-    swaps = [significance.permutation_test(net, seed=seed) for net in nets.values()]
-    both = zip(significance.holm(signs), significance.holm(swaps), strict=True)
-    return {rival: PValues(*found) for rival, found in zip(nets, both, strict=True)}
+    return dict(zip(nets, significance.holm(signs), strict=True))
 
 
 def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: int) -> pd.DataFrame:
     """Wins, ties and losses of one system against each rival that a decision was made on."""
-    tested = p_values(compared, seed)
+    tested = p_values(compared)
     decided = {rival: compared[rival] for rival in tested}
+    nets = [found.net for found in decided.values() if found.net is not None]
+    swaps = significance.holm([significance.permutation_test(net, seed=seed) for net in nets])
     shares = {rival: found.shares for rival, found in decided.items()}
     units = {"win": "share", "tie": "share", "lose": "share", "net": "share difference"}
     rows = statistics.frame(shares, units, names)
     rows.insert(0, "pairs", [len(found.decisions) for found in decided.values()])
     rows.insert(1, "unreadable", [found.unreadable for found in decided.values()])
-    rows["p (sign test)"] = [f"{p.sign_test:.1g}" for p in tested.values()]
-    rows["p (permutation)"] = [f"{p.permutation:.1g}" for p in tested.values()]
+    rows["p (sign test)"] = [f"{p:.1g}" for p in tested.values()]
+    rows["p (permutation)"] = [f"{p:.1g}" for p in swaps]
     return rows
 
 

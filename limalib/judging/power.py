@@ -1,7 +1,6 @@
-"""Power: what difference a number of prompts can show, and how many a difference takes.
+"""Power of the sign test: what difference a number of prompts can show, and how many it takes.
 
-Tested is, by the sign test, whether wins and losses are equally likely: `net` is the share of wins
-minus that of losses, `tie` the share of ties, so that c = 1 - tie are decided.
+`net` is the share of wins minus that of losses, `tie` that of ties; c = 1 - tie are decided.
 """
 
 import math
@@ -13,11 +12,9 @@ LEVEL, POWER = 0.05, 0.8
 
 
 def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
-    """Prompts that show a difference with the given probability, two-sided at 5%:
-
-    n = ((z(0.975) * sqrt(c) + z(power) * sqrt(c - net^2)) / net)^2 (Connett, Smith and McHugh
-    1987). Raises ValueError when net is 0 or more than is decided.
-
+    """Prompts that show a difference with the given probability, two-sided at 5%: ((z(0.975) *
+    sqrt(c) + z(power) * sqrt(c - net^2)) / net)^2 (Connett, Smith and McHugh 1987). Raises
+    ValueError when net is 0 or more than is decided.
     >>> prompts_needed(0.09, 0.21)  # ((1.960*0.889 + 0.842*0.884)/0.09)^2 = 27.6^2
     764
     """
@@ -34,7 +31,6 @@ def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
 def detectable(prompts: int, tie: float, power: float = POWER) -> float:
     """The least net that so many prompts show: `prompts_needed` solved for net; infinite where
     even 1 - tie would not be seen.
-
     >>> round(detectable(300, 0.21), 3)  # 0.889 * (1.960*17.32 + 0.842*17.23) / 300.7
     0.143
     """
@@ -49,7 +45,6 @@ def detectable(prompts: int, tie: float, power: float = POWER) -> float:
 def sign_test_power(net: float, tie: float, prompts: int) -> float:
     """Probability that the exact sign test finds a difference of `net` among so many prompts:
     summed over how many are decided, Binomial(prompts, c), and how many of them are won.
-
     >>> sign_test_power(0.5, 0.5, 6)  # six decided of six, all won: (1/2)^6
     0.015625
     """

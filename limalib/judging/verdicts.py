@@ -24,8 +24,8 @@ _OTHER: dict[Any, Any] = {"first": "second", "second": "first", "tie": "tie", No
 def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
     """Two systems' first answers to each prompt that both answered, in the order of `first`.
 
-    Seeds of two systems have nothing in common: they are paired by rank, and a system with one seed
-    (a recorded one) meets all of the other's. Raises ValueError where answers have no partner.
+    Seeds are paired by rank, and a system with one seed (a recorded one) meets all of the other's.
+    Raises ValueError where answers have no partner.
     """
     ours, theirs = (
         {(a.seed, a.prompt_id): a for a in answers if a.sample == 0} for answers in (first, second)
@@ -90,9 +90,7 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> tuple[list[Dec
         agree     W     W          T          T     a win that the other order does not contradict
         average   W     W/2, T/2   W/2, L/2   T     each order is half a verdict
 
-    A pair asked about in one order (people see each once) is decided by that. Raises what `by_pair`
-    raises.
-
+    A pair asked about in one order (people see each once) is decided by that.
     >>> one = Verdict("p", "a", "b", "first", "first", "judge")
     >>> other = Verdict("p", "a", "b", "tie", "second", "judge")
     >>> [d.win for d in combine([one, other])[0]]
@@ -114,10 +112,8 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> tuple[list[Dec
 
 
 def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """One judge's verdicts on one pair of answers together, all seen from the same system.
-
-    Raises ValueError for two in the same order: which of them counts is not ours to say.
-    """
+    """One judge's verdicts on one pair of answers together, all seen from the same system. Raises
+    ValueError for two in the same order: which of them counts is not ours to say."""
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for v in verdicts:
         if v.first == v.second:
