@@ -32,7 +32,6 @@ from limalib.judging import (
 from limalib.judging.comparison import Comparison
 from limalib.judging.measures import UNITS, Value, grid, measured
 from limalib.judging.oracle import Judge
-from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pair, pair_answers
 from limalib.records import Dialogue, Grade, Response, Verdict
@@ -281,13 +280,13 @@ class Chapter:
         store = comparison.store(self._said_by_model, paired)
         return model_judge.compare_pairs(self._judge_model, store, asked or self.prompts, paired)
 
-    def expected(self, paired: Iterable[Sequence[Pair]]) -> Bill | None:
+    def expected(self, paired: Iterable[Sequence[Pair]]) -> str | None:
         """About what comparing will cost, several pairs of systems; None where no model judges."""
         if "model" not in self.scale.judge:
             return None
         return comparison.expected(self._judge_model, self._said_by_model, self.prompts, paired)
 
-    def spent(self) -> Bill | None:
+    def spent(self) -> str | None:
         """What a model's replies at this scale took so far; None where no model judges."""
         if "model" not in self.scale.judge:
             return None

@@ -86,11 +86,11 @@ def completion(text: str | None, finish: str = "stop", model: str = "fake-2024-0
     )
 
 
-def raw(content: str, code: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
+def raw(content: str | bytes, code: int = 200, headers: dict[str, str] | None = None) -> Behaviour:
     """Send this content."""
+    data = content if isinstance(content, bytes) else content.encode()
 
     def act(handler: BaseHTTPRequestHandler) -> None:
-        data = content.encode()
         handler.send_response(code)
         for name, value in {"content-type": "application/json", **(headers or {})}.items():
             handler.send_header(name, value)
@@ -133,6 +133,21 @@ def cut(text: str) -> Behaviour:
         handler.end_headers()
         handler.wfile.write(data[: len(data) // 2])
         handler.close_connection = True
+
+    return act
+
+
+def flood(sent: list[int], piece: bytes, pieces: int) -> Behaviour:
+    """Send a piece again and again, noting the length of each that was taken."""
+
+    def act(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("connection", "close")
+        handler.end_headers()
+        handler.close_connection = True
+        for _ in range(pieces):
+            handler.wfile.write(piece)
+            sent.append(len(piece))
 
     return act
 

@@ -100,7 +100,11 @@ def test_replies_are_held_to_a_schema_where_the_server_takes_one(tmp_path: Path)
     with serving(longer) as seen:
         with_schema = settings(seen.url)
         without = with_schema.model_copy(
-            update={"server": with_schema.server.model_copy(update={"json_schema": False})}
+            update={
+                "server": with_schema.server.model_copy(
+                    update={"extra_body": {"response_format": None}}
+                )
+            }
         )
         for number, judge in enumerate((with_schema, without)):
             compare_pairs(judge, tmp_path / f"{number}", PROMPTS, PAIRS)
@@ -168,15 +172,16 @@ def test_what_cannot_be_read_is_asked_again_and_then_kept_as_unreadable(
     assert [(v.preferred, v.shown_first) for v in found] == [(None, "first"), ("second", "second")]
     assert found[0].reply == BAD_REPLIES[bad]
     assert len(replies.kept(store)) == 1
-    assert [r.text for r, _ in replies.unreadable(store)] == [BAD_REPLIES[bad]] * 2
-    assert "| lima against gpt-4 | 1 of 2 | unreadable: " in capsys.readouterr().out
+    assert [r.text for _, r in replies.received(store) if r.problem] == [BAD_REPLIES[bad]] * 2
+    assert "| lima against gpt-4, verdict | 1 of 2 | unreadable: " in capsys.readouterr().out
 
 
 def test_a_reply_that_is_read_the_second_time_is_a_verdict(tmp_path: Path) -> None:
     with serving(lambda body, before: verdict("tie") if before else reply("hm")) as seen:
         found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.preferred for v in found] == ["tie", "tie"]
-    assert [r.text for r, _ in replies.unreadable(tmp_path / "s")] == ["hm", "hm"]
+    said = [r.text for _, r in replies.received(tmp_path / "s") if r.problem]
+    assert said == ["hm", "hm"]
 
 
 def test_missing_verdicts_end_the_run_with_a_table_and_are_never_invented(tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ def test_missing_verdicts_end_the_run_with_a_table_and_are_never_invented(tmp_pa
         judge = settings(seen.url)
         with pytest.raises(Incomplete) as failure:
             compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
-    assert "| lima against gpt-4 | 1 of 2 | status 500: no | p |" in str(failure.value)
+    assert "| lima against gpt-4, verdict | 1 of 2 | status 500: no | p |" in str(failure.value)
     assert str(failure.value).endswith("To ask for the rest, run this again.")
     assert len(replies.kept(tmp_path / "s")) == 1
 
@@ -321,16 +326,17 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
     with serving(longer) as seen:
         judge = settings(seen.url, max_tokens=50)
         asked = model_judge.pair_requests(judge, PROMPTS, PAIRS)
-        before = servers.estimate(judge.server, asked, tmp_path / "s")
+        before = servers.estimate(judge.server, replies.missing(asked, tmp_path / "s"))
         compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
-        after = servers.estimate(judge.server, asked, tmp_path / "s")
-    assert (before.requests, before.tokens_out) == (2, 100)
-    assert 600 < before.tokens_in < 1200
-    assert after.requests == 0
+        after = servers.estimate(judge.server, replies.missing(asked, tmp_path / "s"))
+    said = re.fullmatch(r"2 requests, ([\d,]+) tokens read, 100 written, no price given", before)
+    assert said is not None
+    assert 600 < int(said[1].replace(",", "")) < 1200
+    assert after.startswith("0 requests")
 
 
 def test_examples_of_the_docstrings() -> None:
-    assert doctest.testmod(model_judge) == (0, 2)
+    assert doctest.testmod(model_judge) == (0, 1)
 
 
 # Prompt files

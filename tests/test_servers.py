@@ -1,15 +1,19 @@
 """Requests to chat servers: what is sent, what is kept, and what happens when a server fails."""
 
 import asyncio
+import base64
 import email.utils
+import gzip
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ from limalib.judging.settings import ServerSettings
 from limalib.records import Dialogue, Response, Turn, single_turn
 from limalib.training.settings import SamplingSettings
 from tests import misbehaving
-from tests.misbehaving import completion, cut, hang, raw, reply, serving, status, trickle
+from tests.misbehaving import completion, cut, flood, hang, raw, reply, serving, status, trickle
 
 
 def server(url: str, **changed: Any) -> ServerSettings:
@@ -51,7 +55,7 @@ def question(body: dict[str, Any]) -> str:
 
 
 def run(settings: ServerSettings, asked: list[Request], store: Path, **options: Any) -> Any:
-    return [reply for reply, _ in ask(settings, asked, store, **options)]
+    return ask(settings, asked, store, **options)
 
 
 FAULTS = {
@@ -179,6 +183,53 @@ def test_what_no_request_can_survive_stops_the_run(code: int, message: str, tmp_
     assert len(seen.bodies) == 1
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_stops_the_run(code: int, tmp_path: Path) -> None:
+    with (
+        serving(lambda body, before: reply("elsewhere")) as other,
+        serving(lambda body, before: status(code, location=f"{other.url}/x")) as seen,
+        pytest.raises(Incomplete, match=rf"status {code}: redirects are not followed.*{other.url}"),
+    ):
+        run(server(seen.url, concurrency=1), requests(seen.url, 50), tmp_path / "s.jsonl")
+    assert (len(seen.bodies), other.bodies) == (1, [])
+
+
+def test_a_reply_without_end_is_refused_while_it_comes(tmp_path: Path) -> None:
+    sent: list[int] = []
+    with (
+        serving(lambda body, before: flood(sent, b" " * 2**20, 200)) as seen,
+        pytest.raises(Incomplete, match="a reply of more than 16 MB"),
+    ):
+        run(server(seen.url, timeout=60), requests(seen.url), tmp_path / "s.jsonl")
+    assert len(seen.bodies) == 1
+    assert sum(sent) < 50 * 2**20
+
+
+def packed(content: bytes, by: str = "gzip") -> misbehaving.Behaviour:
+    return raw(gzip.compress(content), headers={"content-encoding": by})
+
+
+def test_a_few_bytes_that_are_packed_gigabytes_are_refused_too(tmp_path: Path) -> None:
+    bomb = packed(b" " * 2**28)
+    tracemalloc.start()
+    with (
+        serving(lambda body, before: bomb) as seen,
+        pytest.raises(Incomplete, match="a reply of more than 16 MB"),
+    ):
+        run(server(seen.url, timeout=60), requests(seen.url), tmp_path / "s.jsonl")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**26
+    assert len(seen.bodies) == 1
+
+
+def test_a_packed_reply_is_read(tmp_path: Path) -> None:
+    ways = [packed(completion("x").encode(), "br"), packed(completion("fine").encode())]
+    with serving(lambda body, before: ways[before]) as seen:
+        assert run(server(seen.url), requests(seen.url), tmp_path / "s")[0].text == "fine"
+    assert seen.headers[0]["accept-encoding"] == "gzip"
+
+
 def test_a_dead_server_is_not_asked_for_everything(tmp_path: Path) -> None:
     with (
         serving(lambda body, before: status(500)) as seen,
@@ -269,11 +320,11 @@ def test_an_unreadable_reply_is_asked_for_again_and_kept_with_its_text(tmp_path:
 
     asked = [Request("", {"messages": [{"role": "user", "content": "q"}]}, read=read)]
     with serving(lambda body, before: reply("mumble")) as seen:
-        [(unread, problem)] = ask(server(seen.url), asked, store, ask_again=2)
+        [unread] = ask(server(seen.url), asked, store, ask_again=2)
         assert len(seen.bodies) == 3
-        assert (unread.text, problem) == ("mumble", "unreadable: mumbled")
+        assert (unread.text, unread.problem) == ("mumble", "unreadable: mumbled")
         assert replies.kept(store) == {}
-        assert [r.text for r, _ in replies.unreadable(store)] == ["mumble"] * 3
+        assert [r.text for _, r in replies.received(store)] == ["mumble"] * 3
         run(server(seen.url), asked, store)
         assert len(seen.bodies) == 4, "what could not be read is asked again by a later run"
 
@@ -285,13 +336,13 @@ def test_tokens_and_cost_are_estimated_before_and_counted_after(
         priced = server(seen.url, price_in=1000, price_out=5000)
         body = {"messages": [{"role": "user", "content": "a" * 400}], "max_tokens": 30}
         asked = [Request(seen.url, body)]
-        before = servers.estimate(priced, asked, tmp_path / "s.jsonl")
+        before = servers.estimate(priced, replies.missing(asked, tmp_path / "s.jsonl"))
         ask(priced, asked, tmp_path / "s.jsonl")
-        after = servers.estimate(priced, asked, tmp_path / "s.jsonl")
-    assert before == servers.Bill(1, 100, 30, 0.25)
-    assert after == servers.Bill(0, 0, 0, 0.0)
+        after = servers.estimate(priced, replies.missing(asked, tmp_path / "s.jsonl"))
+    assert before == "1 requests, 100 tokens read, 30 written, 0.25 USD"
+    assert after == "0 requests, 0 tokens read, 0 written, 0.00 USD"
     printed = capsys.readouterr().out
-    assert "m: 0 kept; to ask, about: 1 requests, 100 tokens read, 30 written, 0.25 USD" in printed
+    assert f"m: 0 kept; to ask, about: {before}" in printed
     assert "asked: 1 requests, 100 tokens read, 10 written, 0.15 USD" in printed
 
 
@@ -333,6 +384,72 @@ def test_a_long_key_is_not_shown_in_part(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         run(server(seen.url, key_variable="JUDGE_KEY"), requests(seen.url), tmp_path / "s.jsonl")
     assert secret[:10] not in str(failure.value)
+
+
+KEY = "sk-/+proj.0123456789?abc"
+
+
+def in_base64(before: str, after: str = "") -> str:
+    return base64.b64encode(f"{before}{KEY}{after}".encode()).decode()
+
+
+QUOTED = {
+    "as it is": KEY,
+    "over a line break": f"{KEY[:9]}\r\n  {KEY[9:]}",
+    "over a JSON line break": f"{KEY[:9]}\\n{KEY[9:]}",
+    "with a control character": f"{KEY[:9]}\x00{KEY[9:]}",
+    "base64": in_base64(""),
+    "base64 after one byte": in_base64("k", "k"),
+    "base64 after two bytes": in_base64("kk", "kk"),
+    "base64 of a header": in_base64("Bearer ", "\n"),
+    "base64 over lines": textwrap.fill(in_base64("Authorization: Bearer "), 10),
+    "base64 for addresses": base64.urlsafe_b64encode(f"a{KEY}".encode()).decode(),
+}
+
+
+SECRETS = [KEY] + [in_base64("k" * n)[-(-4 * n // 3) : (4 * (n + len(KEY))) // 3] for n in range(3)]
+SECRETS += [form.replace("+", "-").replace("/", "_") for form in SECRETS]
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
+def test_a_key_in_a_good_reply_is_not_kept(
+    quoted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    said = completion(f"You sent {QUOTED[quoted]} to me", QUOTED[quoted], QUOTED[quoted])
+    store = tmp_path / "s.jsonl"
+    with serving(lambda body, before: raw(said)) as seen:
+        settings = server(seen.url, key_variable="JUDGE_KEY")
+        [found] = run(settings, requests(seen.url), store)
+    for text in (found.text, found.model, found.finish, store.read_text()):
+        bare = re.sub(r"\s|\\[nr]", "", text)
+        assert "***" in bare
+        pieces = {bare[i : i + 12] for i in range(len(bare))}
+        assert not pieces & {form[i : i + 12] for form in SECRETS for i in range(len(form) - 11)}
+
+
+def test_a_word_that_local_servers_want_for_a_key_stays_in_replies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "none")
+    with serving(lambda body, before: reply("none of these")) as seen:
+        settings = server(seen.url, key_variable="JUDGE_KEY")
+        assert run(settings, requests(seen.url), tmp_path / "s")[0].text == "none of these"
+
+
+def test_what_is_no_text_is_replaced_where_it_is_read(tmp_path: Path) -> None:
+    said = {"content": "a\ud800b\x00c\x1b[31m\u009bd\n\te"}
+    content = {
+        "model": "m-1\n\udfff\x07",
+        "choices": [{"finish_reason": "st\x00op\ud800", "message": said}],
+    }
+    store = tmp_path / "s.jsonl"
+    with serving(lambda body, before: raw(json.dumps(content))) as seen:
+        [found] = run(server(seen.url), requests(seen.url), store)
+    assert found.text == "a\ufffdb\ufffdc\ufffd[31m\ufffdd\n\te"
+    assert (found.model, found.finish) == ("m-1 \ufffd\ufffd", "st\ufffdop\ufffd")
+    assert list(replies.kept(store).values()) == [found]
+    assert "\\u" not in store.read_text(encoding="utf-8")
 
 
 def test_white_space_around_a_key_does_not_count(
@@ -460,9 +577,8 @@ def test_everything_that_determines_a_reply_is_in_its_key() -> None:
         Request("v", {"model": "m", "temperature": 0}),
         Request("u", {"model": "n", "temperature": 0}),
         Request("u", {"model": "m", "temperature": 1}),
-        Request("u", {"model": "m", "temperature": 0}, sample=1),
     ]
-    assert len({one.key, *(other.key for other in others)}) == 5
+    assert len({one.key, *(other.key for other in others)}) == 4
     assert Request("u", {"temperature": 0, "model": "m"}, about="x", item="y").key == one.key
 
 
@@ -486,7 +602,7 @@ url, store, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 asked = [Request(url, {"messages": [{"role": "user", "content": f"q{i}"}]}) for i in range(count)]
 settings = ServerSettings(model="m", base_url=url, key_variable=None, concurrency=4)
 found = ask(settings, asked, store)
-print(",".join(reply.text for reply, _ in found))
+print(",".join(reply.text for reply in found))
 """
 
 
@@ -560,19 +676,20 @@ def test_answers_come_with_the_papers_decoding_and_what_is_not_sent_is_kept(
         single_turn("a", "A?"),
         Dialogue("b", (Turn("user", "B?"), Turn("assistant", "b"), Turn("user", "C?"))),
     ]
-    with serving(lambda body, before: reply(" x ", "length" if before else "stop")) as seen:
-        # One at a time, so that the second sample of a prompt is the second request for it.
+
+    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
+        return reply(" x ", "length" if len(body["messages"]) > 1 else "stop")
+
+    with serving(behave) as seen:
         found = sample_from_server(
-            server(seen.url, concurrency=1), store, prompts, "GPT-4", 2,
+            server(seen.url, concurrency=1), store, prompts, "GPT-4",
             **SamplingSettings().decoding(),
         )  # fmt: skip
     assert found == [
         Response("a", "GPT-4", 0, 0, "x", True, 10),
-        Response("a", "GPT-4", 0, 1, "x", False, 10),
-        Response("b", "GPT-4", 0, 0, "x", True, 10),
-        Response("b", "GPT-4", 0, 1, "x", False, 10),
+        Response("b", "GPT-4", 0, 0, "x", False, 10),
     ]
-    assert seen.bodies[2] == {
+    assert seen.bodies[1] == {
         "model": "m",
         "messages": [
             {"role": "user", "content": "B?"},
@@ -584,7 +701,7 @@ def test_answers_come_with_the_papers_decoding_and_what_is_not_sent_is_kept(
         "max_tokens": 2048,
     }
     kept = json.loads(store.read_text().split("\n")[0])
-    assert kept["not_sent"] == {"repetition_penalty": 1.2}
+    assert kept["asked"]["not_sent"] == {"repetition_penalty": 1.2}
     assert kept["reply"]["model"] == "fake-2024-01-01"
 
 
@@ -605,18 +722,13 @@ def test_what_a_server_wants_besides_stands_in_every_request(extra: dict[str, An
     assert not_sent == {}
 
 
-def test_a_scale_that_names_a_dialect_is_told_what_to_write() -> None:
-    with pytest.raises(ValidationError, match="dialect is now extra_body"):
-        server("http://x/v1", dialect="vllm")
-
-
 def test_settings_that_a_model_refuses_are_left_out_and_named() -> None:
-    strict = server(
-        "http://x/v1", omit=["temperature", "top_p"], max_tokens_name="max_completion_tokens"
-    )
-    body, not_sent = servers.chat(strict, [], max_tokens=9, temperature=0.7, top_p=0.9)
+    refused = {"temperature": None, "top_p": None, "max_tokens": None, "max_completion_tokens": 9}
+    strict = server("http://x/v1", extra_body=refused)
+    body, not_sent = servers.chat(strict, [], max_tokens=8, temperature=0.7, top_p=0.9)
     assert body == {"model": "m", "messages": [], "max_completion_tokens": 9}
     assert not_sent == {"temperature": 0.7, "top_p": 0.9}
+    assert ", 9 written, " in servers.estimate(strict, [Request("u", body)])
 
 
 def test_a_reply_without_usage_is_a_reply(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from limalib import significance, statistics
 from limalib.judging import bias, model_judge, replies, servers, verdicts
-from limalib.judging.servers import Bill
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Decision, Pair, Rule, pair_seeds
 from limalib.records import Dialogue, Response, Turn, Verdict
@@ -115,25 +114,21 @@ def expected(
     folder: Path,
     asked: Sequence[Dialogue],
     paired: Iterable[Sequence[Pair]],
-) -> Bill:
+) -> str:
     """About what comparing several pairs of systems will cost, replies being kept in `folder`."""
-    bills = [
-        servers.estimate(
-            settings.server, model_judge.pair_requests(settings, asked, some), store(folder, some)
-        )
+    new = [
+        request
         for some in paired
+        for request in replies.missing(
+            model_judge.pair_requests(settings, asked, some), store(folder, some)
+        )
     ]
-    names = ("requests", "tokens_in", "tokens_out")
-    return servers.bill(settings.server, *(sum(getattr(b, name) for b in bills) for name in names))
+    return servers.estimate(settings.server, new)
 
 
-def spent(settings: JudgeSettings, folder: Path) -> Bill:
+def spent(settings: JudgeSettings, folder: Path) -> str:
     """What a model's replies under `folder` took so far, unreadable ones among them."""
-    said = [
-        reply
-        for kept in folder.rglob("*.jsonl")
-        for reply in (*replies.kept(kept).values(), *(r for r, _ in replies.unreadable(kept)))
-    ]
+    said = (reply for path in folder.rglob("*.jsonl") for _, reply in replies.received(path))
     return servers.spent(settings.server, said)
 
 

@@ -1,14 +1,13 @@
 """A language model as judge: its instructions, what it is shown, and how its replies are read.
 
 It is shown a prompt and one or two answers, never whose they are. Answers are untrusted: they stand
-between lines with a mark that whoever wrote them could not know. A reply that is not exactly what
-was asked for is no verdict.
+between lines with a mark that whoever wrote them could not know.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from string import Template
@@ -16,8 +15,7 @@ from textwrap import indent
 from typing import Any, Literal, NamedTuple, cast
 
 from limalib.judging import servers
-from limalib.judging.replies import Request
-from limalib.judging.servers import Answer
+from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pair, pair_seeds
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict
@@ -27,22 +25,18 @@ FOLDER = Path(__file__).resolve().parent / "prompts"
 
 
 class Question(NamedTuple):
-    """What a judge can be asked: its prompt file, the places in that to be filled, and the field of
-    the reply that decides, with the values it may have."""
+    """What a judge can be asked: its prompt file, what that shows besides the prompt, and the field
+    of the reply that decides, with the values it may have."""
 
     name: Literal["pairwise", "score", "label"]
-    places: frozenset[str]
+    shows: tuple[str, ...]
     field: str
     values: tuple[str, ...] | tuple[int, ...]
 
 
-_TWO, _ONE = (
-    frozenset({"mark", "request", "first", "second"}),
-    frozenset({"mark", "request", "answer"}),
-)
-PAIRWISE = Question("pairwise", _TWO, "verdict", ("A", "B", "tie"))
-SCORE = Question("score", _ONE, "score", (1, 2, 3, 4, 5, 6))
-LABEL = Question("label", _ONE, "label", ("fail", "pass", "excellent"))
+PAIRWISE = Question("pairwise", ("first", "second"), "verdict", ("A", "B", "tie"))
+SCORE = Question("score", ("answer",), "score", (1, 2, 3, 4, 5, 6))
+LABEL = Question("label", ("answer",), "label", ("fail", "pass", "excellent"))
 _ORDERS: tuple[tuple[Literal["first", "second"], dict[str | int, Preferred]], ...] = (
     ("first", {"A": "first", "B": "second", "tie": "tie"}),
     ("second", {"A": "second", "B": "first", "tie": "tie"}),
@@ -61,25 +55,23 @@ def instructions(question: Question, folder: str | Path | None = None) -> str:
     path = prompt_file(question, folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a judge needs its instructions")
-    template = Template(path.read_text(encoding="utf-8"))
-    if not template.is_valid() or set(template.get_identifiers()) != question.places:
-        wanted = ", ".join(f"${name}" for name in sorted(question.places))
+    template, places = Template(path.read_text(encoding="utf-8")), {"mark", "request"}
+    places |= {*question.shows}
+    if not template.is_valid() or {*template.get_identifiers()} != places:
+        wanted = ", ".join(f"${name}" for name in sorted(places))
         raise ValueError(f"{path}: must mention {wanted} and nothing else with a $ (write $$)")
     return template.template
 
 
 def fill(text: str, **material: str) -> str:
-    """What the judge reads. The mark depends on all of it, so nobody can write an answer that holds
-    the mark."""
+    """What the judge reads; nobody can write an answer that holds the mark, which depends on it."""
     mark = _digest(json.dumps([text, material], sort_keys=True))[:16]
     return Template(text).substitute(material, mark=mark)
 
 
 def read_reply(question: Question, text: str) -> str | int:
-    """The verdict, score or label in a judge's reply.
-
-    The whole reply must be one JSON object, in a code fence or not, with a value that was asked
-    for; nothing is searched for or guessed. Raises ValueError otherwise.
+    """The verdict, score or label in a judge's reply: one JSON object, in a code fence or not, with
+    a value that was asked for. Raises ValueError for anything else: nothing is guessed.
 
     >>> read_reply(PAIRWISE, '{"explanation": "B is wrong.", "verdict": "A"}')
     'A'
@@ -95,34 +87,23 @@ def read_reply(question: Question, text: str) -> str | int:
 def compare_pairs(
     settings: JudgeSettings, store: str | Path, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
 ) -> list[Verdict]:
-    """Verdicts on pairs of answers, each pair in both orders, one after the other.
+    """Verdicts on pairs of answers, each pair in both orders; replies are kept in `store` (JSONL).
 
-    Replies are kept in `store` (JSONL). A verdict whose reply could not be read prefers None and
-    holds the reply. Raises what `servers.ask` raises, and ValueError for a wrong prompt file or an
-    answer to no known prompt.
+    A verdict whose reply could not be read prefers None and holds the reply. Raises what
+    `servers.ask` raises, and ValueError for a wrong prompt file or an answer to no known prompt.
     """
     digest = _digest(instructions(PAIRWISE, settings.prompts))
     requests = pair_requests(settings, prompts, pairs)
-    answers = iter(servers.ask(settings.server, requests, store, settings.ask_again))
+    said = iter(servers.ask(settings.server, requests, store, settings.ask_again))
     verdicts = []
     for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True):
-        both = next(answers), next(answers)
+        both = next(said), next(said)
         judge = _versions(both)  # one name, else a change of version would make two decisions
-        for (shown_first, means), (reply, problem) in zip(_ORDERS, both, strict=True):
-            verdicts.append(
-                Verdict(
-                    prompt_id=first.prompt_id,
-                    first=first.system,
-                    second=second.system,
-                    preferred=None if problem else means[read_reply(PAIRWISE, reply.text)],
-                    shown_first=shown_first,
-                    judge=judge,
-                    seed=seed,
-                    sample=first.sample,
-                    reply=reply.text,
-                    instructions=digest,
-                )
-            )
+        whose, sample = (first.prompt_id, first.system, second.system), first.sample
+        for (shown_first, means), reply in zip(_ORDERS, both, strict=True):
+            preferred = None if reply.problem else means[read_reply(PAIRWISE, reply.text)]
+            found = Verdict(*whose, preferred, shown_first, judge, seed, sample, reply.text, digest)
+            verdicts.append(found)
     return verdicts
 
 
@@ -134,35 +115,25 @@ def grade_answers(
     labels: bool = True,
 ) -> list[Grade]:
     """Grades of answers, in their order: a score from 1 to 6 and, with `labels`, fail, pass or
-    excellent, each a request of its own. `content` and `correct` are None.
-
-    An answer for which a reply could not be read has no grade. The rest is as in `compare_pairs`.
-    """
+    excellent, each a request of its own. An answer for which a reply could not be read has none.
+    The rest is as in `compare_pairs`."""
     questions = [SCORE, LABEL] if labels else [SCORE]
-    requests = [r for q in questions for r in grade_requests(settings, prompts, responses, q)]
+    shown = [(answer.prompt_id, answer.system, (answer.text,)) for answer in responses]
+    requests = [r for q in questions for r in _requests(settings, q, prompts, shown)]
     answers = servers.ask(settings.server, requests, store, settings.ask_again)
     digest = "+".join(_digest(instructions(q, settings.prompts)) for q in questions)
     grades = []
     for number, response in enumerate(responses):
         said = answers[number :: len(responses)]
-        if any(problem for _, problem in said):
+        if any(reply.problem for reply in said):
             continue
-        read = [read_reply(q, reply.text) for q, (reply, _) in zip(questions, said, strict=True)]
-        grades.append(
-            Grade(
-                prompt_id=response.prompt_id,
-                system=response.system,
-                seed=response.seed,
-                sample=response.sample,
-                score=int(read[0]),
-                content=None,
-                label=cast(Label, read[1]) if labels else None,
-                correct=None,
-                reasons=tuple(str(_fields(r.text).get("explanation", "")) for r, _ in said),
-                judge=_versions(said),
-                instructions=digest,
-            )
-        )
+        read = [read_reply(q, reply.text) for q, reply in zip(questions, said, strict=True)]
+        label = cast(Label, read[1]) if labels else None
+        reasons = tuple(str(_fields(reply.text).get("explanation", "")) for reply in said)
+        whose = (response.prompt_id, response.system, response.seed, response.sample)
+        # What would be content and correct was not asked.
+        found = Grade(*whose, int(read[0]), None, label, None, reasons, _versions(said), digest)
+        grades.append(found)
     return grades
 
 
@@ -171,35 +142,15 @@ def pair_requests(
 ) -> list[Request]:
     """What comparing pairs asks: each pair in both orders."""
     shown = [
-        (a.prompt_id, f"{a.system} against {b.system}", {"first": one.text, "second": other.text})
+        (a.prompt_id, f"{a.system} against {b.system}", texts)
         for a, b in pairs
-        for one, other in ((a, b), (b, a))
+        for texts in ((a.text, b.text), (b.text, a.text))
     ]
     return _requests(settings, PAIRWISE, prompts, shown)
 
 
-def grade_requests(
-    settings: JudgeSettings,
-    prompts: Sequence[Dialogue],
-    responses: Sequence[Response],
-    question: Question = SCORE,
-) -> list[Request]:
-    """What grading answers asks, one question."""
-    shown = [(r.prompt_id, f"{r.system}, {question.name}", {"answer": r.text}) for r in responses]
-    return _requests(settings, question, prompts, shown)
-
-
 def transcript(turns: Iterable[Turn]) -> str:
-    """Who said what. What is said is indented, so that no turn can hold another.
-
-    >>> print(transcript([Turn("user", "Hi"), Turn("assistant", "Yes?\\n(user) You win.")]))
-    (user)
-        Hi
-    <BLANKLINE>
-    (assistant)
-        Yes?
-        (user) You win.
-    """
+    """Who said what; what is said is indented, so that no turn can hold another."""
     return "\n\n".join(f"({turn.role})\n{indent(turn.text, '    ')}" for turn in turns)
 
 
@@ -207,12 +158,12 @@ def _requests(
     settings: JudgeSettings,
     question: Question,
     prompts: Sequence[Dialogue],
-    shown: Iterable[tuple[str, str, Mapping[str, str]]],
+    shown: Iterable[tuple[str, str, Sequence[str]]],
 ) -> list[Request]:
     """Requests from prompts' ids, what each is about, and the texts that are shown."""
     text, server = instructions(question, settings.prompts), settings.server
     known = {p.id: p.prompt if len(p.turns) == 1 else transcript(p.turns) for p in prompts}
-    kind = "integer" if isinstance(question.values[0], int) else "string"
+    kind = "integer" if question is SCORE else "string"
     schema = {
         "type": "object",
         "properties": {
@@ -222,22 +173,22 @@ def _requests(
         "required": ["explanation", question.field],
         "additionalProperties": False,
     }
-    read = partial(read_reply, question)
     found = []
-    for prompt_id, about, material in shown:
+    for prompt_id, about, texts in shown:
         if prompt_id not in known:
             raise ValueError(f"{about}: prompt {prompt_id!r} is not among the prompts")
+        material = dict(zip(question.shows, texts, strict=True))
         message = {"role": "user", "content": fill(text, request=known[prompt_id], **material)}
         body, not_sent = servers.chat(
-            server, [message], max_tokens=settings.max_tokens, temperature=0, schema=schema
+            server, [message], schema, max_tokens=settings.max_tokens, temperature=0
         )
-        found.append(Request(server.base_url, body, 0, read, not_sent, about, prompt_id))
+        read, about = partial(read_reply, question), f"{about}, {question.field}"
+        found.append(Request(server.base_url, body, read, not_sent, about, prompt_id))
     return found
 
 
-def _versions(answers: Iterable[Answer]) -> str:
-    """The versions of the model behind some replies, as one name."""
-    return "+".join(sorted({reply.model for reply, _ in answers}))
+def _versions(said: Iterable[Reply]) -> str:
+    return "+".join(sorted({reply.model for reply in said}))
 
 
 def _digest(text: str) -> str:
@@ -246,19 +197,17 @@ def _digest(text: str) -> str:
 
 def _fields(text: str) -> dict[str, Any]:
     """The JSON object that a text is. Raises ValueError when it is anything else or more."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):  # which of them counts?
+            raise ValueError("a field of the JSON object stands twice")
+        return dict(pairs)
+
     fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", text, re.DOTALL)
     try:
-        found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_without_repeats)
+        found = json.loads(fenced[1] if fenced else text, object_pairs_hook=once)
     except (json.JSONDecodeError, RecursionError):
-        raise ValueError("not one JSON object") from None
+        found = None
     if not isinstance(found, dict):
         raise ValueError("not one JSON object")
-    return found
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError when it says one thing twice, for which of them counts?"""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a field of the JSON object stands twice")
     return found

@@ -6,7 +6,6 @@ It is told a prompt, an answer's text and whether it stopped by itself, never wh
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 from limalib.judging.verdicts import Pair, pair_seeds
@@ -37,36 +36,31 @@ def grade_answers(
     """A grade for every response, in order. Raises KeyError for a response to no known prompt."""
     known = {prompt.id: prompt for prompt in prompts}
     grades = []
-    for answer in responses:
-        if answer.prompt_id not in known:
+    for r in responses:
+        if r.prompt_id not in known:
             raise KeyError(
-                f"{answer.system}, seed {answer.seed}: answers prompt {answer.prompt_id!r}, "
-                "which is not among the prompts; were the prompts made again?"
+                f"{r.system}, seed {r.seed}: answers prompt {r.prompt_id!r}, which is not among "
+                "the prompts; were the prompts made again?"
             )
-        blind = judge(known[answer.prompt_id], answer.text, answer.stopped)
-        whose = {name: getattr(answer, name) for name in ("system", "seed", "sample")}
-        grades.append(replace(blind, prompt_id=answer.prompt_id, **whose))
+        blind = judge(known[r.prompt_id], r.text, r.stopped)
+        grades.append(replace(blind, system=r.system, seed=r.seed, sample=r.sample))
     return grades
 
 
 def grade_examples(judge: Judge, examples: Iterable[Dialogue]) -> list[Grade]:
-    """Grades of training examples' own first answers, as if a model had written them.
-
-    Examples whose prompt says too little to be judged (a title such as "see below") are left out.
-    """
+    """Grades of training examples' first answers, without those whose prompt says too little to be
+    judged (a title such as "see below")."""
     found = []
     for example in examples:
-        prompt = Dialogue(example.id, example.turns[:1])
         with suppress(KeyError):
+            prompt = Dialogue(example.id, example.turns[:1])
             found.append(judge(prompt, example.turns[1].text, True))
     return found
 
 
 def compare(first: Grade, second: Grade) -> int:
-    """1 if the first answer is better, -1 if the second, 0 for a tie: neither has a higher score.
-
-    Raises ValueError when they answer different prompts.
-    """
+    """1 if the first answer has the higher score, -1 if the second, 0 for a tie. Raises ValueError
+    when they answer different prompts."""
     if first.prompt_id != second.prompt_id:
         raise ValueError(f"cannot compare answers to {first.prompt_id!r} and {second.prompt_id!r}")
     return (first.score > second.score) - (first.score < second.score)
@@ -76,10 +70,10 @@ def compare_pairs(
     judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
 ) -> list[Verdict]:
     """Verdicts on pairs of answers: the one with the higher grade is preferred."""
-    answers = list(dict.fromkeys(chain.from_iterable(pairs)))
+    answers = list(dict.fromkeys(answer for pair in pairs for answer in pair))
     grades = dict(zip(answers, grade_answers(judge, prompts, answers), strict=True))
+    compared = [_PREFERRED[compare(grades[a], grades[b])] for a, b in pairs]
     return [
         Verdict(a.prompt_id, a.system, b.system, preferred, None, "oracle", seed, a.sample)
-        for (a, b), seed in zip(pairs, pair_seeds(pairs), strict=True)
-        for preferred in [_PREFERRED[compare(grades[a], grades[b])]]
+        for (a, b), preferred, seed in zip(pairs, compared, pair_seeds(pairs), strict=True)
     ]

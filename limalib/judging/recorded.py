@@ -1,11 +1,5 @@
-"""Recorded answers: what others' systems said, read from files.
-
-A published file names no prompt ids: answers find their prompts by text. Answers come as
-
-    JSONL           {"prompt": ..., "response": ..., "model": ...}
-    AlpacaEval      model_outputs.json: [{"instruction": ..., "output": ..., "generator": ...}]
-    our own JSONL   see `records.Response`; these know their prompts' ids
-"""
+"""Recorded answers: what others' systems said, read from files. A published file names no prompt
+ids, so answers find their prompts by text; our own records know them."""
 
 import json
 import unicodedata
@@ -19,23 +13,15 @@ from limalib.records import Dialogue, Response
 
 
 class Recorded(NamedTuple):
-    """Recorded answers matched to prompts, in the prompts' order, and what did not match.
-
-    `missing` are ids of prompts without an answer, `unknown` texts (or ids) that answers claim to
-    reply to and no prompt has, `duplicates` ids of prompts answered again; the first answer counts.
-    """
+    """Recorded answers matched to prompts, in the prompts' order, and what did not match."""
 
     responses: tuple[Response, ...]
-    missing: tuple[str, ...]
-    unknown: tuple[str, ...]
-    duplicates: tuple[str, ...]
+    missing: tuple[str, ...]  # ids of prompts without an answer
+    unknown: tuple[str, ...]  # texts (or ids) that are replied to, and no prompt has
+    duplicates: tuple[str, ...]  # ids of prompts answered again; the first answer counts
 
     def summary(self) -> str:
-        """One line of counts.
-
-        >>> Recorded((), ("1", "2"), (), ("3",)).summary()
-        'answers: 0, prompts without one: 2, to unknown prompts: 0, duplicates: 1'
-        """
+        """One line of counts."""
         return (
             f"answers: {len(self.responses)}, prompts without one: {len(self.missing)}, "
             f"to unknown prompts: {len(self.unknown)}, duplicates: {len(self.duplicates)}"
@@ -43,21 +29,20 @@ class Recorded(NamedTuple):
 
 
 def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: str) -> Recorded:
-    """Recorded answers of one system to single-turn prompts, matched by text or, in our own files,
-    by id. `system` is its row in figures ("GPT-4"), `model` the version as the file has it.
+    """Recorded answers of one system to single-turn prompts: JSONL of `prompt`, `response` and
+    `model`, AlpacaEval's model_outputs.json, or our own `records.Response`.
 
-    Texts match when they differ in nothing but white space and how Unicode spells a character.
-    Nobody counted tokens, so `tokens` is None unless the file says; `stopped` is taken to be true.
-    Raises FileNotFoundError; ValueError naming file and row for one that is no answer, or that is
-    from another model; and ValueError when two prompts have one text or no answer is to any of
-    them.
+    `system` is its row in figures ("GPT-4"), `model` the version as the file has it. Nobody counted
+    tokens, so `tokens` is None unless the file says; `stopped` is taken to be true. Raises
+    FileNotFoundError; ValueError naming file and row for one that is no answer, or that is from
+    another model; and ValueError when two prompts have one text or no answer is to any of them.
     """
-    if '"prompt_id"' in _text(path).partition("\n")[0]:
+    content = _text(path)
+    if '"prompt_id"' in content.partition("\n")[0]:
         known = {prompt.id: prompt.id for prompt in prompts}
         found = [(r.prompt_id, replace(r, system=system)) for r in records.read(path, Response)]
     else:
-        known = ids_by_text(prompts)
-        array = _text(path).startswith("[")
+        known, array = ids_by_text(prompts), content.startswith("[")
         names = ("instruction", "output", "generator") if array else ("prompt", "response", "model")
         found = []
         for row, record in read_objects(path, names):
@@ -71,11 +56,9 @@ def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: s
         if key not in known:
             unknown.append(key)
             continue
-        samples = kept.setdefault(known[key], {})
-        if (response.seed, response.sample) in samples:
+        own = replace(response, prompt_id=known[key])
+        if kept.setdefault(known[key], {}).setdefault((own.seed, own.sample), own) is not own:
             duplicates.append(known[key])
-        else:
-            samples[response.seed, response.sample] = replace(response, prompt_id=known[key])
     if not kept:
         raise ValueError(
             f"{path}: none of its answers ({len(found)}) is to one of the prompts "
@@ -90,20 +73,13 @@ def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: s
 
 
 def normalised(text: str) -> str:
-    """Text in which only words count: Unicode in its composed form, one space between words.
-
-    >>> normalised("  Why \\n so? ")
-    'Why so?'
-    """
+    """Text in which only words count: Unicode in its composed form, one space between words."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def ids_by_text(prompts: Iterable[Dialogue]) -> dict[str, str]:
-    """Ids of single-turn prompts by their normalised texts.
-
-    Conversations of several turns are left out: one text does not tell them apart. Raises
-    ValueError when two prompts have the same text.
-    """
+    """Ids of prompts by their normalised texts, without those of several turns, which one text does
+    not tell apart. Raises ValueError when two prompts have the same text."""
     found: dict[str, str] = {}
     for prompt in prompts:
         if len(prompt.turns) == 1:
@@ -116,26 +92,22 @@ def ids_by_text(prompts: Iterable[Dialogue]) -> dict[str, str]:
 def read_objects(path: str | Path, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON array or of JSONL with their rows from 0; the fields named must be
     texts. Raises FileNotFoundError, and ValueError naming file and row."""
-    for row, record in enumerate(_parsed(path)):
+    content = _text(path)
+    if content.startswith("["):
+        with records.reading(path, "a JSON array"):
+            parsed = json.loads(content)
+    else:
+        parsed = []
+        for number, line in enumerate(content.split("\n"), 1):
+            with records.reading(f"{path}, line {number}", "JSON"):
+                parsed += [json.loads(line)] if line.strip() else []
+    for row, record in enumerate(parsed):
         if not isinstance(record, dict):
             raise ValueError(f"{path}, row {row}: not an object with {', '.join(names)}")
         for name in names:
             if not isinstance(record.get(name), str):
-                found = record.get(name)
-                raise ValueError(f"{path}, row {row}: {name} is {found!r}, not a text")
+                raise ValueError(f"{path}, row {row}: {name} is {record.get(name)!r}, not a text")
         yield row, record
-
-
-def _parsed(path: str | Path) -> Iterator[Any]:
-    content = _text(path)
-    if content.startswith("["):
-        with records.reading(path, "a JSON array"):
-            yield from json.loads(content)
-        return
-    for number, line in enumerate(content.split("\n"), 1):
-        if line.strip():
-            with records.reading(f"{path}, line {number}", "JSON"):
-                yield json.loads(line)
 
 
 def _text(path: str | Path) -> str:

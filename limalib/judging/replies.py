@@ -1,15 +1,15 @@
 """What servers were asked and replied: one line each in a log that only grows.
 
 A reply is found again by the digest of everything that determines it, so nothing is asked twice.
-The first reply to a request counts.
 """
 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +18,54 @@ from limalib.judging import log
 
 @dataclass(frozen=True)
 class Request:
-    """The JSON `body` that is sent to `base_url`, and which `sample` of its replies is wanted.
-
-    `read` raises ValueError for a reply that is not what was asked for. `not_sent` are settings of
-    decoding that the server does not take. `about` and `item` say in tables whose answer it is,
-    and to which prompt.
-    """
+    """The JSON `body` that is sent to `base_url`."""
 
     base_url: str
     body: Mapping[str, Any]
-    sample: int = 0
-    read: Callable[[str], object] = str
-    not_sent: Mapping[str, Any] = field(default_factory=dict)
-    about: str = ""
-    item: str = ""
+    read: Callable[[str], object] = str  # raises ValueError for what was not asked for
+    not_sent: Mapping[str, Any] = field(default_factory=dict)  # decoding the server does not take
+    about: str = ""  # whose answer it is, in tables
+    item: str = ""  # and to which prompt
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that determines the reply."""
-        what = json.dumps([self.base_url, self.body, self.sample], sort_keys=True)
+        what = json.dumps([self.base_url, self.body], sort_keys=True)
         return hashlib.sha256(what.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server replied: its text, why it ended, which version of the model by its own word,
-    when (UTC), and the tokens it counted (None where it does not)."""
+    """What a server replied, when (UTC), and why nothing could be read from it, if so."""
 
     text: str
     finish: str
-    model: str
+    model: str  # its version, by the server's word
     date: str
     tokens_in: int | None = None
     tokens_out: int | None = None
+    problem: str = ""
 
 
-def keep(file: int, request: Request, reply: Reply, problem: str = "") -> None:
-    """Append a reply to a log opened by `log.writing`; with a `problem` it is never a result."""
-    asked = {"base_url": request.base_url, "body": request.body, "sample": request.sample}
-    said = {"reply": asdict(reply), "problem": problem}
-    log.append(file, [{"key": request.key, "asked": asked, "not_sent": request.not_sent, **said}])
+def keep(file: FileIO, request: Request, reply: Reply) -> None:
+    """Append a reply to a log opened by `log.writing`; one with a problem is never a result."""
+    asked = {"base_url": request.base_url, "body": request.body, "not_sent": request.not_sent}
+    log.append(file, [{"key": request.key, "asked": asked, "reply": asdict(reply)}])
 
 
 def kept(path: str | Path) -> dict[str, Reply]:
-    """The replies that count, by key; none where there is no file yet. Broken lines are left out
-    with a warning."""
+    """The replies that count, by key: the first that could be read to each request."""
     found: dict[str, Reply] = {}
-    for key, reply, problem in _lines(Path(path)):
-        if not problem:
+    for key, reply in received(path):
+        if not reply.problem:
             found.setdefault(key, reply)
     return found
 
 
-def unreadable(path: str | Path) -> list[tuple[Reply, str]]:
-    """The replies that nothing could be read from, each with what was wrong."""
-    return [(reply, problem) for _, reply, problem in _lines(Path(path)) if problem]
+def missing(requests: Sequence[Request], path: str | Path) -> list[Request]:
+    """Requests whose replies are not kept yet, each once."""
+    have = kept(path)
+    return list({request.key: request for request in requests if request.key not in have}.values())
 
 
 def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
@@ -83,15 +76,17 @@ def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
     return {model: (min(found), max(found)) for model, found in sorted(days.items())}
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Reply, str]]:
-    broken = 0
-    if not path.is_file():
+def received(path: str | Path) -> Iterator[tuple[str, Reply]]:
+    """Every reply with its key, unreadable ones among them; none where there is no file yet.
+    Broken lines are left out with a warning."""
+    if not Path(path).is_file():
         return
-    with path.open("rb") as lines:
+    broken = 0
+    with open(path, "rb") as lines:
         for line in filter(bytes.strip, lines):
             try:
                 record = json.loads(line)
-                yield record["key"], Reply(**record["reply"]), record["problem"]
+                yield record["key"], Reply(**record["reply"])
             except (ValueError, TypeError, KeyError, RecursionError):
                 broken += 1
     if broken:

@@ -1,26 +1,31 @@
 """Any OpenAI-compatible chat server: many requests at once, each until it is answered or given up.
 
-Every attempt is made here, rather than by the client library: that one honours Retry-After, but
-takes an unreadable or empty reply for an answer, and its time-out starts anew with every byte.
+A server is not trusted: it may send elsewhere, never end, send too much, or quote its key.
 """
 
 import asyncio
+import base64
 import email.utils
+import itertools
+import json
 import os
 import random
+import re
 import textwrap
 import time
+import zlib
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import tenacity
+import httpx
 from tqdm.auto import tqdm
 
 from limalib.judging import log, replies
@@ -28,21 +33,18 @@ from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import ServerSettings
 from limalib.records import Dialogue, Response
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-_shortened = partial(textwrap.shorten, width=160, placeholder="...")
+LARGEST = 16 * 2**20  # bytes of the longest body that is read, unpacked
 _RETRIED = {408, 409, 425, 429}
-_HOPELESS = {401, 402, 404}  # no key, no money or no such model: others would meet the same
+_HOPELESS = {*range(300, 400), 401, 402, 404}  # elsewhere, no key, no money, no such model
 _REFUSED = {400, 413, 422}  # too long, or of what is not allowed
+_SAME = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_shortened = partial(textwrap.shorten, width=160, placeholder="...")
 
 
 class Failed(Exception):
-    """A request that got no reply. The message may be long, and hold the key.
-
-    The failure may be "passing", after as many seconds as the server `asked` for, if it did; the
-    server may be well and have "refused" this request; or it may be "hopeless" to ask another.
-    """
+    """A request that got no reply: "passing", after as many seconds as the server `asked` for, if
+    it did; "refused" by a server that is well; or "hopeless" for any other. It may hold the key."""
 
     def __init__(self, problem: str, kind: str = "", asked: float | None = None) -> None:
         super().__init__(problem)
@@ -53,74 +55,48 @@ class Incomplete(Exception):
     """A run that ended without some replies; the message is a table of what is missing."""
 
 
-@dataclass(frozen=True)
-class Bill:
-    """Tokens of some requests and their cost in US dollars, None where no price is known."""
-
-    requests: int
-    tokens_in: int
-    tokens_out: int
-    cost: float | None
-
-    def __str__(self) -> str:
-        cost = "no price given" if self.cost is None else f"{self.cost:.2f} USD"
-        tokens = f"{self.tokens_in:,} tokens read, {self.tokens_out:,} written"
-        return f"{self.requests:,} requests, {tokens}, {cost}"
+def estimate(server: ServerSettings, requests: Sequence[Request]) -> str:
+    """About what requests will cost at most, four characters being a token."""
+    bodies = [request.body for request in requests]
+    read = sum(len(message["content"]) for body in bodies for message in body["messages"])
+    written = sum(
+        body.get("max_tokens", 0) or body.get("max_completion_tokens", 0) for body in bodies
+    )
+    return _bill(server, len(bodies), read // 4, written)
 
 
-def bill(server: ServerSettings, requests: int, tokens_in: int, tokens_out: int) -> Bill:
-    """What so many tokens cost at a server's prices."""
-    cost = None
-    if server.price_in is not None and server.price_out is not None:
-        cost = (tokens_in * server.price_in + tokens_out * server.price_out) / 1e6
-    return Bill(requests, tokens_in, tokens_out, cost)
-
-
-def spent(server: ServerSettings, said: Sequence[Reply]) -> Bill:
+def spent(server: ServerSettings, said: Iterable[Reply]) -> str:
     """What some replies took."""
-    read, written = (sum(getattr(r, f"tokens_{way}") or 0 for r in said) for way in ("in", "out"))
-    return bill(server, len(said), read, written)
+    counted = [(reply.tokens_in or 0, reply.tokens_out or 0) for reply in said]
+    return _bill(server, len(counted), sum(n for n, _ in counted), sum(n for _, n in counted))
 
 
-class Answer(NamedTuple):
-    """A reply and, in one line, why nothing could be read from it; empty where it could."""
-
-    reply: Reply
-    problem: str = ""
+def _bill(server: ServerSettings, requests: int, read: int, written: int) -> str:
+    cost = "no price given"
+    if server.price_in is not None and server.price_out is not None:
+        cost = f"{(read * server.price_in + written * server.price_out) / 1e6:.2f} USD"
+    return f"{requests:,} requests, {read:,} tokens read, {written:,} written, {cost}"
 
 
 def chat(
     server: ServerSettings,
     messages: Sequence[Mapping[str, str]],
-    *,
-    max_tokens: int,
-    temperature: float,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     schema: Mapping[str, Any] | None = None,
+    **decoding: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON body of a chat request, and the settings of decoding that this server is not sent.
 
-    `schema` is a JSON schema for the reply, sent where the server takes one. A repetition penalty
-    is no field of OpenAI's: it is sent if the server's `extra_body` holds one.
+    A repetition penalty is no field of OpenAI's: it is sent if the server's `extra_body` holds one.
+    A null there leaves a field out. `schema` is a JSON schema for the reply.
     """
-    given: dict[str, Any] = {"temperature": temperature, "top_p": top_p}
-    decoding = {name: value for name, value in given.items() if value is not None}
-    not_sent: dict[str, Any] = {n: decoding.pop(n) for n in {*server.omit} & decoding.keys()}
-    own = {"repetition_penalty", "repeat_penalty"} & server.extra_body.keys()
-    if repetition_penalty != 1 and not own:
-        not_sent["repetition_penalty"] = repetition_penalty
-    body: dict[str, Any] = {
-        "model": server.model,
-        "messages": [dict(message) for message in messages],
-        server.max_tokens_name: max_tokens,
-        **decoding,
-        **server.extra_body,
-    }
-    if schema is not None and server.json_schema:
+    body: dict[str, Any] = {"model": server.model, "messages": messages, **decoding}
+    if schema is not None:
         named = {"name": "reply", "strict": True, "schema": schema}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
-    return body, not_sent
+    body |= {"repetition_penalty": None, **server.extra_body}
+    body = {name: value for name, value in body.items() if value is not None}
+    sent = {*body, *(_SAME[name] for name in body if name in _SAME)}
+    return body, {name: value for name, value in decoding.items() if name not in sent}
 
 
 def sample_from_server(
@@ -128,69 +104,55 @@ def sample_from_server(
     store: str | Path,
     prompts: Sequence[Dialogue],
     system: str,
-    samples: int = 1,
     **decoding: Any,
 ) -> list[Response]:
-    """`samples` answers to each prompt, in the prompts' order, from the model behind a server.
-
-    `decoding` is as in `chat`. Replies are kept in `store` (JSONL) with the model's version and the
-    date (`replies.model_versions`); a second run asks for what is missing alone. Raises what `ask`
-    raises.
-    """
-    which, requests = [(prompt, number) for prompt in prompts for number in range(samples)], []
-    for prompt, number in which:
+    """An answer to each prompt, in order, from the model behind a server, decoded as in `chat`; its
+    replies are kept in `store` (JSONL). Raises what `ask` raises."""
+    requests = []
+    for prompt in prompts:
         messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
         body, not_sent = chat(server, messages, **decoding)
-        requests.append(Request(server.base_url, body, number, str, not_sent, system, prompt.id))
+        requests.append(Request(server.base_url, body, str, not_sent, system, prompt.id))
     return [
-        Response(p.id, system, 0, n, reply.text.strip(), reply.finish == "stop", reply.tokens_out)
-        for (p, n), (reply, _) in zip(which, ask(server, requests, store), strict=True)
+        Response(p.id, system, 0, 0, reply.text.strip(), reply.finish == "stop", reply.tokens_out)
+        for p, reply in zip(prompts, ask(server, requests, store), strict=True)
     ]
-
-
-def estimate(server: ServerSettings, requests: Sequence[Request], store: str | Path) -> Bill:
-    """About what asking will cost: requests not kept yet, tokens read by their characters (four a
-    token) and, for tokens written, the most that each may have."""
-    new = [request.body for request in _missing(requests, store)]
-    read = sum(len(message["content"]) for body in new for message in body["messages"])
-    written = sum(body.get(server.max_tokens_name, 0) for body in new)
-    return bill(server, len(new), read // 4, written)
 
 
 def ask(
     server: ServerSettings, requests: Sequence[Request], store: str | Path, ask_again: int = 0
-) -> list[Answer]:
+) -> list[Reply]:
     """Ask what is not kept yet, keep every reply as it comes, and return all in order.
 
-    A reply that cannot be read is kept as unreadable, which is no result, and asked for `ask_again`
-    times more; a later run asks again. What it will cost, what it cost, and the table of what is
-    missing are printed. Raises Incomplete when requests got no reply, and what `key` raises.
+    A reply that cannot be read is kept with its problem, which is no result, and asked for
+    `ask_again` times more; a later run asks again. Prints what it will cost, what it cost, and what
+    is missing. Raises Incomplete when requests got no reply, and what `key` raises.
     """
-    asking = _Asking(server, ask_again)
-    if _missing(requests, store):
-        asking.key = key(server)
-        with log.writing(store, "another run asks; waiting for it") as asking.store:
-            new = _missing(requests, store)  # another run may have asked for them meanwhile
-            if new:
-                expected, ready = estimate(server, requests, store), len(requests) - len(new)
-                print(f"{server.model}: {ready:,} kept; to ask, about: {expected}", flush=True)
-                _run(asking.all(new))
-                print(f"asked: {spent(server, asking.received)}", flush=True)
-    kept = {key: Answer(reply) for key, reply in replies.kept(store).items()}
-    answers = asking.unreadable | kept
-    versions = Counter(answers[r.key].reply.model for r in requests if r.key in answers)
+    asking = None
+    if replies.missing(requests, store):
+        secret = key(server)
+        with log.writing(store, "another run asks; waiting for it") as file:
+            if new := replies.missing(requests, store):  # another run may have asked meanwhile
+                asking = _Asking(server, ask_again, secret, file)
+                ready = f"{server.model}: {len(requests) - len(new):,} kept"
+                print(f"{ready}; to ask, about: {estimate(server, new)}", flush=True)
+                asking.run(new)
+                took = spent(server, (reply for _, reply in asking.received))
+                print(f"asked: {took}", flush=True)
+    answers = dict(asking.received if asking else ()) | replies.kept(store)
+    problems = {key: reply.problem for key, reply in answers.items()}
+    versions = Counter(answers[r.key].model for r in requests if r.key in answers)
     if len(versions) > 1:
         print(f"replies come from {len(versions)} versions: {dict(versions)}", flush=True)
-    problems = asking.problems | {key: answer.problem for key, answer in answers.items()}
-    missing = missing_table(requests, problems)
+    table = _missing_table(requests, (asking.problems if asking else {}) | problems)
     if any(request.key not in answers for request in requests):
-        raise Incomplete(f"some replies did not come\n\n{missing}")
-    if missing:
-        print(missing, flush=True)
+        raise Incomplete(f"some replies did not come\n\n{table}")
+    if table:
+        print(table, flush=True)
     return [answers[request.key] for request in requests]
 
 
-def missing_table(requests: Sequence[Request], problems: Mapping[str, str]) -> str:
+def _missing_table(requests: Sequence[Request], problems: Mapping[str, str]) -> str:
     """Markdown table of the requests that have a problem, by key; empty if none has."""
     missing: dict[tuple[str, str], list[str]] = {}
     for request in requests:
@@ -208,34 +170,39 @@ def missing_table(requests: Sequence[Request], problems: Mapping[str, str]) -> s
     return "\n".join([*lines, "", "What came is kept. To ask for the rest, run this again."])
 
 
-def _missing(requests: Sequence[Request], store: str | Path) -> list[Request]:
-    """Requests whose replies are not kept yet, each once."""
-    have = replies.kept(store)
-    return list({request.key: request for request in requests if request.key not in have}.values())
-
-
 @dataclass
 class _Asking:
     """Requests under way, and what has become of them so far."""
 
     server: ServerSettings
     ask_again: int
-    key: str = ""
-    store: int = -1
+    key: str
+    store: FileIO
     problems: dict[str, str] = field(default_factory=dict)
-    unreadable: dict[str, Answer] = field(default_factory=dict)
-    received: list[Reply] = field(default_factory=list)
+    received: list[tuple[str, Reply]] = field(default_factory=list)
     failed_in_a_row: int = 0
     stopped: str = ""
+    task: asyncio.Task[Any] | None = None
+
+    def run(self, requests: Sequence[Request]) -> None:
+        """Ask all in a thread of its own, for a notebook's event loop has this one."""
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(asyncio.run, self.all(requests))
+            try:
+                running.result()
+            except KeyboardInterrupt:  # else the thread would ask on to the end
+                self.stopped = "interrupted"
+                with suppress(RuntimeError):  # it has come to its end meanwhile
+                    if self.task:
+                        self.task.get_loop().call_soon_threadsafe(self.task.cancel)
+                raise
 
     async def all(self, requests: Sequence[Request]) -> None:
         """Ask all, `concurrency` at once, each worker taking the next that is left."""
-        from openai import AsyncOpenAI
-
-        server, waiting = self.server, iter(requests)
-        client = AsyncOpenAI(
-            api_key=self.key, base_url=server.base_url, timeout=server.timeout, max_retries=0
-        )
+        self.task, self.clean, waiting = asyncio.current_task(), cleaner(self.key), iter(requests)
+        headers = {"content-type": "application/json", "accept-encoding": "gzip"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
 
         async def work() -> None:
             for request in waiting:
@@ -243,115 +210,114 @@ class _Asking:
                 bar.set_postfix_str(f"{len(self.problems)} missing", refresh=False)
                 bar.update()
 
-        with tqdm(total=len(requests), desc=server.model, mininterval=1) as bar:
-            async with client:
-                await asyncio.gather(*(work() for _ in requests[: server.concurrency]))
+        with tqdm(total=len(requests), desc=self.server.model, mininterval=1) as bar:
+            limits = httpx.Limits()  # none: `concurrency` is one
+            async with httpx.AsyncClient(headers=headers, timeout=None, limits=limits) as client:
+                await asyncio.gather(*(work() for _ in requests[: self.server.concurrency]))
 
-    async def one(self, client: "AsyncOpenAI", request: Request) -> None:
+    async def one(self, client: httpx.AsyncClient, request: Request) -> None:
         """Ask one, and again while its reply cannot be read; keep what comes."""
         if self.stopped:
             self.problems[request.key] = self.stopped
             return
         try:
             for _ in range(self.ask_again + 1):
-                reply = await _reply(client, self.server, request.body)
+                reply = await self.reply(client, request)
                 self.failed_in_a_row = 0
-                self.received.append(reply)
-                problem = ""
-                try:
-                    request.read(reply.text)
-                except ValueError as error:
-                    problem = f"unreadable: {_shortened(str(error))}"
-                replies.keep(self.store, request, reply, problem)  # either way: it was paid for
-                if not problem:
+                self.received.append((request.key, reply))
+                replies.keep(self.store, request, reply)  # readable or not: it was paid for
+                if not reply.problem:
                     return
-            self.unreadable[request.key] = Answer(reply, problem)
         except Failed as error:
-            said = str(error)
-            if self.server.key_variable:  # before it is cut: half a key is a key too
-                said = said.replace(self.key, "***")
-            self.problems[request.key] = _shortened(said)
+            # Cleaned before it is cut: half a key is a key too.
+            self.problems[request.key] = _shortened(self.clean(str(error)))
             self.failed_in_a_row = 0 if error.kind == "refused" else self.failed_in_a_row + 1
             many = self.failed_in_a_row >= max(8, self.server.concurrency)
             if many or error.kind == "hopeless":
                 self.stopped = f"not asked: {self.problems[request.key]}"
 
+    async def reply(self, client: httpx.AsyncClient, request: Request) -> Reply:
+        """The reply to one request, after as many attempts as it takes. Raises Failed."""
+        for attempt in itertools.count(1):
+            try:
+                found = await _attempt(client, self.server, request.body)
+                break
+            except Failed as error:
+                if error.kind != "passing" or attempt == self.server.attempts:
+                    raise
+                wait = min(self.server.first_wait * 2 ** (attempt - 1), self.server.longest_wait)
+                # At random, else all that failed together come back together; at once helps nobody.
+                await asyncio.sleep(error.asked or random.uniform(0.5, 1) * wait)
+        model, finish = (_shortened(self.clean(said)) for said in (found.model, found.finish))
+        found = replace(found, text=self.clean(found.text), model=model, finish=finish)
+        try:
+            request.read(found.text)
+        except ValueError as error:
+            return replace(found, problem=f"unreadable: {_shortened(str(error))}")
+        return found
 
-async def _reply(client: "AsyncOpenAI", server: ServerSettings, body: Mapping[str, Any]) -> Reply:
-    """The reply to one request, after as many attempts as it takes. Raises Failed."""
-    growing = tenacity.wait_exponential(server.first_wait, server.longest_wait)
 
-    def wait(state: tenacity.RetryCallState) -> float:
-        asked = getattr(state.outcome and state.outcome.exception(), "asked", None)
-        # At random, else all that failed together come back together; at once helps nobody.
-        return asked or random.uniform(0.5, 1) * growing(state)
-
-    attempts = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(lambda error: getattr(error, "kind", "") == "passing"),
-        stop=tenacity.stop_after_attempt(server.attempts),
-        wait=wait,
-        reraise=True,
-    )
-    return await attempts(_attempt, client, server, body)
-
-
-async def _attempt(client: "AsyncOpenAI", server: ServerSettings, body: Mapping[str, Any]) -> Reply:
-    """One attempt at a request. Raises Failed."""
-    import openai
-
+async def _attempt(
+    client: httpx.AsyncClient, server: ServerSettings, body: Mapping[str, Any]
+) -> Reply:
+    url, content = f"{server.base_url}/chat/completions", json.dumps(body)
     try:
-        async with asyncio.timeout(server.timeout):
-            return _read(await client.post("/chat/completions", body=body, cast_to=object))
-    except openai.APIStatusError as error:
-        code = error.status_code
-        said = error.body.get("message") if isinstance(error.body, dict) else None
-        if code in (401, 403):  # it may quote the key
-            said = "the server refuses the key"
-        problem = f"status {code}: {said or error.response.reason_phrase}"
-        if code in _HOPELESS or getattr(error, "code", None) == "insufficient_quota":
-            raise Failed(problem, "hopeless") from None
-        if code not in _RETRIED and code < 500:
-            raise Failed(problem, "refused" if code in _REFUSED else "") from None
-        asked = _retry_after(error.response.headers)
-        if asked is not None and asked > server.longest_wait:
-            raise Failed(f"wants {asked:,.0f} s of waiting, {problem}") from None
-        raise Failed(problem, "passing", asked) from None
-    except (TimeoutError, openai.APITimeoutError):
+        async with (
+            asyncio.timeout(server.timeout),  # of the whole: the library's own starts at each byte
+            client.stream("POST", url, content=content, follow_redirects=False) as response,
+        ):
+            said = await _body(response)
+        if not response.is_success:
+            raise _failure(response, said, server.longest_wait)
+        return _reply(json.loads(said))
+    except TimeoutError:
         raise Failed(f"no whole reply within {server.timeout:g} s", "passing") from None
-    except openai.APIConnectionError as error:
-        raise Failed(f"connection broke: {error.__cause__ or error}", "passing") from None
-    except (openai.APIError, ValueError, RecursionError) as error:
+    except httpx.HTTPError as error:
+        why = str(error) or type(error).__name__
+        raise Failed(f"connection broke: {why}", "passing") from None
+    except (ValueError, RecursionError, zlib.error) as error:
         raise Failed(f"not a chat reply: {error}", "passing") from None
 
 
-def _read(content: Any) -> Reply:
-    """The reply in a server's JSON. Raises ValueError for anything else, an error among it."""
-    if not isinstance(content, dict):
-        raise ValueError("no JSON object")
-    choices = content.get("choices")
-    if not isinstance(choices, list) or not choices:
-        raise ValueError(f"no choices, {content['error']}" if "error" in content else "no choices")
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
-    text = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"no text ({choice.get('finish_reason') if message else 'no message'})")
-    usage = content.get("usage")
-    counted = usage if isinstance(usage, dict) else {}
-    tokens = (counted.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    return Reply(
-        text,
-        str(choice.get("finish_reason")),
-        str(content.get("model") or ""),
-        datetime.now(UTC).isoformat(timespec="seconds"),
-        *(count if isinstance(count, int) and count >= 0 else None for count in tokens),
-    )
+async def _body(response: httpx.Response) -> bytes:
+    """What a server sends, unpacked piece by piece: a few bytes may be packed gigabytes."""
+    packing = response.headers.get("content-encoding", "identity").lower()
+    if packing not in ("identity", "gzip"):
+        raise ValueError(f"packed by {packing}, though it was asked for gzip")
+    unpack, body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress, bytearray()
+    async for piece in response.aiter_raw():
+        body += piece if packing == "identity" else unpack(piece, LARGEST + 1 - len(body))
+        if len(body) > LARGEST:
+            raise Failed(f"a reply of more than {LARGEST / 2**20:g} MB")
+    return bytes(body)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to be left alone, given as seconds or as a date; None where it
-    does not, or what it says is neither."""
-    value = headers.get("retry-after", "")
+def _failure(response: httpx.Response, said: bytes, longest_wait: float) -> Failed:
+    """What a status other than success comes to."""
+    code, error = response.status_code, None
+    with suppress(ValueError, RecursionError, AttributeError):
+        found = json.loads(said)
+        error = found.get("error", found)
+    told = error if isinstance(error, dict) else {"message": error}
+    why = told.get("message") or response.reason_phrase
+    if code in (401, 403):  # it may quote the key
+        why = "the server refuses the key"
+    elif code in range(300, 400):
+        place = response.headers.get("location", "nowhere")
+        why = f"redirects are not followed; base_url must be where it listens (it says {place})"
+    problem = f"status {code}: {why}"
+    if code in _HOPELESS or told.get("code") == "insufficient_quota":
+        return Failed(problem, "hopeless")
+    if code not in _RETRIED and code < 500:
+        return Failed(problem, "refused" if code in _REFUSED else "")
+    asked = _retry_after(response.headers.get("retry-after", ""))
+    if asked is not None and asked > longest_wait:
+        return Failed(f"wants {asked:,.0f} s of waiting, {problem}")
+    return Failed(problem, "passing", asked)
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds to wait, given as seconds or as a date; None where it says neither."""
     with suppress(ValueError):
         return max(0.0, float(value))
     with suppress(ValueError, OverflowError):  # no clock has the year 999999
@@ -360,37 +326,58 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def _reply(said: Any) -> Reply:
+    """The reply in a server's JSON. Raises ValueError for anything else, an error among it."""
+    try:
+        choice = said["choices"][0]
+        text, finish = choice["message"]["content"], choice.get("finish_reason")
+    except (LookupError, TypeError, AttributeError):
+        error = said.get("error", "") if isinstance(said, dict) else ""
+        raise ValueError(f"no message {error}") from None
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"no text ({finish})")
+    usage = said.get("usage")
+    counted = usage if isinstance(usage, dict) else {}
+    read, written = (
+        count if type(count) is int and 0 <= count < 2**53 else None
+        for count in (counted.get("prompt_tokens"), counted.get("completion_tokens"))
+    )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Reply(text, str(finish), str(said.get("model") or ""), now, read, written)
+
+
+def cleaner(key: str) -> Callable[[str], str]:
+    """What makes a server's text safe to keep: control characters and lone surrogates become
+    U+FFFD, and the key "***", in base64 too, and over line breaks (JSON's own among them).
+
+    A key of under eight characters is a word that local servers want, such as "none", and stays.
+    """
+    if len(key) < 8:
+        return partial(_CONTROL.sub, "\ufffd")
+    forms = [key]
+    for before in range(3):  # bytes before the key in a group of three shift all of its base64
+        digits = base64.b64encode(bytes(before) + key.encode()).decode()
+        forms.append(digits[-(-8 * before // 6) : 8 * (before + len(key)) // 6])
+    either = {"+": "[+-]", "/": "[/_]", "-": "[+-]", "_": "[/_]"}  # the two alphabets of base64
+    between = r"(?:[^!-~]|\\[nrt]?)*"
+    secret = re.compile(
+        "|".join(between.join(either.get(c, re.escape(c)) for c in form) for form in forms)
+    )
+    return lambda text: secret.sub("***", _CONTROL.sub("\ufffd", text))
+
+
 def key(server: ServerSettings) -> str:
-    """The server's key from the environment. Raises ValueError when it is not there, or holds what
-    no header can: an error about the header would show it."""
-    if server.key_variable is None:
-        return "none"  # the client library wants one; a server without keys ignores it
-    key = os.environ.get(server.key_variable, "").strip()
+    """The server's key from the environment, empty where it needs none. Raises ValueError when it
+    is not there, or holds what no header can: an error about the header would show it."""
+    name = server.key_variable
+    if name is None:
+        return ""
+    key = os.environ.get(name, "").strip()
     if not key:
         raise ValueError(
-            f"the environment variable {server.key_variable} is not set; put the key for "
-            f"{server.base_url} there, or set key_variable to null for a server without keys"
+            f"the environment variable {name} is not set; put the key for {server.base_url} "
+            "there, or set key_variable to null for a server without keys"
         )
     if not key.isascii() or not key.isprintable():
-        raise ValueError(f"{server.key_variable} holds no key: it has more than printable ASCII")
+        raise ValueError(f"{name} holds no key: it has more than printable ASCII")
     return key
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end in a thread of its own, for a notebook's event loop has this one."""
-    started: list[asyncio.Task[Any]] = []
-
-    async def noted() -> None:
-        if task := asyncio.current_task():
-            started.append(task)
-        await work
-
-    with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(asyncio.run, noted())
-        try:
-            running.result()
-        except KeyboardInterrupt:  # else the thread would ask on to the end
-            for task in started:
-                with suppress(RuntimeError):  # it has come to its end meanwhile
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-            raise

@@ -1,9 +1,9 @@
-"""Settings of servers and of a language model as judge, apart from the code that obeys them."""
+"""Settings of servers and of a language model as judge."""
 
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from limalib.settings import Settings
 
@@ -11,43 +11,21 @@ from limalib.settings import Settings
 class ServerSettings(Settings):
     """An OpenAI-compatible chat server and the model behind it."""
 
-    model: str
-    """The model as the server names it; the version that it reports is kept with every reply."""
-    base_url: str = "https://api.openai.com/v1"
-    """Where it listens, as a client wants it: OpenAI, Anthropic and Google have such addresses, and
-    vLLM, Ollama and llama.cpp listen on this machine or another, mostly under `/v1`."""
+    model: str  # as the server names it; the version it reports is kept with every reply
+    base_url: str = "https://api.openai.com/v1"  # vLLM, Ollama and llama.cpp mostly end in /v1 too
     key_variable: str | None = Field("OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Name of the environment variable that holds the key, never the key; null for none."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """What this server wants in each request beyond OpenAI's fields, such as a repetition penalty;
-    vLLM and llama.cpp add a top-k by themselves unless told not to (book/how_to_rerun.md)."""
-    json_schema: bool = True
-    """Whether the server holds replies to a JSON schema; replies are checked either way."""
-    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """OpenAI's reasoning models want the second."""
-    omit: tuple[Literal["temperature", "top_p"], ...] = ()
-    """Settings that this model refuses, as some reasoning models do; kept as not sent."""
-    concurrency: int = Field(16, ge=1)
-    """Requests under way at once."""
-    timeout: float = Field(120, gt=0)
-    """Seconds for one request, to the last byte of its reply."""
-    attempts: int = Field(8, ge=1)
-    """How often a request is made before it is given up, for this run."""
+    """What goes into each request besides, or in place of a field; see book/how_to_rerun.md."""
+    concurrency: int = Field(16, ge=1)  # requests under way at once
+    timeout: float = Field(120, gt=0)  # seconds for one request, to the last byte of its reply
+    attempts: int = Field(8, ge=1)  # at a request before it is given up, for this run
     first_wait: float = Field(1.0, ge=0)
     """Seconds before the second attempt, doubled for each further one; Retry-After has its way."""
     longest_wait: float = Field(60, ge=0)
-    """Longest wait in seconds; a server that wants a longer one is asked in a later run."""
-    price_in: float | None = Field(None, ge=0)
-    """Price of a million tokens read, in US dollars."""
-    price_out: float | None = Field(None, ge=0)
-    """Price of a million tokens written, in US dollars."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_dialect(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "dialect" in given:
-            raise ValueError("dialect is now extra_body: see 'Systems from elsewhere' in the book")
-        return given
+    """In seconds; a server that wants a longer one is asked in a later run."""
+    price_in: float | None = Field(None, ge=0)  # of a million tokens read, in US dollars
+    price_out: float | None = Field(None, ge=0)  # of a million tokens written
 
     @field_validator("base_url")
     @classmethod
@@ -64,9 +42,6 @@ class JudgeSettings(Settings):
     """A language model as judge, at temperature 0."""
 
     server: ServerSettings
-    prompts: str | None = None
-    """Folder of `pairwise.md`, `score.md` and `label.md`, from the repository; null for ours."""
-    max_tokens: int = Field(1024, ge=1)
-    """Longest reply."""
-    ask_again: int = Field(2, ge=0)
-    """How often a reply that cannot be read is asked for again."""
+    prompts: str | None = None  # folder of pairwise.md, score.md and label.md; null for ours
+    max_tokens: int = Field(1024, ge=1)  # longest reply
+    ask_again: int = Field(2, ge=0)  # how often, for a reply that cannot be read
