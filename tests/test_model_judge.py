@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limalib import records
 from limalib.judging import model_judge, replies, servers
 from limalib.judging.bias import SENTENCE, injection_effect
 from limalib.judging.model_judge import (
@@ -501,6 +502,16 @@ def test_a_server_that_sends_a_surrogate_breaks_nothing(tmp_path: Path) -> None:
     with serving(lambda body, before: raw(content)) as seen:
         found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.preferred for v in found] == ["tie", "tie"]
+
+
+def test_what_an_explanation_escapes_can_be_written(tmp_path: Path) -> None:
+    content = r'{"explanation": "\ud800\u0000\u001b[31m b\n", "score": 4}'
+    with serving(lambda body, before: reply(content)) as seen:
+        asked = [answer("x", "lima")]
+        found = grade_answers(settings(seen.url), tmp_path / "s", PROMPTS, asked, labels=False)
+    assert found[0].reasons == ("\ufffd\ufffd\ufffd[31m b\n",)
+    records.write(tmp_path / "g.jsonl", found)
+    assert list(records.read(tmp_path / "g.jsonl", Grade)) == found
 
 
 def real_pairs(folder: Path) -> tuple[list[Dialogue], list[Pair]]:

@@ -129,7 +129,8 @@ def grade_answers(
             continue
         read = [read_reply(q, reply.text) for q, reply in zip(questions, said, strict=True)]
         label = cast(Label, read[1]) if labels else None
-        reasons = tuple(str(_fields(reply.text).get("explanation", "")) for reply in said)
+        explained = (str(_fields(reply.text).get("explanation", "")) for reply in said)
+        reasons = tuple(map(servers.printable, explained))  # JSON may have escaped what is not
         whose = (response.prompt_id, response.system, response.seed, response.sample)
         # What would be content and correct was not asked.
         found = Grade(*whose, int(read[0]), None, label, None, reasons, _versions(said), digest)

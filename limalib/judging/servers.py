@@ -5,7 +5,6 @@ A server is not trusted: it may send elsewhere, never end, send too much, or quo
 
 import asyncio
 import base64
-import email.utils
 import itertools
 import json
 import os
@@ -20,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -38,8 +38,10 @@ _RETRIED = {408, 409, 425, 429}
 _HOPELESS = {*range(300, 400), 401, 402, 404}  # elsewhere, no key, no money, no such model
 _REFUSED = {400, 413, 422}  # too long, or of what is not allowed
 _SAME = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _shortened = partial(textwrap.shorten, width=160, placeholder="...")
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+printable = partial(_NO_TEXT.sub, "\ufffd")
+"""A text without control characters and lone surrogates, which no file or table should hold."""
 
 
 class Failed(Exception):
@@ -55,27 +57,25 @@ class Incomplete(Exception):
     """A run that ended without some replies; the message is a table of what is missing."""
 
 
-def estimate(server: ServerSettings, requests: Sequence[Request]) -> str:
+def estimate(server: ServerSettings, requests: Iterable[Request]) -> str:
     """About what requests will cost at most, four characters being a token."""
     bodies = [request.body for request in requests]
-    read = sum(len(message["content"]) for body in bodies for message in body["messages"])
-    written = sum(
-        body.get("max_tokens", 0) or body.get("max_completion_tokens", 0) for body in bodies
-    )
-    return _bill(server, len(bodies), read // 4, written)
+    read = (sum(len(m["content"]) for m in body["messages"]) // 4 for body in bodies)
+    written = (body.get("max_tokens", body.get("max_completion_tokens", 0)) for body in bodies)
+    return _bill(server, zip(read, written, strict=True))
 
 
 def spent(server: ServerSettings, said: Iterable[Reply]) -> str:
     """What some replies took."""
-    counted = [(reply.tokens_in or 0, reply.tokens_out or 0) for reply in said]
-    return _bill(server, len(counted), sum(n for n, _ in counted), sum(n for _, n in counted))
+    return _bill(server, ((reply.tokens_in or 0, reply.tokens_out or 0) for reply in said))
 
 
-def _bill(server: ServerSettings, requests: int, read: int, written: int) -> str:
-    cost = "no price given"
+def _bill(server: ServerSettings, tokens: Iterable[tuple[int, int]]) -> str:
+    counted, cost = [*tokens], "no price given"
+    read, written = (sum(each[way] for each in counted) for way in (0, 1))
     if server.price_in is not None and server.price_out is not None:
         cost = f"{(read * server.price_in + written * server.price_out) / 1e6:.2f} USD"
-    return f"{requests:,} requests, {read:,} tokens read, {written:,} written, {cost}"
+    return f"{len(counted):,} requests, {read:,} tokens read, {written:,} written, {cost}"
 
 
 def chat(
@@ -321,8 +321,7 @@ def _retry_after(value: str) -> float | None:
     with suppress(ValueError):
         return max(0.0, float(value))
     with suppress(ValueError, OverflowError):  # no clock has the year 999999
-        parsed = email.utils.parsedate_tz(value)
-        return max(0.0, email.utils.mktime_tz(parsed) - time.time()) if parsed else None
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     return None
 
 
@@ -347,13 +346,13 @@ def _reply(said: Any) -> Reply:
 
 
 def cleaner(key: str) -> Callable[[str], str]:
-    """What makes a server's text safe to keep: control characters and lone surrogates become
-    U+FFFD, and the key "***", in base64 too, and over line breaks (JSON's own among them).
+    """What makes a server's text printable and the key in it "***", in base64 too, and over line
+    breaks (JSON's own among them).
 
     A key of under eight characters is a word that local servers want, such as "none", and stays.
     """
     if len(key) < 8:
-        return partial(_CONTROL.sub, "\ufffd")
+        return printable
     forms = [key]
     for before in range(3):  # bytes before the key in a group of three shift all of its base64
         digits = base64.b64encode(bytes(before) + key.encode()).decode()
@@ -363,7 +362,7 @@ def cleaner(key: str) -> Callable[[str], str]:
     secret = re.compile(
         "|".join(between.join(either.get(c, re.escape(c)) for c in form) for form in forms)
     )
-    return lambda text: secret.sub("***", _CONTROL.sub("\ufffd", text))
+    return lambda text: secret.sub("***", printable(text))
 
 
 def key(server: ServerSettings) -> str:
