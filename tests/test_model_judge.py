@@ -509,7 +509,7 @@ def test_what_an_explanation_escapes_can_be_written(tmp_path: Path) -> None:
     with serving(lambda body, before: reply(content)) as seen:
         asked = [answer("x", "lima")]
         found = grade_answers(settings(seen.url), tmp_path / "s", PROMPTS, asked, labels=False)
-    assert found[0].reasons == ("\ufffd\ufffd\ufffd[31m b\n",)
+    assert found[0].reasons == ("\\ud800␀␛[31m b\n",)
     records.write(tmp_path / "g.jsonl", found)
     assert list(records.read(tmp_path / "g.jsonl", Grade)) == found
 

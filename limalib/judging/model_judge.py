@@ -18,7 +18,7 @@ from limalib.judging import servers
 from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pair, pair_seeds
-from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict
+from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict, visible
 from limalib.settings import ROOT
 
 FOLDER = Path(__file__).resolve().parent / "prompts"
@@ -130,7 +130,7 @@ def grade_answers(
         read = [read_reply(q, reply.text) for q, reply in zip(questions, said, strict=True)]
         label = cast(Label, read[1]) if labels else None
         explained = (str(_fields(reply.text).get("explanation", "")) for reply in said)
-        reasons = tuple(map(servers.printable, explained))  # JSON may have escaped what is not
+        reasons = tuple(map(visible, explained))  # JSON may have escaped what is not
         whose = (response.prompt_id, response.system, response.seed, response.sample)
         # What would be content and correct was not asked.
         found = Grade(*whose, int(read[0]), None, label, None, reasons, _versions(said), digest)

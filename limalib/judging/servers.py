@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from limalib.judging import log, replies
 from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import ServerSettings
-from limalib.records import Dialogue, Response
+from limalib.records import Dialogue, Response, visible
 
 LARGEST = 16 * 2**20  # bytes of the longest body that is read, unpacked
 _RETRIED = {408, 409, 425, 429}
@@ -39,9 +39,6 @@ _HOPELESS = {*range(300, 400), 401, 402, 404}  # elsewhere, no key, no money, no
 _REFUSED = {400, 413, 422}  # too long, or of what is not allowed
 _SAME = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
 _shortened = partial(textwrap.shorten, width=160, placeholder="...")
-_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-printable = partial(_NO_TEXT.sub, "\ufffd")
-"""A text without control characters and lone surrogates, which no file or table should hold."""
 
 
 class Failed(Exception):
@@ -346,13 +343,13 @@ def _reply(said: Any) -> Reply:
 
 
 def cleaner(key: str) -> Callable[[str], str]:
-    """What makes a server's text printable and the key in it "***", in base64 too, and over line
+    """What makes a server's text visible and the key in it "***", in base64 too, and over line
     breaks (JSON's own among them).
 
     A key of under eight characters is a word that local servers want, such as "none", and stays.
     """
     if len(key) < 8:
-        return printable
+        return visible
     forms = [key]
     for before in range(3):  # bytes before the key in a group of three shift all of its base64
         digits = base64.b64encode(bytes(before) + key.encode()).decode()
@@ -362,7 +359,7 @@ def cleaner(key: str) -> Callable[[str], str]:
     secret = re.compile(
         "|".join(between.join(either.get(c, re.escape(c)) for c in form) for form in forms)
     )
-    return lambda text: secret.sub("***", printable(text))
+    return lambda text: visible(secret.sub("***", text))
 
 
 def key(server: ServerSettings) -> str:
