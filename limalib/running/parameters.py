@@ -1,10 +1,6 @@
 """Parameters of a notebook: what it declares, and whether what it was given agrees.
 
-A notebook declares its parameters as annotated assignments in the cell tagged `parameters`:
-
-    scale: str = "miniature"  # which file under scales/
-    seed: int = 0
-
+A notebook declares them as annotated assignments (`seed: int = 0`) in the cell tagged `parameters`.
 papermill only logs an unknown name and checks no types, so both are checked here: by `python -m
 limalib run` before anything starts (`given`), and by the notebook's first cells (`check`).
 """

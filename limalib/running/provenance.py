@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,8 @@ def data_digest(paths: Iterable[Path]) -> str:
 
 
 def cells(notebook: Path) -> list[dict[str, Any]]:
-    """A notebook's cells as its JSON has them, each source as one string.
-
-    Raises FileNotFoundError, and ValueError for a file that is no notebook."""
+    """A notebook's cells as its JSON has them, each source as one string. Raises FileNotFoundError,
+    and ValueError for a file that is no notebook."""
     # Not nbformat, which takes longer to import than most notebooks take to check.
     if not notebook.is_file():
         raise FileNotFoundError(f"{notebook}: no such notebook")
@@ -59,9 +59,9 @@ def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def module_digest(name: str, packages: Sequence[Path] = PACKAGES) -> str:
+def module_digest(name: str) -> str:
     """The same of a module, by its dotted name, and those that it imports."""
-    return hashlib.sha256("\0".join(_modules([f"import {name}"], packages)).encode()).hexdigest()
+    return hashlib.sha256("\0".join(_modules([f"import {name}"], PACKAGES)).encode()).hexdigest()
 
 
 def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
@@ -77,7 +77,7 @@ def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
             modules[name] = files[0]
             package = name if files[0].stem == "__init__" else name.rpartition(".")[0]
             waiting += _imports(files[0].read_text(encoding="utf-8"), package, homes)
-    parts: list[str] = []
+    parts = []
     for name, path in sorted(modules.items()):
         parts.append(f"{name} {_dump(path.read_text(encoding='utf-8'))}")
         beside = sorted(path.parent.glob(f"{path.stem}.*"))
@@ -174,9 +174,7 @@ def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            above = parents[: len(parents) + 1 - node.level] if node.level else []
-            start = ".".join([*above, *filter(None, [node.module])])
+            start = resolve_name("." * node.level + (node.module or ""), package)
             names |= {f"{start}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names]
     through = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}

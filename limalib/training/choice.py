@@ -72,9 +72,7 @@ def trial(
 
 def choose_rate(path: Path, quality: Mapping[float, float | None]) -> float:
     """The rate whose trial answers the dev prompts best, the lower one on ties; kept at `path`.
-
-    Raises ValueError when there are several and nobody judged; a single one needs no trial.
-    """
+    Raises ValueError when there are several and nobody judged; a single one needs no trial."""
     if len(quality) > 1 and None in quality.values():
         raise ValueError(
             f"training_set {path.parent.name}: nobody judged the answers to the dev prompts, so no "

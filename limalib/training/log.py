@@ -74,10 +74,8 @@ class TrainingLog(Settings):
 
 
 def read_log(path: str | Path) -> TrainingLog:
-    """The log of a finished training run, from its folder.
-
-    Raises FileNotFoundError, and ValueError for a file that is no such log or lacks steps.
-    """
+    """The log of a finished training run, from its folder. Raises FileNotFoundError, and ValueError
+    for a file that is no such log or lacks steps."""
     path = Path(path) / LOG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train with notebooks/02_training.ipynb")
@@ -92,15 +90,13 @@ def read_log(path: str | Path) -> TrainingLog:
     return log
 
 
+# Settings that decide how a run goes, not what comes out of it.
 _NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates", "tensorboard"}
-"""Settings that decide how a run goes, not what comes out of it."""
 
 
 def has_same_inputs(found: TrainingLog, wanted: TrainingLog, path: Path, replace: bool) -> bool:
-    """Whether what lies at `path` was made from the inputs that are wanted now.
-
-    Raises ValueError, which says what differs, when it was not and may not be replaced.
-    """
+    """Whether what lies at `path` was made from the inputs that are wanted now. Raises ValueError,
+    which says what differs, when it was not and may not be replaced."""
     before = {**found.settings.model_dump(exclude=_NO_INPUT), **found.inputs}
     now = {**wanted.settings.model_dump(exclude=_NO_INPUT), **wanted.inputs}
     difference = ", ".join(

@@ -55,11 +55,8 @@ def all_reduce(value: float) -> float:
 def shard(
     module: nn.Module, layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device
 ) -> None:
-    """Spread the weights of `module` over all processes, layer by layer, in float32.
-
-    Weights and buffers are those of the first process; the others' may be on the meta device. A
-    layer is gathered in `dtype`, and gradients are summed in float32.
-    """
+    """Spread the weights of `module` over all processes, layer by layer, in float32, as the first
+    holds them; the others' may be on the meta device. A layer is gathered in `dtype`."""
     mesh = init_device_mesh(device.type, (processes(),))
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for part in [*layers, module]:

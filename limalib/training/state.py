@@ -56,11 +56,8 @@ def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
 
 
 def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state's folder and what its state.json says; None to start from the base.
-
-    Raises ValueError when it comes from other inputs, unless `replace` says to start anew, and
-    when it cannot be read.
-    """
+    """The newest state's folder and what its state.json says; None to start from the base. Raises
+    ValueError when it cannot be read, and for other inputs unless `replace` says to start anew."""
     folder = out_dir / STATE
     found = max(folder.glob("step-*"), key=lambda path: int(path.name[5:]), default=None)
     if found:
@@ -77,10 +74,8 @@ def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[
 
 
 def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> TrainingLog:
-    """Go back to a state that `find` found; returns its log.
-
-    Raises ValueError when it cannot be read, and for 8-bit moments of other processes.
-    """
+    """Go back to a state that `find` found; returns its log. Raises ValueError when it cannot be
+    read, and for 8-bit moments of other processes."""
     saved_by = state["processes"]
     if saved_by != sharding.processes() and learner.settings.optimizer == "adamw8bit":
         raise ValueError(
@@ -116,10 +111,8 @@ def candidate(out_dir: Path, epoch: int | None) -> Path:
 
 
 def result(out_dir: Path, wanted: TrainingLog, replace: bool) -> TrainingLog | None:
-    """The log of the result in `out_dir`; None where there is none, or one to be replaced.
-
-    Raises ValueError when it is of other inputs or not as training left it.
-    """
+    """The log of the result in `out_dir`; None where there is none, or one to be replaced. Raises
+    ValueError when it is of other inputs or not as training left it."""
     if not (out_dir / LOG).is_file():
         return None
     found = read_log(out_dir)
@@ -143,11 +136,8 @@ def finish(out_dir: Path, log: TrainingLog) -> TrainingLog:
 
 
 def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
-    """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`.
-
-    All is copied before any of it replaces what was there, the log last. Raises ValueError when
-    the checkpoint was not kept.
-    """
+    """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`: all is copied
+    before any of it replaces what was there. Raises ValueError when the checkpoint was not kept."""
     kept, temporary = candidate(out_dir, log.chosen_epoch), out_dir / ".publishing"
     if not kept.is_dir():
         raise ValueError(
@@ -173,11 +163,8 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
 
 
 def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
-    """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand.
-
-    0 goes back to the choice by quality. Raises ValueError for an epoch that is no candidate, and
-    for one that was not kept.
-    """
+    """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand; 0 goes
+    back to the choice by quality. Raises ValueError for one that is no candidate or not kept."""
     out_dir, log = Path(out_dir), read_log(out_dir)
     first, last = log.settings.candidate_epochs
     if epoch and not first <= epoch <= min(last, len(log.epochs)):
