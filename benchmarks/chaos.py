@@ -1,6 +1,6 @@
 """What is lost when a run is killed at random moments, and when its files are damaged.
 
-    python benchmarks/chaos.py [--kills 20] [--damages 400] [--longest 60] [--seed 0]
+    python benchmarks/chaos.py [--kills 20] [--damages 400] [--longest 60] [--whole runs]
 
 A run of the smoke scale's notebooks is killed (SIGKILL to its process group, again and again, each
 time after at most so many seconds) and then let end. It holds when its sets, answers, weights and
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--damages", type=int, default=400)
     parser.add_argument("--longest", type=float, default=60, help="seconds before a kill, at most")
+    parser.add_argument("--whole", type=Path, help="outputs of an unbroken run, if there are any")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,10 +61,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole = folder / "whole"
-        if start(whole).wait():
+        if options.whole:
+            shutil.copytree(options.whole / SCALE, whole / SCALE)
+        elif start(whole).wait():
             sys.exit(f"the unbroken run failed:\n{log(whole).read_text(encoding='utf-8')}")
         draw = random.Random(options.seed)
-        rows.append(killed(options.kills, options.longest, folder, results(whole), draw))
+        if options.kills:
+            rows.append(killed(options.kills, options.longest, folder, results(whole), draw))
         rows += damaged(options.damages, whole, folder, draw)
     print("| what | tried | held | lost |\n|---|---|---|---|")
     for row in rows:
