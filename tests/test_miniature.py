@@ -120,7 +120,7 @@ def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: Paths) -
 
 
 def test_a_source_that_is_not_at_hand_is_said_so_and_left_out() -> None:
-    made = recipes.lima({}, None, recipes.Counts(), recipes.Rules(), seed=0)
+    made = recipes.lima({}, recipes.Exchanges(), recipes.Counts(), recipes.Rules(), seed=0)
     assert made.dialogues == []
     assert made.losses["wikihow"] == {"source not at hand": 1}
 
@@ -143,7 +143,9 @@ def test_every_prompt_can_be_judged_and_authored_answers_are_right(
     for chain in recipes.test_dialogues(paths).dialogues:
         assert judge(Dialogue("", chain.turns[:2]), "", True).score == 1
     answers = [
-        d for d in recipes.lima(paths, None, counts, RULES, 0).dialogues if d.source == "authors"
+        d
+        for d in recipes.lima(paths, recipes.Exchanges(), counts, RULES, 0).dialogues
+        if d.source == "authors"
     ]
     grades = [judge(Dialogue("", d.turns[:1]), d.turns[1].text, True) for d in answers]
     assert {grade.label for grade in grades} == {"excellent"}

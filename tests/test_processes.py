@@ -10,7 +10,7 @@ import psutil
 
 STARTS_TWO = """
 import os, time
-from limalib.data.processes import processes
+from limalib.data.exchanges import processes
 with processes(2) as pool:
     print(*{n: pool.submit(os.getpid).result() for n in range(2)}.values(), flush=True)
     time.sleep(60)

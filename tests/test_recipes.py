@@ -68,7 +68,7 @@ def test_no_set_depends_on_the_order_of_rows_or_files(
         paths = _write_sources(folder / name, shuffle)
         made.append(
             [
-                recipes.lima(paths, None, counts, rules, seed).dialogues,
+                recipes.lima(paths, recipes.Exchanges(), counts, rules, seed).dialogues,
                 recipes.test(paths, counts, rules).dialogues,
                 recipes.howto(paths, 7, seed).dialogues,
             ]
@@ -129,7 +129,7 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
     paths = _write_sources(tmp_path, list)
     counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
     rules = recipes.Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima(paths, None, counts, rules, 0)
+    lima = recipes.lima(paths, recipes.Exchanges(), counts, rules, 0)
     kept = Counter(d.source for d in lima.dialogues)
     totals = {name: sum(losses.values()) for name, losses in lima.losses.items()}
     assert kept["wikihow"] + totals["wikihow"] == 12
@@ -143,7 +143,7 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
 def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
     file = _write_sources(tmp_path, list)["reddit"] / "submissions_1.ndjson"
     rules = recipes.Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima({"reddit": file}, None, recipes.Counts(), rules, 0)
+    lima = recipes.lima({"reddit": file}, recipes.Exchanges(), recipes.Counts(), rules, 0)
     assert lima.losses["writingprompts"] == {"source not at hand": 1}
     assert len(recipes.test({"reddit": file}, recipes.Counts(), rules).dialogues) == 5
 
@@ -162,13 +162,15 @@ def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None
     assert [d.id for d in made.dialogues] == ["b prompt"]
     assert made.losses["authors"] == {"ends on an answer": 1}
     assert recipes.dev(paths, counts).losses["authors"] == {}
-    assert recipes.lima(paths, None, counts, rules, 0).losses["authors"] == {}
+    assert recipes.lima(paths, recipes.Exchanges(), counts, rules, 0).losses["authors"] == {}
 
 
 def test_a_released_row_without_an_answer_is_not_trained_on(tmp_path: Path) -> None:
     rows = [{"conversations": texts, "source": "wikihow"} for texts in (["p", "r"], ["p"])]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = recipes.lima({"lima": tmp_path}, None, recipes.Counts(), recipes.Rules(), 0)
+    made = recipes.lima(
+        {"lima": tmp_path}, recipes.Exchanges(), recipes.Counts(), recipes.Rules(), 0
+    )
     assert [d.id for d in made.dialogues] == ["train-0000"]
     assert made.losses == {"released": {"without an answer": 1}}
 
@@ -209,8 +211,8 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
 def test_the_release_in_recipes(shared_data: Path) -> None:
     paths = {"lima": shared_data / "lima"}
     counts, rules = recipes.Counts(), recipes.Rules()
-    lima = recipes.lima(paths, None, counts, rules, 0)
-    chains = recipes.dialogues(paths, None, counts)
+    lima = recipes.lima(paths, recipes.Exchanges(), counts, rules, 0)
+    chains = recipes.dialogues(paths, recipes.Exchanges(), counts)
     assert (len(lima.dialogues), len(chains.dialogues)) == (1000, 30)
     assert lima.losses == {"released": {}}
     assert chains.losses == {"multi_turn": {"last turn by the user, dropped": 1}}
@@ -234,7 +236,7 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
     ]
     records.write(tmp_path / "chains.jsonl", chains)
     made = recipes.dialogues(
-        {"dialogues": tmp_path / "chains.jsonl"}, None, recipes.Counts(dialogues=1)
+        {"dialogues": tmp_path / "chains.jsonl"}, recipes.Exchanges(), recipes.Counts(dialogues=1)
     )
     assert [d.id for d in made.dialogues] == ["good"]
     assert made.losses["multi_turn"] == {

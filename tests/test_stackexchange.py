@@ -754,7 +754,6 @@ def test_recipes_go_through_each_dump_once(sources: Path, tmp_path: Path) -> Non
     rules = recipes.Rules(stackexchange=SHORT)
     with pytest.warns(UserWarning, match="left out: c"):
         found = recipes.find_exchanges(paths, counts, rules, 0, tmp_path / "kept")
-    assert found is not None
     assert [(one.exchange, one.filtered.total, one.unfiltered.total) for one in found.stem] == [
         ("a", 15, 15)
     ]

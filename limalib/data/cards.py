@@ -110,7 +110,7 @@ def raw_digest(path: Path) -> dict[str, Any]:
     """
     files = files_of(path)
     sizes = [file.stat().st_size for file in files]
-    digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
+    digests = [_file_digest(file) for file in files]
     if not path.is_file():
         named = zip(files, digests, strict=True)
         lines = (f"{file.relative_to(path).as_posix()} {digest}\n" for file, digest in named)
@@ -126,11 +126,12 @@ def raw_digest(path: Path) -> dict[str, Any]:
 
 def raw_files(paths: Paths) -> list[Path]:
     """Files that the sets are made from, dumps to train on apart: candidates stand for those."""
-    folder, articles = paths.get("stackexchange"), paths.get("wikihow")
-    sources = [path for name, path in paths.items() if path and name != "stackexchange"]
-    sources += [folder / "exchanges.csv"] if folder else []
-    sources += [articles.with_name("categories.csv")] if articles else []
-    return sorted({file for path in sources for file in files_of(path)})
+    sources = {name: path for name, path in paths.items() if path}
+    if folder := sources.pop("stackexchange", None):
+        sources["table"] = folder / "exchanges.csv"
+    if articles := sources.get("wikihow"):
+        sources["categories"] = articles.with_name("categories.csv")
+    return sorted({file for path in sources.values() for file in files_of(path)})
 
 
 def raw_records(paths: Iterable[Paths]) -> dict[Path, dict[str, Any]]:
@@ -160,9 +161,8 @@ def card(
 ) -> dict[str, Any]:
     """What a set is made of, as a JSON object: Table 1 for this set, and how it came about.
 
-    `sources` gives examples and mean lengths of input (user turns) and output (assistant turns,
-    null for prompts) in `unit`: tokens with a (Hugging Face) tokenizer, else characters. `losses`
-    and `steps` say what each filter dropped; `digest` is of the content.
+    Mean lengths of input (user turns) and output (assistant turns, null for prompts) are in tokens
+    with a (Hugging Face) tokenizer, else in characters.
     """
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
@@ -202,8 +202,8 @@ def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]
 def steps(made: Made) -> list[dict[str, Any]]:
     """What came in at each filter of a set, what went and what was left, in order, a row a filter.
 
-    A source that lost nothing has one row without a reason. What is lost of other things than
-    candidates (a comment, a turn) and notes have no numbers around them.
+    A source that lost nothing has one row without a reason; what is counted `beside` has no numbers
+    around it.
     """
     rows: list[tuple[str, str, int | None, int, int | None]] = []
     for stage in made.stages:
@@ -217,8 +217,7 @@ def steps(made: Made) -> list[dict[str, Any]]:
 
 
 def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """The `steps` of several sets as one table, without steps over a whole set that dropped
-    nothing."""
+    """The `steps` of several sets, without those over a whole set that dropped nothing."""
     import pandas as pd
 
     told = {
@@ -230,8 +229,7 @@ def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
 
 
 def checks(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """How many examples of each set repeat others or hold prompts, and were dropped; a row a set,
-    empty where it was not asked."""
+    """Examples of each set dropped as repeats or leaks, a row a set, empty where not asked."""
     import pandas as pd
 
     asked = ("repeats", "leaks", "trained on")
@@ -255,11 +253,8 @@ def shortfalls(made: Mapping[str, Made]) -> "pd.DataFrame":
 
 
 def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
-    """Examples and mean lengths of each source, made and reported (Table 1), a row a source.
-
-    `cards` maps a split (train, dev, test) to the card of its set. Sources that Table 1 does not
-    have, the dialogues, come last.
-    """
+    """Examples and mean lengths of each source, made and reported (Table 1), a row a source; those
+    that Table 1 does not have come last. `cards` maps a split (train, dev, test) to its card."""
     import pandas as pd
 
     found = {
@@ -286,16 +281,16 @@ def _part(dialogue: Dialogue) -> str:
 
 
 def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any = None) -> float | None:
-    texts = [[turn.text for turn in dialogue.turns if turn.role == role] for dialogue in group]
-    totals = [
-        sum(len(tokenizer.encode(t, add_special_tokens=False) if tokenizer else t) for t in each)
-        for each in texts
-        if each
-    ]
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False) if tokenizer else text)
+
+    lengths = [[length(turn.text) for turn in d.turns if turn.role == role] for d in group]
+    totals = [sum(each) for each in lengths if each]
     return round(sum(totals) / len(totals), 1) if totals else None
 
 
-def _file_digest(path: Path, size: int) -> str:
+def _file_digest(path: Path) -> str:
+    size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _WHOLE:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,12 +15,10 @@ _FEWEST_TURNS = 4
 
 def chains(thread: Thread) -> Iterator[Dialogue | str]:
     """For each post of a thread with comments a dialogue between its asker and an answerer, or
-    why there is none.
+    why there is none. How the paper (section 6) found the 20 that it edited it does not say.
 
-    The paper (section 6) takes 20 of its 30 dialogues from comment chains and edits them; how
-    they were found is ours. Under an answer: question, answer, then what the asker says and the
-    answerer replies. Under a question: question, what the later answerer asks and the asker
-    replies, then the answer. A last word of the asker's is left out.
+    Under an answer: question, answer, what the asker says and the answerer replies. Under a
+    question: question, what the later answerer asks and the asker replies, the answer.
     """
     for post in (thread.question, *thread.answers):
         if comments := thread.comments.get(post.id):
@@ -28,7 +26,6 @@ def chains(thread: Thread) -> Iterator[Dialogue | str]:
 
 
 def _chain(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
-    """The dialogue around a post's comments, or why there is none."""
     users = {comment.user for comment in comments}
     asker, under_question = thread.question.owner, post.parent is None
     answer: Post | None = post
@@ -66,8 +63,7 @@ def _chain(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue 
 
 
 def _said(comments: Iterable[Comment], asker: int) -> Iterator[Turn]:
-    """Comments as turns, without links and the names that they are addressed to; what one person
-    says in a row is one turn."""
+    """Comments as turns, without links and addressees; what one says in a row is one turn."""
     for user, group in groupby(comments, key=lambda comment: comment.user):
         plain = (
             without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", each.text))).strip()

@@ -21,7 +21,6 @@ _MISSED_WEIGHT = 0.99
 
 _Band = tuple[int, int]
 
-
 THRESHOLD = 0.8
 """Share of their three-word shingles (Jaccard) from which on two texts count as nearly the same."""
 

@@ -5,15 +5,19 @@ then comes a line for each that is kept, kind by kind, in order.
 """
 
 import json
+import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from limalib.data.pairs import Candidates, Offer, Pair, Wanted, candidates
-from limalib.data.processes import processes
 from limalib.data.stackexchange import comments_of, threads
 from limalib.records import Dialogue, parse, replacing
 
@@ -21,10 +25,7 @@ _KINDS = ("filtered", "unfiltered", "chains")
 
 
 def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
-    """An exchange's candidates, from its dump, read once.
-
-    Comments are read where chains are wanted and the dump has any.
-    """
+    """An exchange's candidates, from its dump, read once (and its comments for chains)."""
     posts: Counter[str] = Counter()
     comments: Counter[str] = Counter()
     path = comments_of(dump) if wanted.chains else None
@@ -132,3 +133,30 @@ def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
         for name, path in (("posts", dump), ("comments", comments))
     }
     return {**known, "code": code, **wanted.model_dump(mode="json")}
+
+
+@contextmanager
+def processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes. When the block raises, what has not begun is not begun.
+
+    They are not forked, for the parent may hold threads; and where the parent is killed, they end,
+    which a pool's do not by themselves.
+    """
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(number, spawn, initializer=_watch_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+
+    def leave_with_it() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=leave_with_it, daemon=True).start()

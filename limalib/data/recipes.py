@@ -6,6 +6,7 @@ left out and said so in the losses, so that a recipe works with whatever is on d
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple, get_args
@@ -28,6 +29,8 @@ from limalib.data.reddit import RedditRules
 from limalib.data.sampling import NOTHING, Curated
 from limalib.records import Dialogue
 from limalib.settings import Settings
+
+NOT_AT_HAND = Counter({"source not at hand": 1})
 
 
 class Rules(Settings):
@@ -52,14 +55,10 @@ class Counts(Settings):
     test_authors: int = Field(230, gt=0)
     test_askreddit: int = Field(70, ge=0)
     alpaca: int = Field(52_000, gt=0)
-    ablation: int = Field(2_000, gt=0)
-    """Examples in each arm of the ablation on diversity and quality (section 5)."""
+    ablation: int = Field(2_000, gt=0)  # in each arm, on diversity and quality (section 5)
     quantity: tuple[Annotated[int, Field(gt=0)], ...] = (2_000, 4_000, 8_000, 16_000, 32_000)
-    """Sizes of the ablation on quantity (Figure 6)."""
-    noise: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
-    """Noise rates of the raw sources at which filtered and unfiltered are compared, too."""
-    held_out: int = Field(2_000, ge=0)
-    """Filtered Stack Exchange examples kept for perplexity (Figure 9)."""
+    noise: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # of further raw sources
+    held_out: int = Field(2_000, ge=0)  # filtered examples, for perplexity (Figure 9)
 
     @property
     def largest(self) -> int:
@@ -77,11 +76,11 @@ class Dumps(NamedTuple):
 
 
 class Exchanges(NamedTuple):
-    """Candidates of the STEM exchanges and of the others, and how many exchanges are left out."""
+    """Candidates of the STEM exchanges and of the others, and what is left out, by kind."""
 
-    stem: list[Candidates]
-    other: list[Candidates]
-    left_out: Counter[str]
+    stem: Sequence[Candidates] = ()
+    other: Sequence[Candidates] = ()
+    left_out: Counter[str] = NOT_AT_HAND
 
 
 def exchange_dumps(paths: Paths) -> Dumps | None:
@@ -128,14 +127,12 @@ def find_exchanges(
     kept: Path | None = None,
     code: str = "",
     workers: int = 1,
-) -> Exchanges | None:
-    """Go once through all Stack Exchange dumps before sets are drawn; None without the source.
-
-    For `kept`, `code` and `workers` see `find_all_candidates`.
-    """
+) -> Exchanges:
+    """Go once through all Stack Exchange dumps, before sets are drawn; for `kept`, `code` and
+    `workers` see `find_all_candidates`."""
     chosen = exchange_dumps(paths)
     if chosen is None:
-        return None
+        return Exchanges()
     wanted = candidates_wanted(paths, counts, rules, seed)
     found = find_all_candidates(chosen.dumps, wanted, kept, code, workers)
     stem = [one for one in found if one.exchange in chosen.stem]
@@ -143,9 +140,7 @@ def find_exchanges(
     return Exchanges(stem, other, chosen.left_out)
 
 
-def lima(
-    paths: Paths, exchanges: Exchanges | None, counts: Counts, rules: Rules, seed: int
-) -> Made:
+def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed: int) -> Made:
     """LIMA's single-turn training examples in Table 1's proportions: from the released set where
     `paths` has one, else drawn from the raw sources."""
     if release := paths.get("lima"):
@@ -166,7 +161,7 @@ def lima(
     )
 
 
-def dialogues(paths: Paths, exchanges: Exchanges | None, counts: Counts) -> Made:
+def dialogues(paths: Paths, exchanges: Exchanges, counts: Counts) -> Made:
     """The multi-turn chains that section 6 adds: the authored ones, then, as far as they do not
     suffice, some from the comments of Stack Exchange, which the paper edited by hand."""
     if release := paths.get("lima"):
@@ -182,14 +177,11 @@ def dialogues(paths: Paths, exchanges: Exchanges | None, counts: Counts) -> Made
         losses["does not take turns and end on an answer"] = len(rows) - len(whole)
         own = _first("multi_turn", whole, counts.dialogues, losses, "dialogues")
     missing = counts.dialogues - len(own.dialogues)
-    with_comments = [
-        one
-        for one in ((*exchanges.stem, *exchanges.other) if exchanges else ())
-        if one.chains.total or one.chains.losses or one.chains.beside
-    ]
-    if missing <= 0 or not with_comments:
+    every = (*exchanges.stem, *exchanges.other)
+    commented = [one for one in every if any(one.chains._replace(best=()))]
+    if missing <= 0 or not commented:
         return own
-    chains = comment_chains(with_comments, missing)
+    chains = comment_chains(commented, missing)
     return joined(own, _made("comment chains", chains, "stackexchange"))
 
 
@@ -202,22 +194,15 @@ def alpaca(paths: Paths, counts: Counts) -> Made:
     return _first("alpaca", rows, counts.alpaca, losses, "alpaca")
 
 
-def filtered(exchanges: Exchanges | None, count: int, seed: int) -> Made:
-    """Filtered Stack Exchange examples of all exchanges (section 5).
-
-    A smaller set is the beginning of a larger one, so that the ablation on quantity adds examples
-    and changes none.
-    """
-    if exchanges is None:
-        return _absent("stackexchange")
+def filtered(exchanges: Exchanges, count: int, seed: int) -> Made:
+    """Filtered Stack Exchange examples of all exchanges (section 5); a smaller set is the beginning
+    of a larger one."""
     found = stackexchange_pairs((*exchanges.stem, *exchanges.other), count, seed)
     return _made("stackexchange", found, "stackexchange", beside=exchanges.left_out)
 
 
-def unfiltered(exchanges: Exchanges | None, count: int, seed: int) -> Made:
+def unfiltered(exchanges: Exchanges, count: int, seed: int) -> Made:
     """Stack Exchange examples that no filter has seen (section 5)."""
-    if exchanges is None:
-        return _absent("stackexchange", count)
     found = unfiltered_pairs((*exchanges.stem, *exchanges.other), count, seed)
     return _made("stackexchange", found, "stackexchange", count, beside=exchanges.left_out)
 
@@ -312,8 +297,7 @@ def _made(
 
 
 def _absent(name: str, asked: int | None = None) -> Made:
-    note = Counter({"source not at hand": 1})
-    return Made([], (Stage(name, 0, Counter(), note, "none", asked),))
+    return Made([], (Stage(name, 0, Counter(), NOT_AT_HAND, "none", asked),))
 
 
 def _first(name: str, found: list[Dialogue], count: int, losses: Counter[str], raw: str) -> Made:
@@ -321,13 +305,10 @@ def _first(name: str, found: list[Dialogue], count: int, losses: Counter[str], r
     return _made(name, Curated(found[:count], losses), raw, count)
 
 
-def _split(exchanges: Exchanges | None, split: str, count: int, seed: int) -> Made:
-    name = f"stackexchange ({split})"
-    if exchanges is None:
-        return _absent(name, count)
+def _split(exchanges: Exchanges, split: str, count: int, seed: int) -> Made:
     found = stackexchange_pairs(getattr(exchanges, split), count, seed)
     marked = [replace(d, meta={**d.meta, "split": split}) for d in found.dialogues]
-    found = found._replace(dialogues=marked)
+    found, name = found._replace(dialogues=marked), f"stackexchange ({split})"
     return _made(name, found, "stackexchange", count, beside=exchanges.left_out)
 
 
