@@ -131,7 +131,7 @@ def main() -> None:
             flush=True,
         )
     server.terminate()
-    packages = versions(("httpx",))
+    packages = versions(("httpx2",))
     record = {"benchmark": "servers", "delay": options.delay, "rows": rows}
     print(json.dumps(record | {"machine": machine(), "versions": packages}))
 

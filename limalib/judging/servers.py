@@ -25,7 +25,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from tqdm.auto import tqdm
 
 from limalib.judging import log, replies
@@ -208,11 +208,11 @@ class _Asking:
                 bar.update()
 
         with tqdm(total=len(requests), desc=self.server.model, mininterval=1) as bar:
-            limits = httpx.Limits()  # none: `concurrency` is one
-            async with httpx.AsyncClient(headers=headers, timeout=None, limits=limits) as client:
+            limits = httpx2.Limits()  # none: `concurrency` is one
+            async with httpx2.AsyncClient(headers=headers, timeout=None, limits=limits) as client:
                 await asyncio.gather(*(work() for _ in requests[: self.server.concurrency]))
 
-    async def one(self, client: httpx.AsyncClient, request: Request) -> None:
+    async def one(self, client: httpx2.AsyncClient, request: Request) -> None:
         """Ask one, and again while its reply cannot be read; keep what comes."""
         if self.stopped:
             self.problems[request.key] = self.stopped
@@ -233,7 +233,7 @@ class _Asking:
             if many or error.kind == "hopeless":
                 self.stopped = f"not asked: {self.problems[request.key]}"
 
-    async def reply(self, client: httpx.AsyncClient, request: Request) -> Reply:
+    async def reply(self, client: httpx2.AsyncClient, request: Request) -> Reply:
         """The reply to one request, after as many attempts as it takes. Raises Failed."""
         for attempt in itertools.count(1):
             try:
@@ -255,7 +255,7 @@ class _Asking:
 
 
 async def _attempt(
-    client: httpx.AsyncClient, server: ServerSettings, body: Mapping[str, Any]
+    client: httpx2.AsyncClient, server: ServerSettings, body: Mapping[str, Any]
 ) -> Reply:
     url, content = f"{server.base_url}/chat/completions", json.dumps(body)
     try:
@@ -269,14 +269,14 @@ async def _attempt(
         return _reply(json.loads(said))
     except TimeoutError:
         raise Failed(f"no whole reply within {server.timeout:g} s", "passing") from None
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         why = str(error) or type(error).__name__
         raise Failed(f"connection broke: {why}", "passing") from None
     except (ValueError, RecursionError, zlib.error) as error:
         raise Failed(f"not a chat reply: {error}", "passing") from None
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _body(response: httpx2.Response) -> bytes:
     """What a server sends, unpacked piece by piece: a few bytes may be packed gigabytes."""
     packing = response.headers.get("content-encoding", "identity").lower()
     if packing not in ("identity", "gzip"):
@@ -289,7 +289,7 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _failure(response: httpx.Response, said: bytes, longest_wait: float) -> Failed:
+def _failure(response: httpx2.Response, said: bytes, longest_wait: float) -> Failed:
     """What a status other than success comes to."""
     code, error = response.status_code, None
     with suppress(ValueError, RecursionError, AttributeError):
