@@ -124,12 +124,9 @@ _MADE_BY: Mapping[type, str] = {
 def visible(text: str) -> str:
     """Text for a page: control characters, but tabs and ends of lines, show as such (ESC as ␛), and
     lone surrogates by their codes."""
-
-    def sign(found: re.Match[str]) -> str:
-        code = ord(found[0])
-        return chr(0x2400 + code) if code < 32 else f"\\u{code:04x}"
-
-    return re.sub(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]", sign, text)
+    unseen = r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]"
+    codes = map(ord, set(re.findall(unseen, text)))
+    return text.translate({c: chr(0x2400 + c) if c < 32 else f"\\u{c:04x}" for c in codes})
 
 
 def single_turn(
@@ -143,11 +140,8 @@ def single_turn(
 
 
 def read(path: str | Path, kind: type[Record]) -> Iterator[Record]:
-    """Records of one kind from a JSONL file, one a line; empty lines are skipped.
-
-    Raises FileNotFoundError, and ValueError naming file and line for a line that is no such record:
-    a field unknown, missing or of another type.
-    """
+    """Records of one kind from a JSONL file, one a line; empty lines are skipped. Raises
+    FileNotFoundError, and ValueError naming file and line for a line that is no such record."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file{_MADE_BY.get(kind, '')}")
@@ -203,11 +197,8 @@ def write_json(path: str | Path, content: Any) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when the block ends well.
-
-    The folder is made where it is missing. When the block raises, what stood at `path` stays.
-    Raises OSError naming `path` where a disk is full.
-    """
+    """A temporary path beside `path`, in a folder made where it is missing, which takes its place
+    when the block ends well; else what stood there stays. Names `path` where a disk is full."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
