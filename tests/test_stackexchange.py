@@ -310,6 +310,10 @@ def test_utf_16_is_read_and_bytes_that_are_not_what_they_claim_are_refused(tmp_p
     path.write_bytes(text.encode())
     with pytest.raises(ValueError, match="broken XML"):
         list(read_posts(path))
+    for encoding, message in (("none-8", "unknown encoding"), ("utf-7", "not XML"), ("gbk", "")):
+        path.write_text(text.replace("utf-16", encoding))
+        with pytest.raises(ValueError, match=rf"Posts\.xml.*{message}"):
+            list(read_posts(path))
 
 
 def test_scores_that_are_no_numbers_are_counted(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 from xml.parsers import expat
 from xml.sax import saxutils
 
-from limalib.data.files import LONGEST, blocks, chunks
+from limalib.data.files import LONGEST, blocks
+from limalib.records import reading
 
 Row = dict[bytes, bytes]
 """` Name=` to value of each attribute, both as in the file (see `unescaped`)."""
@@ -40,7 +41,7 @@ def rows(path: Path, root: str, losses: Counter[str]) -> Iterator[Row]:
     document = _Parser(path, root)
     row_a_line: bool | None = None  # not known yet
     with _opened(path, f"{root.capitalize()}.xml") as file:
-        for block in blocks(chunks(file)):
+        for block in blocks(file, path):
             end = 0
             if row_a_line is None and (head := re.match(_HEAD % root.encode(), block)):
                 yield from document.feed(head[0])
@@ -117,7 +118,8 @@ class _Parser:
 
     def feed(self, text: bytes, last: bool = False) -> list[Row]:
         try:
-            self._expat.Parse(text, last)
+            with reading(self._path, "XML"):  # an encoding that nobody knows is no ExpatError
+                self._expat.Parse(text, last)
         except expat.ExpatError as error:
             raise ValueError(
                 f"{self._path}, line {error.lineno + self._skipped_lines}, byte "

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -37,11 +37,12 @@ def existing(path: str | Path, what: str) -> Path:
     return path
 
 
-def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks that end where a line ends, unless a line is overlong."""
+def blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The bytes of a file, decompressed, in blocks that end where a line ends, or are too long."""
+    pieces = iter(partial(file.read, _CHUNK), b"")
     held: list[bytes] = []
     size = 0
-    for piece in pieces:
+    for piece in _decompressed(file, path) if path.suffix == ".zst" else pieces:
         cut = piece.rfind(b"\n") + 1
         if cut or size > LONGEST:
             yield b"".join((*held, piece[:cut]))
@@ -52,11 +53,6 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def chunks(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of a file, some at a time."""
-    return iter(partial(file.read, _CHUNK), b"")
-
-
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers from 1 and their ends; of a `.zst`, decompressed on the way.
 
@@ -64,7 +60,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     with path.open("rb") as file:
-        for block in blocks(_decompressed(file, path) if path.suffix == ".zst" else chunks(file)):
+        for block in blocks(file, path):
             for line in io.BytesIO(block):
                 number += 1
                 if len(line) > LONGEST:
@@ -108,10 +104,10 @@ def json_document(path: str | Path, what: str, kind: type[T]) -> T:
 def table(
     path: str | Path, what: str, columns: Sequence[str], comment: bytes | None = None
 ) -> Iterator[Row]:
-    """Rows of a CSV whose header has these columns, without lines that start with a `comment`.
+    """Rows of a CSV with these columns, without lines that start with a `comment`; one with too few
+    or too many fields has None among its values or keys.
 
-    A row with too few or too many fields has None among its values or keys. Raises ValueError
-    naming file and line for another header, broken CSV, and text that is not UTF-8.
+    Raises ValueError naming file and line for another header, broken CSV, and text not in UTF-8.
     """
     path = existing(path, what)
     number = 1
@@ -134,8 +130,7 @@ def table(
 def text_of(value: object) -> str:
     """The value, if it is text.
 
-    Raises TypeError for anything else, and ValueError for half of a surrogate pair, which JSON
-    can spell but no file can hold.
+    Raises TypeError, and ValueError for half of a surrogate pair, which no file can hold.
     """
     if not isinstance(value, str):
         raise TypeError(f"expected text, not {value!r:.60}")

@@ -16,10 +16,7 @@ from limalib.data.files import json_document, json_lines, text_of
 from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
 ON_HUB = "hub:"
-"""Start of a place on the Hugging Face hub: `hub:GAIR/lima`."""
-
 CUT = "last turn by the user, dropped"
-"""What `read_release` counts for a chain that ends on a question; the rest of it stays."""
 
 
 def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
@@ -90,8 +87,11 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
     name = Path(path).stem
     for row, (_, record) in enumerate(json_lines(path, "a file of the LIMA release")):
         try:
-            texts, source = _texts(record["conversations"]), text_of(record.get("source", ""))
+            found, source = record["conversations"], text_of(record.get("source", ""))
+            texts = [text_of(text) for text in found] if isinstance(found, list) else []
         except (KeyError, TypeError, ValueError):
+            texts = []
+        if not texts or not all(text.strip() for text in texts):
             losses["row without conversations"] += 1
             continue
         if len(texts) > 1 and len(texts) % 2:
@@ -129,12 +129,3 @@ def read_alpaca(path: str | Path, losses: Counter[str] | None = None) -> Iterato
         else:
             prompt = f"{instruction}\n\n{given}" if given.strip() else instruction
             yield single_turn(f"alpaca-{row:05}", prompt, output, "alpaca")
-
-
-def _texts(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value:
-        raise TypeError("expected a list of texts")
-    texts = [text_of(text) for text in value]
-    if not all(text.strip() for text in texts):
-        raise ValueError("an empty turn")
-    return texts

@@ -8,7 +8,7 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -141,11 +141,9 @@ def reddit_stories(
     lost.update(+Counter({"under a less upvoted premise": len(ranked[n:])}))
     kept = []
     for id in ranked[:n]:
-        (premise, score), story = premises[id], stories[id]
-        meta = {"score": score, "story_score": story.score}
-        kept.append(
-            single_turn(f"writingprompts/{id}", premise, story.text, "writingprompts", **meta)
-        )
+        (prompt, score), story = premises[id], stories[id]
+        found = single_turn(f"writingprompts/{id}", prompt, story.text, "writingprompts")
+        kept.append(replace(found, meta={"score": score, "story_score": story.score}))
     return Curated(kept, +losses)
 
 
@@ -155,10 +153,9 @@ def askreddit_prompts(
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2); only so many are held in memory."""
     losses: Counter[str] = Counter()
-    kept = _most_upvoted(submissions, n, losses, "askreddit", rules)
     prompts = [
         single_turn(f"askreddit/{post.id}", post.title, None, "askreddit", score=post.score)
-        for post in kept
+        for post in _most_upvoted(submissions, n, losses, "askreddit", rules)
     ]
     return Curated(prompts, +losses)
 
@@ -188,7 +185,7 @@ def _read(
 def _submission(row: Mapping[str, Any]) -> Submission | None:
     title, text = _plain(row["title"]), _plain(row.get("selftext") or "")
     found = Submission(
-        id=_id(row["id"]),
+        id=text_of(row["id"] or None),
         subreddit=text_of(row["subreddit"]),
         title=title,
         text=text,
@@ -203,7 +200,7 @@ def _submission(row: Mapping[str, Any]) -> Submission | None:
 
 def _comment(row: Mapping[str, Any]) -> Comment | None:
     found = Comment(
-        id=_id(row["id"]),
+        id=text_of(row["id"] or None),
         submission=text_of(row["link_id"]).removeprefix("t3_"),
         text=_plain(row["body"]),
         score=_score(row["score"]),
@@ -211,12 +208,6 @@ def _comment(row: Mapping[str, Any]) -> Comment | None:
         moderator=_moderator(row),
     )
     return None if found.text.casefold() in _GONE else found
-
-
-def _id(value: object) -> str:
-    if not value:
-        raise ValueError("an empty id")
-    return text_of(value)
 
 
 def _score(value: Any) -> int:
@@ -235,8 +226,9 @@ def _plain(value: object) -> str:
 
 
 def _moderator(row: Mapping[str, Any]) -> bool:
-    by_hand = row.get("distinguished") or row.get("stickied")
-    return bool(by_hand) or row.get("author") == "AutoModerator"
+    return bool(
+        row.get("distinguished") or row.get("stickied") or row.get("author") == "AutoModerator"
+    )
 
 
 def _most_upvoted(
@@ -250,15 +242,15 @@ def _most_upvoted(
         return heapq.nsmallest(n, held.values(), key=lambda post: (-post.score, post.id))
 
     for post in posts:
-        if reason := _unfit(post, subreddit, rules) or (
-            "id seen before" if post.id in held else None
-        ):
+        if reason := _unfit(post, subreddit, rules):
             losses[reason] += 1
-            continue
-        total += 1
-        held[post.id] = post
-        if len(held) >= n + _SLACK:
-            held = {post.id: post for post in best()}
+        elif post.id in held:
+            losses["id seen before"] += 1
+        else:
+            total += 1
+            held[post.id] = post
+            if len(held) >= n + _SLACK:
+                held = {post.id: post for post in best()}
     losses[LESS_UPVOTED] += max(total - n, 0)
     return best()
 

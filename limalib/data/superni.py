@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ GENERATION_CATEGORIES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An input with the outputs accepted for it (at least one); `id` may be empty."""
+    """An input with the outputs accepted for it, at least one."""
 
     input: str
     outputs: tuple[str, ...]
@@ -73,7 +74,7 @@ def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
                 seen.add(instance.id)
         if not definition or not kept:
             raise ValueError("without definition or usable instances")
-    instances = tuple(sorted(kept, key=lambda instance: instance.id))
+    instances = tuple(sorted(kept, key=attrgetter("id")))
     return Task(Path(path).stem, definition, categories, instances, languages)
 
 
@@ -98,7 +99,7 @@ def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
             losses["not in English"] += 1
         else:
             found.append((stable_order(seed, task.name), _example(task, seed)))
-    found.sort(key=lambda ranked: ranked[0])
+    found.sort(key=itemgetter(0))
     losses["not drawn"] = len(found[n:])
     return Curated([example for _, example in found[:n]], +losses)
 
