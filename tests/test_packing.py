@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from limalib.training import packing
-from limalib.training.packing import hidden_states, pack, packed_attention, share, split
+from limalib.training.packing import Pack, hidden_states, pack, packed_attention, share, split
 from limalib.training.rendering import Rendered
 from tests.tiny import llama
 
@@ -22,6 +22,10 @@ def examples() -> list[Rendered]:
     return [Rendered(tokens, [i % 3 > 0 for i in range(len(tokens))]) for tokens in ids]
 
 
+def segments_of(*lengths: int) -> Pack:
+    return pack([Rendered([0] * n, [False] * n) for n in lengths])
+
+
 def gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=264, n_embd=32, n_layer=2, n_head=2)).eval()
 
@@ -31,6 +35,7 @@ def test_a_pack_looks_like_its_drawing() -> None:
     assert batch.ids.tolist() == [[10, 11, 12, 20, 21]]
     assert batch.positions.tolist() == [[0, 1, 2, 0, 1]]
     assert batch.lengths == (3, 2)
+    assert batch.ends.tolist() == [0, 3, 5]
     assert batch.sources.tolist() == [0, 1, 3]
     assert batch.targets.tolist() == [11, 12, 21]
 
@@ -86,7 +91,7 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
 
 def test_attention_with_a_window_smaller_than_an_example_is_refused() -> None:
     query = torch.zeros(1, 2, 8, 4)
-    segments = packing._Segments.of([8], torch.device("cpu"))
+    segments = segments_of(8)
     with pytest.raises(ValueError, match="no window smaller than an example"):
         packing._packed_attention(llama(), query, query, query, None, segments, sliding_window=4)
 
@@ -133,7 +138,7 @@ def test_flash_attention_is_told_the_same_segments(
     draw = torch.Generator().manual_seed(0)
     query = torch.randn(1, 4, 40, 8, generator=draw)
     key, value = torch.randn(2, 1, key_heads, 40, 8, generator=draw)
-    segments = packing._Segments.of([3, 20, 1, 16], torch.device("cpu"))
+    segments = segments_of(3, 20, 1, 16)
     on_gpu = packing._varlen_attention(query, key, value, segments, 0.3)
     here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
     assert on_gpu.shape == here.shape == (1, 40, 4, 8)
@@ -143,7 +148,7 @@ def test_flash_attention_is_told_the_same_segments(
 def test_segments_are_those_of_flex_attention_with_a_mask_of_documents() -> None:
     draw = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 1, 2, 40, 16, generator=draw)
-    segments = packing._Segments.of([3, 20, 1, 16], torch.device("cpu"))
+    segments = segments_of(3, 20, 1, 16)
     document = torch.repeat_interleave(torch.arange(4), torch.tensor(segments.lengths))
 
     def sees(batch: object, head: object, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:

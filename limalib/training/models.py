@@ -30,8 +30,7 @@ from limalib.training.settings import LoRA, TrainingSettings
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
-EOT = "<|eot|>"
-"""Text of the end-of-turn token (paper, section 3)."""
+EOT = "<|eot|>"  # text of the end-of-turn token (paper, section 3)
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -117,8 +116,7 @@ def load(
 
 
 def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
-    """The base model as these settings train it: in float32, from which the master copy is made;
-    with adapters in what it computes in."""
+    """The base model to be trained: in float32, with adapters in what it computes in."""
     here = device()
     dtype = compute_dtype(settings.precision, here) if settings.lora else torch.float32
     return load(name, dtype, settings.quantization, here)
@@ -171,9 +169,9 @@ def _quiet() -> Iterator[None]:
 def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Id of the end-of-turn token, added to tokenizer and model when missing.
 
-    The embedding table, which many checkpoints pad, grows only when the new id does not fit. The
-    new row starts as that of EOS, after which a base expects nothing more (as the mean of all rows
-    where there is no EOS): a few examples take too few steps to learn from nothing where to stop.
+    The embedding table grows only when the new id does not fit. The new row starts as that of EOS
+    (as the mean of all rows where there is none): a few examples take too few steps to learn from
+    nothing where to stop.
     """
     if EOT in tokenizer.get_vocab():
         return tokenizer.convert_tokens_to_ids(EOT)
@@ -195,8 +193,7 @@ def _embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The model's transformer blocks, from the bottom up: its one list of as many modules as the
-    config says. Raises ValueError for an architecture that has none."""
+    """The model's one list of as many modules as the config says, else ValueError."""
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
             return module
@@ -213,11 +210,10 @@ def sublayers(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 @contextmanager
 def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
-    """Within the block, drop out what attention and MLP add to the residual stream.
+    """Within the block, drop out what attention and MLP add to the residual stream, at a rate that
+    rises linearly over the layers from 0 to `p_max` (paper, section 3), in train mode only.
 
-    The rate rises linearly over the layers from 0 at the bottom to `p_max` at the top (paper,
-    section 3), in train mode only. What an architecture drops out by itself (GPT-2: 0.1 everywhere)
-    is off within the block, but for adapters' dropout.
+    An architecture's own dropout (GPT-2: 0.1 everywhere) is off meanwhile, but for adapters'.
     """
     own, hooks = [], []
     for name, module in model.named_modules():
@@ -262,11 +258,8 @@ def dropout(states: Tensor, rate: float) -> Tensor:
 
 
 def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0) -> "PeftModel":
-    """Put low-rank adapters beside all linear layers but the head, and freeze everything else but
-    the rows of EOT, which a base has never used.
-
-    `model` itself is changed, and does at first what it did; what is returned is for `merge_lora`.
-    """
+    """Put low-rank adapters beside all linear layers but the head, in `model` itself, and freeze
+    all else but the rows of EOT. What is returned is for `merge_lora`."""
     from peft import LoraConfig  # slow to import, and rarely wanted
 
     tables = _embedding_tables(model)
@@ -285,8 +278,8 @@ def add_lora(model: PreTrainedModel, settings: LoRA, eot_id: int, seed: int = 0)
 
 
 def merge_lora(adapted: "PeftModel", base: PreTrainedModel) -> PreTrainedModel:
-    """The ordinary model that a model with adapters is: `base`, which becomes it, is the same
-    model without them, in full precision and with EOT. `adapted` stays as it is."""
+    """The ordinary model that `adapted` is, made of `base`, the same without adapters, in full
+    precision and with EOT."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
@@ -314,8 +307,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str |
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, which takes its place when the block ends well; what was there
-    is removed afterwards, never before."""
+    """A new folder, which takes the place of `path` when the block ends well, never before."""
     new, old = beside(path), path.with_name(f".{path.name}.old")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)

@@ -23,6 +23,18 @@ _LARGEST_FLASH_HEAD = 256
 
 
 @dataclass(frozen=True)
+class Block:
+    """`count` neighbouring segments of like length, the tokens from `start` to `end`, padded to the
+    `longest`; `places[i]` is where the block's i-th token stands in its padded form."""
+
+    start: int
+    end: int
+    count: int
+    longest: int
+    places: Tensor
+
+
+@dataclass(frozen=True)
 class Pack:
     """Several examples laid end to end, for one pass through the model.
 
@@ -31,6 +43,7 @@ class Pack:
         ids        a  b  c  d  e      [1, tokens]
         positions  0  1  2  0  1      [1, tokens]
         lengths    3        2
+        ends    0        3     5      int32
         sources    0  1     3         places whose hidden state predicts a supervised token
         targets    b  c     e         that token
     """
@@ -38,6 +51,8 @@ class Pack:
     ids: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
+    ends: Tensor
+    blocks: list[Block]
     sources: Tensor
     targets: Tensor
 
@@ -53,6 +68,8 @@ def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pa
         ids=tokens[None].to(device),
         positions=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
         lengths=lengths,
+        ends=torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
+        blocks=blocks(lengths, device),
         sources=(targets - 1).to(device),
         targets=tokens[targets].to(device),
     )
@@ -96,7 +113,7 @@ def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
         input_ids=batch.ids,
         position_ids=batch.positions,
         use_cache=False,
-        segments=_Segments.of(batch.lengths, batch.ids.device),
+        segments=batch,  # of which attention needs to know where they lie
     )
     return output.last_hidden_state[0]
 
@@ -124,18 +141,6 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-@dataclass(frozen=True)
-class Block:
-    """`count` neighbouring segments of like length, the tokens from `start` to `end`, padded to the
-    `longest`; `places[i]` is where the block's i-th token stands in its padded form."""
-
-    start: int
-    end: int
-    count: int
-    longest: int
-    places: Tensor
-
-
 def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     """Segments in blocks within which no length is more than twice another."""
     groups: list[list[int]] = []
@@ -152,20 +157,6 @@ def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     return found
 
 
-@dataclass(frozen=True)
-class _Segments:
-    """Where the segments of a pack lie: as blocks of like length, and as their ends in tokens."""
-
-    lengths: tuple[int, ...]
-    blocks: list[Block]
-    ends: Tensor
-
-    @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> "_Segments":
-        ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-        return cls(tuple(lengths), blocks(lengths, device), ends)
-
-
 @torch.compiler.disable
 def _packed_attention(
     module: nn.Module,
@@ -173,7 +164,7 @@ def _packed_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    segments: _Segments,
+    segments: Pack,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -203,7 +194,7 @@ def _packed_attention(
 
 
 def _varlen_attention(
-    query: Tensor, key: Tensor, value: Tensor, segments: _Segments, scale: float
+    query: Tensor, key: Tensor, value: Tensor, segments: Pack, scale: float
 ) -> Tensor:
     """All segments in one call of flash attention, in and out as `_packed_attention`."""
     ends, longest = segments.ends, max(segments.lengths)
