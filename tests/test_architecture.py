@@ -99,9 +99,9 @@ def test_the_miniature_stands_alone() -> None:
             assert {part(other) for other in imported(path)} <= {"miniature"}
 
 
-@pytest.mark.xfail(reason="the rooms are still above their sizes", strict=False)
 def test_limalib_stays_small() -> None:
-    assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 8500
+    # 8,500 are wanted. Until then it may only shrink: lower the number with whatever goes.
+    assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 10_614
 
 
 def test_no_module_is_long() -> None:

@@ -507,7 +507,13 @@ def test_it_runs_where_a_notebook_has_the_event_loop(tmp_path: Path) -> None:
         assert [r.text for r in asyncio.run(cell())] == ["fine"] * 3
 
 
-def test_an_interrupt_in_a_notebook_stops_the_asking(tmp_path: Path) -> None:
+def test_an_interrupt_in_a_notebook_stops_the_asking(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # A shell that starts the tests in the background lets them ignore interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
         # Twice, if need be: Python drops an interrupt that lands in a finaliser.
         if question(body) in ("q5", "q25"):
