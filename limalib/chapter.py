@@ -363,7 +363,7 @@ class Chapter:
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
         asked = among or self.prompts
         rows = measures.side_by_side(asked, answers, grades, self.names, count, self.seed)
-        return measures.show(rows.map(records.visible))
+        return measures.show(rows)
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
         """Record a figure for the prose to quote, and for the claim of that name to be judged by:

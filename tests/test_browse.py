@@ -43,6 +43,11 @@ def three_systems() -> pd.DataFrame:
     return browse.rows(PROMPTS, answers, grades)
 
 
+def test_control_characters_are_shown_as_such() -> None:
+    table = browse.rows(PROMPTS[:1], {"lima": [response("a", "lima", "\x1b[2J")]}, {})
+    assert "␛[2J" in str(browse.show(table).data)
+
+
 def test_every_prompt_has_every_answer_with_its_grade() -> None:
     table = three_systems()
     assert table["prompt"].tolist() == ["Alpha?"] * 3 + ["Beta & <b>more</b>?"] * 3 + ["Gamma?"] * 2

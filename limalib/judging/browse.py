@@ -14,7 +14,7 @@ from IPython.display import HTML
 from itables.javascript import JavascriptFunction
 
 from limalib.judging.measures import firsts
-from limalib.records import Dialogue, Grade, Response
+from limalib.records import Dialogue, Grade, Response, visible
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
@@ -85,4 +85,4 @@ def _script(name: str) -> JavascriptFunction:
 
 def _escape(text: str) -> str:
     """As HTML that shows the text. itables escapes too, but shows a line break as a backslash."""
-    return html.escape(text).translate({9: "&#9;", 10: "&#10;", 13: None})
+    return html.escape(visible(text)).translate({9: "&#9;", 10: "&#10;", 13: None})

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from limalib import statistics
-from limalib.records import Dialogue, Grade, Label, Response
+from limalib.records import Dialogue, Grade, Label, Response, visible
 from limalib.statistics import Estimate, Grid
 
 if TYPE_CHECKING:
@@ -107,5 +107,5 @@ def show(texts: pd.DataFrame) -> "HTML":
     """A table of texts for a page: escaped, line breaks kept, nothing cut off."""
     from IPython.display import HTML
 
-    escaped = texts.map(lambda text: html.escape(text).replace("\n", "<br>"))
+    escaped = texts.map(lambda text: html.escape(visible(text)).replace("\n", "<br>"))
     return HTML(escaped.to_html(escape=False, index=False, classes="answers", border=0))
