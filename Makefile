@@ -25,11 +25,11 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 test: $(INSTALLED)  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-base: $(INSTALLED)  ## pretrain the miniature's base model again (about ten minutes)
+base: $(INSTALLED)  ## pretrain the miniature's base model again (about a quarter of an hour)
 	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb \
 		"$$RUNS/base/00_pretraining.ipynb" -p scale miniature -p runs "$$RUNS" -p pretrain true
 
-bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into README.md
+bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into the book's pages
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock \
 		--no-build-isolation --editable '.[bench]'
 	@for script in $(filter-out benchmarks/readme.py,$(wildcard benchmarks/*.py)); do \

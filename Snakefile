@@ -2,8 +2,8 @@
 
     snakemake --cores all --config scale=miniature runs=runs
 
-`make book` calls it, with both in a JSON file. The same Snakefile runs on a cluster with an executor
-profile. A notebook runs again when its code, the modules it imports, the part of the scale that it
+`make book` calls it, with these and the folder of notebooks in a JSON file. The same Snakefile runs on
+a cluster with an executor profile. A notebook runs again when its code, the modules it imports, the part of the scale that it
 reads, or the files that it reads have changed; prose, comments and docstrings do not count.
 """
 

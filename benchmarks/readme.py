@@ -1,4 +1,4 @@
-"""Copy a benchmark's tables into the README and the book's pages.
+"""Copy a benchmark's tables into the book's pages.
 
     python benchmarks/x.py | python benchmarks/readme.py x
 
@@ -31,7 +31,7 @@ def main() -> int:
     except (IndexError, ValueError):
         print(f"error: {name} did not end with one JSON object; pages unchanged", file=sys.stderr)
         return 1
-    for page in (ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))):
+    for page in sorted((ROOT / "book").glob("*.md")):
         before = page.read_text(encoding="utf-8")
         after = with_tables(before, tables(name, lines))
         if after != before:

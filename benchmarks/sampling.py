@@ -166,7 +166,7 @@ def main() -> None:
         miniature(),
         {
             "transformers' generate": (theirs, len(prompts), usual),
-            "limalib.sampling": (ours, len(prompts), usual),
+            "limalib.training.sampling": (ours, len(prompts), usual),
         },
         prompts,
     )
@@ -174,9 +174,13 @@ def main() -> None:
         "135m",
         million_135(),
         {
-            "limalib.sampling, one prompt at a time": (ours, 4, alone),
+            "limalib.training.sampling, one prompt at a time": (ours, 4, alone),
             f"transformers' generate, batch of {arguments.batch}": (theirs, arguments.batch, short),
-            f"limalib.sampling, batch of {arguments.batch}": (ours, arguments.batch, short),
+            f"limalib.training.sampling, batch of {arguments.batch}": (
+                ours,
+                arguments.batch,
+                short,
+            ),
         },
         prompts,
     )

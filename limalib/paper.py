@@ -6,7 +6,6 @@ publish; nothing here is read off a plot or guessed. Each docstring names the fi
 section its numbers come from.
 """
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
@@ -31,18 +30,6 @@ TABLE_1: tuple[Source, ...] = (
     Source("test", "Pushshift r/AskReddit", 70, 30, None),
     Source("test", "Paper authors (Group B)", 230, 31, None),
 )
-
-
-@dataclass(frozen=True)
-class Wikihow:
-    """How wikiHow was sampled (section 2.1): a category first, then an article in it."""
-
-    least_articles: int = 240_000
-    categories: int = 19
-    examples: int = 200
-
-
-WIKIHOW = Wikihow()
 
 
 class Outcome(NamedTuple):

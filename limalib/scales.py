@@ -44,7 +44,7 @@ class RawSources(Settings):
     authors: str | None = None  # JSONL of authored prompts and answers, groups A and B
     dialogues: str | None = None  # JSONL of multi-turn chains
     test_dialogues: str | None = None  # JSONL of the user's turns of test conversations
-    held_out: str | None = None  # the same, kept for perplexity
+    held_out: str | None = None  # dumps as for stackexchange, kept for perplexity
     alpaca: str | None = None  # JSON list of instruction, input, output
     lima: str | None = None  # folder of the released train.jsonl and test.jsonl, or hub:GAIR/lima
 

@@ -2,8 +2,8 @@
 
     {result}`05_diversity_and_quality:quality`          0.83 [0.65, 1.02]
     {result}`05_diversity_and_quality:quality|.3f`      0.830 [0.650, 1.020]
-    {result}`04_absolute_quality:excellent|%`           50% [44, 56]
-    {result}`04_absolute_quality:excellent|value`       the value alone
+    {result}`04_absolute_quality:absolute_excellent|%`           50% [44, 56]
+    {result}`04_absolute_quality:absolute_excellent|value`       the value alone
 
     ```{claims}
     ```                             the table of claims: reported, measured, verdict, chapter,

@@ -36,7 +36,7 @@ JUDGED = ("gpt4", "claude", "vicuna-13b", "alpaca-7b")
 ALPACA_EVAL = "tatsu-lab/alpaca_eval, Apache-2.0"
 ANSWERED = ("gpt-4-0314", "gpt-3.5-turbo-0301", "vicuna-7b-v1.5")
 JUST_EVAL = "Re-Align/just-eval, MIT; prompts of GAIR/lima"
-# Rows of LIMA's test file, which names no sources (see `sources.released`).
+# Rows of LIMA's test file, which names no sources (see `instructions.read_release`).
 SOURCES = {"Paper authors (Group B)": range(230), "Pushshift r/AskReddit": range(230, 300)}
 LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.MULTILINE)
 
