@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -99,7 +100,10 @@ def test_make_passes_names_on_as_they_are(tmp_path: Path) -> None:
     names = {"SCALE": "my scale.yml", "RUNS": 'it\'s "odd"; touch x', "CORES": "08"}
     given = [f"{name}={text}" for name, text in names.items()]
     said = subprocess.run(
-        ["make", "book", f"VENV={tmp_path}", *given], cwd=pages.ROOT, capture_output=True, text=True
+        ["make", "--no-print-directory", "book", f"VENV={tmp_path}", *given],
+        cwd=pages.ROOT,
+        capture_output=True,
+        text=True,
     )
     options = zip(("--scale", "--runs", "--cores"), names.values(), strict=True)
     assert said.stdout.splitlines() == ["book/assemble.py", *chain.from_iterable(options)]
@@ -204,7 +208,11 @@ class TestToyBook:
     ) -> None:
         wait = "import time\\nprint('waiting')\\ntime.sleep(100)"
         toy_book.edit("11_answers", "print('<b>done</b>')", wait)
-        process = subprocess.Popen(toy_book.command, stdout=subprocess.PIPE, text=True)
+        # A shell that starts the tests in the background lets them ignore interrupts.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(
+            toy_book.command, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+        )
         family = family_with_kernel(process.pid)
         process.send_signal(how)
         process.wait(timeout=30)
