@@ -21,7 +21,7 @@ from limalib import figures, records
 from limalib.__main__ import main
 from limalib.records import Dialogue, Response
 from limalib.running import parameters
-from limalib.running.provenance import ROOT
+from limalib.settings import ROOT
 from limalib.training.log import read_log
 from limalib.training.models import load_tokenizer
 

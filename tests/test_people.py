@@ -31,7 +31,7 @@ from limalib.records import (
     Verdict,
     single_turn,
 )
-from limalib.running.provenance import ROOT
+from limalib.settings import ROOT
 
 PROMPTS = [single_turn(letter, f"Prompt {letter}?") for letter in "abc"]
 HOSTILE = "<img src=x onerror=\"document.title='caught'\"><script>1</script>\n  $left"

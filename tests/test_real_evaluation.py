@@ -30,7 +30,7 @@ from limalib.records import (
     Verdict,
     single_turn,
 )
-from limalib.running.provenance import ROOT
+from limalib.settings import ROOT
 from limalib.training.log import read_log
 from tests.misbehaving import Behaviour, Misbehaving, reply, serving
 

@@ -13,7 +13,7 @@ from limalib import records
 from limalib.judging.recorded import answers
 from limalib.judging.verdicts import combine
 from limalib.records import Dialogue, Response, Turn, Verdict, single_turn
-from limalib.running.provenance import ROOT
+from limalib.settings import ROOT
 
 SYSTEM = ("GPT-4", "gpt-4-0314")
 PROMPTS = [single_turn("1", "Why is the sky blue?"), single_turn("2", "Caf\u00e9 or tea?")]

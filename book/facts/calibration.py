@@ -30,7 +30,8 @@ from limalib.data.markup import clean_html
 from limalib.data.stackexchange import Post, Thread, dumps, threads
 from limalib.data.text import first_person, refers_to_others
 from limalib.records import Dialogue, single_turn
-from limalib.running.provenance import ROOT, file_digest
+from limalib.running.provenance import file_digest
+from limalib.settings import ROOT
 from limalib.statistics import Estimate, to_record
 
 FACTS = Path(__file__).with_suffix(".json")
