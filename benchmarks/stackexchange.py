@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import py7zr
 
-from limalib.data.exchanges import find_all_candidates, find_candidates
+from limalib.data.exchanges import find_candidates
 from limalib.data.pairs import Wanted
 from limalib.data.stackexchange import read_posts, threads
 from limalib.running.provenance import machine, versions
@@ -78,15 +78,16 @@ def measured(dump: Path, megabytes: int) -> list[dict[str, Any]]:
 def side_by_side(dump: Path) -> list[dict[str, Any]]:
     """Seconds for several exchanges by one process and by more."""
     with tempfile.TemporaryDirectory() as folder:
-        dumps = {f"exchange-{n}": Path(folder) / str(n) / "Posts.xml" for n in range(EXCHANGES)}
-        for path in dumps.values():
+        dumps = [Path(folder) / str(n) / "Posts.xml" for n in range(EXCHANGES)]
+        for path in dumps:
             path.parent.mkdir()
             repeat(dump, MEGABYTES, path)
-        size = sum(path.stat().st_size for path in dumps.values()) / 1e6
+        size = sum(path.stat().st_size for path in dumps) / 1e6
         rows: list[dict[str, Any]] = []
         for workers in (1, 2):
             start = time.perf_counter()
-            find_all_candidates(dumps, WANTED, workers=workers)
+            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+                list(pool.map(choose, dumps))
             seconds = time.perf_counter() - start
             first = rows[0]["seconds"] if rows else seconds
             rows.append(

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from limalib.data.cards import Paths
-from limalib.data.instructions import ON_HUB
-from limalib.data.recipes import Counts, Rules
+from limalib.data.settings import ON_HUB, Counts, Paths, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Rule
 from limalib.settings import ROOT, SECRET, Settings, one_line

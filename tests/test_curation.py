@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,15 +17,14 @@ from hypothesis import strategies as st
 
 from limalib import records
 from limalib.data.cards import Made, Stage, card, digest, raw_digest, write_set
-from limalib.data.pairs import StackExchangeFilters
 from limalib.data.reddit import (
     Comment,
-    RedditRules,
     Submission,
     askreddit_prompts,
     reddit_stories,
 )
 from limalib.data.sampling import stable_order, temperature_sample, temperature_weights
+from limalib.data.settings import RedditRules, StackExchangeFilters
 from limalib.data.superni import Instance, Task, superni_examples
 from limalib.data.text import (
     _CROSS_REFERENCE,
@@ -347,7 +347,7 @@ def test_the_most_upvoted_of_many_are_kept_each_once() -> None:
         submission(f"p{i // 2}", f"What is hop {i}?", i // 2 % 997, subreddit="AskReddit")
         for i in range(10_000)
     ]
-    dialogues, losses, _ = askreddit_prompts(posts, 5)
+    dialogues, losses, _ = askreddit_prompts(posts, 5, RedditRules())
     assert [d.id for d in dialogues] == [f"askreddit/p{i}" for i in (1993, 2990, 3987, 4984, 996)]
     assert {d.meta["score"] for d in dialogues} == {996}
     assert sum(losses.values()) == 10_000 - 5
@@ -361,7 +361,7 @@ def test_askreddit_prompts_are_titles_alone() -> None:
         submission("d", "What else is there?", 80, subreddit="AskReddit", text="See here."),
         submission("e", "What would hops write?", 80),
     ]
-    dialogues, losses, _ = askreddit_prompts(posts, 9)
+    dialogues, losses, _ = askreddit_prompts(posts, 9, RedditRules())
     assert [d.turns for d in dialogues] == [
         (Turn("user", "What is best in life?"),),
         (Turn("user", "What would a hop say?"),),
@@ -409,12 +409,16 @@ SET = [
     single_turn("2", "one", "a b", "stackexchange", split="stem"),
     single_turn("3", "one", None, "authors"),
 ]
-BARE = Made(SET)
+
+
+def bare(made: Made) -> dict[str, Any]:
+    """A card of which the rest does not matter."""
+    return card(made, Words(), 0, SHORT, {})
 
 
 def test_a_card_is_table_1_for_a_set() -> None:
     stage = Stage("stackexchange", 3, Counter({"no answer": 3}), Counter({"post lost": 1}))
-    made = card(Made(SET, (stage,)), Words(), seed=7, filters=SHORT)
+    made = card(Made(SET, (stage,)), Words(), 7, SHORT, {})
     assert made["examples"] == 3
     assert made["unit"] == "tokens"
     assert made["sources"] == {
@@ -425,7 +429,6 @@ def test_a_card_is_table_1_for_a_set() -> None:
     assert made["filters"]["max_chars"] == 60
     assert made["seed"] == 7
     assert made["digest"] == digest(SET)
-    assert card(BARE)["sources"]["authors"]["mean_input"] == len("one")
     assert made["version"] == metadata.version("limalib")
 
 
@@ -437,30 +440,14 @@ def test_a_digest_is_of_content_and_order() -> None:
 
 def test_a_set_is_written_with_its_card(tmp_path: Path) -> None:
     path = tmp_path / "data" / "lima.jsonl"
-    made = card(BARE)
+    made = bare(Made(SET))
     write_set(path, SET, made)
     assert list(records.read(path, Dialogue)) == SET
     assert json.loads(path.with_suffix(".card.json").read_text()) == made
     assert {file.name for file in path.parent.iterdir()} == {
         "lima.jsonl",
         "lima.card.json",
-        "lima.card.md",
     }
-
-
-def test_a_card_can_be_read_by_people(tmp_path: Path) -> None:
-    stage = Stage("a|b", 1200, Counter({"too short": 34}))
-    raw = {"wikihow": {"licence": "CC", "files": 1, "bytes": 9, "sha256": "ab", "of": "all bytes"}}
-    path = tmp_path / "lima.jsonl"
-    write_set(path, SET, card(Made(SET, (stage,)), Words(), 7, SHORT, raw))
-    page = path.with_suffix(".card.md").read_text()
-    assert "# lima: 3 examples\n" in page
-    assert "| stackexchange (stem) | 2 | 1.5 | 3.0 |" in page
-    assert "| authors | 1 | 1.0 |  |" in page
-    assert "| source | reason | came in | dropped | left |" in page
-    assert "| a\\|b | too short | 1,234 | 34 | 1,200 |" in page
-    assert "| wikihow | CC | 9 | ab | all bytes |" in page
-    assert '"max_chars": 60' in page
 
 
 def test_a_raw_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
@@ -514,7 +501,7 @@ def test_of_a_huge_file_only_size_and_ends_are_digested(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_set(tmp_path: Path) -> None:
     path = tmp_path / "lima.jsonl"
-    write_set(path, SET, card(BARE))
+    write_set(path, SET, bare(Made(SET)))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(TypeError):
         write_set(path, SET[:1], {"bad": object()})

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from limalib.data import cards, duplicates, recipes
 from limalib.data.cards import Made, Stage
 from limalib.data.duplicates import (
-    NearDuplicateRules,
     apart_from,
     leaks,
     near_duplicates,
@@ -21,6 +20,7 @@ from limalib.data.duplicates import (
     without_repeats,
 )
 from limalib.data.instructions import read_alpaca, read_release
+from limalib.data.settings import Counts, NearDuplicateRules
 from limalib.records import Dialogue, Turn, single_turn
 
 ALE = "Ale yeast works at the top of the vessel, at ten to twenty-five degrees, and likes it warm"
@@ -206,7 +206,7 @@ def test_a_set_that_its_sources_cannot_fill_says_so() -> None:
 @pytest.mark.parametrize("wrong", [{"quantity": (8, -1)}, {"alpaca": -5}, {"noise": (1.5,)}])
 def test_sizes_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        recipes.Counts(**wrong)
+        Counts(**wrong)
 
 
 # Real data

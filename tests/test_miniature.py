@@ -9,9 +9,7 @@ import torch
 
 from limalib import scales
 from limalib.data import recipes
-from limalib.data.cards import Paths
-from limalib.data.pairs import StackExchangeFilters
-from limalib.data.reddit import RedditRules
+from limalib.data.settings import Counts, Paths, RedditRules, Rules, StackExchangeFilters
 from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.training import models
@@ -25,7 +23,7 @@ SMALL = raw.RawSettings(
     test=40, unsafe_test=5, out_of_distribution=5, ask_reddit=8, premises=20, dialogues=4,
     test_dialogues=3,
 )  # fmt: skip
-RULES = recipes.Rules(
+RULES = Rules(
     stackexchange=StackExchangeFilters(min_chars=40, max_chars=600),
     reddit=RedditRules(min_chars=100),
 )
@@ -114,13 +112,13 @@ def test_real_readers_and_filters_take_the_raw_sources(paths: Paths) -> None:
 
 
 def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: Paths) -> None:
-    found = recipes.find_exchanges(paths, recipes.Counts(), RULES, seed=0)
+    found = recipes.find_exchanges(paths, Counts(), RULES, seed=0)
     small = recipes.filtered(found, 8, seed=0).dialogues
     assert recipes.filtered(found, 32, seed=0).dialogues[:8] == small
 
 
 def test_a_source_that_is_not_at_hand_is_said_so_and_left_out() -> None:
-    made = recipes.lima({}, recipes.Exchanges(), recipes.Counts(), recipes.Rules(), seed=0)
+    made = recipes.lima({}, recipes.Exchanges(), Counts(), Rules(), seed=0)
     assert made.dialogues == []
     assert made.losses["wikihow"] == {"source not at hand": 1}
 
@@ -166,7 +164,7 @@ def test_noise_makes_answers_worse_and_filtering_makes_them_better(
                 continue
         return sum(graded) / len(graded)
 
-    found = recipes.find_exchanges(paths, recipes.Counts(ablation=80), RULES, 0)
+    found = recipes.find_exchanges(paths, Counts(ablation=80), RULES, 0)
     filtered = correct(recipes.filtered(found, 80, 0).dialogues)
     assert filtered > correct(recipes.unfiltered(found, 80, 0).dialogues) + 0.1
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from limalib import records, scales
 from limalib.data import cards, recipes
 from limalib.data.duplicates import without_leaks, without_repeats
-from limalib.data.pairs import StackExchangeFilters
-from limalib.data.reddit import RedditRules
+from limalib.data.settings import Counts, RedditRules, Rules, StackExchangeFilters
 from limalib.records import Dialogue, Turn, single_turn
 from tests.test_stackexchange import comment, dumped, row
 
@@ -60,8 +59,8 @@ def _write_sources(folder: Path, shuffle: Callable[[list[Any]], list[Any]]) -> d
 def test_no_set_depends_on_the_order_of_rows_or_files(
     tmp_path_factory: pytest.TempPathFactory, seed: int, random: random.Random
 ) -> None:
-    counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
-    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
+    counts = Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
+    rules = Rules(reddit=RedditRules(min_chars=1))
     folder = tmp_path_factory.mktemp("sources")
     made = []
     for name, shuffle in (("a", list), ("b", lambda rows: random.sample(rows, len(rows)))):
@@ -78,20 +77,16 @@ def test_no_set_depends_on_the_order_of_rows_or_files(
 
 
 def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
-    counts = recipes.Counts(
+    counts = Counts(
         **dict.fromkeys(("stackexchange_stem", "stackexchange_other", "wikihow"), 5),
         **dict.fromkeys(("writingprompts", "superni", "test_askreddit", "dialogues"), 3),
         ablation=9,
         quantity=(6,),
         held_out=4,
     )
-    rules = recipes.Rules(
-        reddit=RedditRules(min_chars=1), stackexchange=StackExchangeFilters(min_chars=1)
-    )
+    rules = Rules(reddit=RedditRules(min_chars=1), stackexchange=StackExchangeFilters(min_chars=1))
 
-    def digests(
-        name: str, shuffle: Callable[[list[Any]], list[Any]], workers: int, seed: int
-    ) -> list[str]:
+    def digests(name: str, shuffle: Callable[[list[Any]], list[Any]], seed: int) -> list[str]:
         paths = _write_sources(tmp_path / name, shuffle)
         exchanges = tmp_path / name / "exchanges"
         for exchange in shuffle(["beer", "physics", "money"]):
@@ -106,7 +101,7 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
             dumped(folder / "Comments.xml", shuffle(comments), "comments")
         paths |= {"stackexchange": exchanges}
         kept = tmp_path / name / "kept"
-        found = recipes.find_exchanges(paths, counts, rules, seed, kept, workers=workers)
+        found = recipes.find_exchanges(paths, counts, rules, seed, kept)
         test = recipes.test(paths, counts, rules)
         drawn = [
             recipes.lima(paths, found, counts, rules, seed),
@@ -119,16 +114,16 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
         assert all(made.dialogues for made in sets)
         return [cards.digest(made.dialogues) for made in (*sets, test)]
 
-    expected = digests("a", list, 1, 0)
-    assert digests("b", lambda rows: rows[::-1], 2, 0) == expected
-    assert digests("c", lambda rows: random.Random(1).sample(rows, len(rows)), 1, 0) == expected
-    assert all(map(str.__ne__, digests("d", list, 1, 1)[2:5], expected[2:5]))
+    expected = digests("a", list, 0)
+    assert digests("b", lambda rows: rows[::-1], 0) == expected
+    assert digests("c", lambda rows: random.Random(1).sample(rows, len(rows)), 0) == expected
+    assert all(map(str.__ne__, digests("d", list, 1)[2:5], expected[2:5]))
 
 
 def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
     paths = _write_sources(tmp_path, list)
-    counts = recipes.Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
-    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
+    counts = Counts(wikihow=5, writingprompts=4, superni=3, test_askreddit=4)
+    rules = Rules(reddit=RedditRules(min_chars=1))
     lima = recipes.lima(paths, recipes.Exchanges(), counts, rules, 0)
     kept = Counter(d.source for d in lima.dialogues)
     totals = {name: sum(losses.values()) for name, losses in lima.losses.items()}
@@ -142,10 +137,10 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
 
 def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
     file = _write_sources(tmp_path, list)["reddit"] / "submissions_1.ndjson"
-    rules = recipes.Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima({"reddit": file}, recipes.Exchanges(), recipes.Counts(), rules, 0)
+    rules = Rules(reddit=RedditRules(min_chars=1))
+    lima = recipes.lima({"reddit": file}, recipes.Exchanges(), Counts(), rules, 0)
     assert lima.losses["writingprompts"] == {"source not at hand": 1}
-    assert len(recipes.test({"reddit": file}, recipes.Counts(), rules).dialogues) == 5
+    assert len(recipes.test({"reddit": file}, Counts(), rules).dialogues) == 5
 
 
 def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None
         single_turn("b prompt", "p", group="B"),
     ]
     records.write(path, examples)
-    paths, counts, rules = {"authors": path}, recipes.Counts(), recipes.Rules()
+    paths, counts, rules = {"authors": path}, Counts(), Rules()
     made = recipes.test(paths, counts, rules)
     assert [d.id for d in made.dialogues] == ["b prompt"]
     assert made.losses["authors"] == {"ends on an answer": 1}
@@ -168,16 +163,14 @@ def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None
 def test_a_released_row_without_an_answer_is_not_trained_on(tmp_path: Path) -> None:
     rows = [{"conversations": texts, "source": "wikihow"} for texts in (["p", "r"], ["p"])]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = recipes.lima(
-        {"lima": tmp_path}, recipes.Exchanges(), recipes.Counts(), recipes.Rules(), 0
-    )
+    made = recipes.lima({"lima": tmp_path}, recipes.Exchanges(), Counts(), Rules(), 0)
     assert [d.id for d in made.dialogues] == ["train-0000"]
     assert made.losses == {"released": {"without an answer": 1}}
 
 
 def test_held_out_examples_come_after_those_trained_on() -> None:
     pool = cards.Made([single_turn(f"{i}", "p", "r") for i in range(5)])
-    made = recipes.held_out({}, pool, 3, recipes.Counts(held_out=1), recipes.Rules())
+    made = recipes.held_out({}, pool, 3, Counts(held_out=1), Rules())
     assert [d.id for d in made.dialogues] == ["3"]
     assert made.losses["training"] == {"in a training set": 3}
     assert made.losses["size"] == {"beyond the first 1": 1}
@@ -210,7 +203,7 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
 
 def test_the_release_in_recipes(shared_data: Path) -> None:
     paths = {"lima": shared_data / "lima"}
-    counts, rules = recipes.Counts(), recipes.Rules()
+    counts, rules = Counts(), Rules()
     lima = recipes.lima(paths, recipes.Exchanges(), counts, rules, 0)
     chains = recipes.dialogues(paths, recipes.Exchanges(), counts)
     assert (len(lima.dialogues), len(chains.dialogues)) == (1000, 30)
@@ -236,7 +229,7 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
     ]
     records.write(tmp_path / "chains.jsonl", chains)
     made = recipes.dialogues(
-        {"dialogues": tmp_path / "chains.jsonl"}, recipes.Exchanges(), recipes.Counts(dialogues=1)
+        {"dialogues": tmp_path / "chains.jsonl"}, recipes.Exchanges(), Counts(dialogues=1)
     )
     assert [d.id for d in made.dialogues] == ["good"]
     assert made.losses["multi_turn"] == {
@@ -246,6 +239,6 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_scale_without_an_ablation_on_quantity_asks_for_what_the_others_need() -> None:
-    counts = recipes.Counts(ablation=7, quantity=(), held_out=2, stackexchange_stem=4)
-    wanted = recipes.candidates_wanted({}, counts, recipes.Rules(), seed=0)
+    counts = Counts(ablation=7, quantity=(), held_out=2, stackexchange_stem=4)
+    wanted = recipes.candidates_wanted({}, counts, Rules(), seed=0)
     assert (wanted.filtered, wanted.unfiltered) == (200, 7)

@@ -243,7 +243,7 @@ def forum_figures(forum: Sequence[Thread], fitting: tuple[int, int]) -> Figures:
 def accepted(posts: Sequence[Path]) -> list[bool]:
     """Whether each question has an accepted answer, which `threads` does not tell."""
     every = (row for path in posts for row in dump.rows(path, "posts", Counter()))
-    return [b" AcceptedAnswerId=" in row for row in every if row[b" PostTypeId="] == b"1"]
+    return ["AcceptedAnswerId" in row for row in every if row["PostTypeId"] == "1"]
 
 
 def answer(post: Post, fitting: tuple[int, int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from limalib.data.duplicates import leaks, near_duplicates
 from limalib.data.instructions import read_release
 from limalib.data.markup import clean_html
-from limalib.data.pairs import PAPER_FILTERS, StackExchangeFilters
+from limalib.data.settings import StackExchangeFilters
 from limalib.data.stackexchange import read_posts
 from limalib.data.text import first_person, refers_to_others, self_contained
 from limalib.records import Dialogue, write_json
@@ -28,6 +28,7 @@ FILTERS: tuple[Filter, ...] = ("too short", "too long", "first person", "refers 
 """The filters that an answer shows by itself, in the order in which curation asks them. Its score
 and the title of its question are not in the release."""
 
+PAPER_FILTERS = StackExchangeFilters()
 SPLITS = ("stem", "other")
 
 _ANY_I = re.compile(r"\b(?:I|[Mm]y)\b")

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from limalib import paper, records
 from limalib.data.sampling import NOTHING
+from limalib.data.settings import Paths
 from limalib.records import Dialogue, replacing
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ LICENCES = {
 
 _WHOLE = 64 << 20  # bytes up to which a raw file is digested whole
 _END = 1 << 20
-_STEP = ("source", "reason", "came in", "dropped", "left")
 _SHOWN = {
     "stackexchange (stem)": "Stack Exchange (STEM)",
     "stackexchange (other)": "Stack Exchange (other)",
@@ -45,9 +45,6 @@ _SHOWN = {
     "askreddit": "Pushshift r/AskReddit",
     "multi_turn": "dialogues",
 }  # sources as Table 1 calls them
-
-Paths = Mapping[str, Path | None]
-"""Raw source to where it lies, None when it is not at hand."""
 
 
 class Stage(NamedTuple):
@@ -154,22 +151,22 @@ def raw_used(
 
 def card(
     made: Made,
-    tokenizer: Any = None,
-    seed: int | None = None,
-    filters: BaseModel | None = None,
-    raw: Mapping[str, Mapping[str, Any]] | None = None,
+    tokenizer: Any,
+    seed: int,
+    filters: BaseModel,
+    raw: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What a set is made of, as a JSON object: Table 1 for this set, and how it came about.
 
     Mean lengths of input (user turns) and output (assistant turns, null for prompts) are in tokens
-    with a (Hugging Face) tokenizer, else in characters.
+    of a (Hugging Face) tokenizer.
     """
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
         groups[_part(dialogue)].append(dialogue)
     return {
         "examples": len(made.dialogues),
-        "unit": "characters" if tokenizer is None else "tokens",
+        "unit": "tokens",
         "sources": {
             name: {
                 "examples": len(group),
@@ -180,8 +177,8 @@ def card(
         },
         "losses": made.losses,
         "steps": steps(made),
-        "raw": {name: dict(value) for name, value in (raw or {}).items()},
-        "filters": filters and filters.model_dump(mode="json"),
+        "raw": {name: dict(value) for name, value in raw.items()},
+        "filters": filters.model_dump(mode="json"),
         "seed": seed,
         "version": metadata.version("limalib"),
         "digest": digest(made.dialogues),
@@ -189,14 +186,11 @@ def card(
 
 
 def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]) -> None:
-    """Write `<set>.jsonl`, and `<set>.card.json` and `<set>.card.md` beside it, each whole or not
-    at all."""
+    """Write `<set>.jsonl`, and `<set>.card.json` beside it, each whole or not at all."""
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    page = _page(path.stem, card)
     records.write(path, dialogues)
-    for suffix, content in ((".card.json", text), (".card.md", page)):
-        with replacing(path.with_suffix(suffix)) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    with replacing(path.with_suffix(".card.json")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def steps(made: Made) -> list[dict[str, Any]]:
@@ -213,18 +207,18 @@ def steps(made: Made) -> list[dict[str, Any]]:
         for reason, lost in losses.items() or ([] if beside else [("", 0)]):
             rows.append((stage.name, reason, came_in, lost, came_in - lost))
             came_in -= lost
-    return [dict(zip(_STEP, row, strict=True)) for row in rows]
+    names = ("source", "reason", "came in", "dropped", "left")
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
     """The `steps` of several sets, without those over a whole set that dropped nothing."""
     import pandas as pd
 
-    told = {
-        name: each._replace(stages=tuple(s for s in each.stages if s.raw or +s.losses))
-        for name, each in made.items()
-    }
-    rows = [{"set": name, **step} for name, each in told.items() for step in steps(each)]
+    rows = []
+    for name, each in made.items():
+        told = each._replace(stages=tuple(s for s in each.stages if s.raw or +s.losses))
+        rows += [{"set": name, **step} for step in steps(told)]
     return pd.DataFrame(rows).replace({"source": _SHOWN}).convert_dtypes()
 
 
@@ -257,6 +251,7 @@ def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
     that Table 1 does not have come last. `cards` maps a split (train, dev, test) to its card."""
     import pandas as pd
 
+    measured = ["examples", "mean input", "mean output"]
     found = {
         (split, _SHOWN.get(name, name)): tuple(row.values())
         for split, card in cards.items()
@@ -269,7 +264,6 @@ def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
         reported = (source.examples, source.mean_input, source.mean_output)
         rows.append((source.split, source.name, *made, *reported))
     rows += [(*place, *made, None, None, None) for place, made in found.items()]
-    measured = ["examples", "mean input", "mean output"]
     columns = ["split", "source", *measured, *(f"{name}, reported" for name in measured)]
     return pd.DataFrame(rows, columns=columns).convert_dtypes()
 
@@ -280,13 +274,14 @@ def _part(dialogue: Dialogue) -> str:
     return f"{dialogue.source} ({split})" if split else dialogue.source
 
 
-def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any = None) -> float | None:
-    def length(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False) if tokenizer else text)
-
-    lengths = [[length(turn.text) for turn in d.turns if turn.role == role] for d in group]
-    totals = [sum(each) for each in lengths if each]
-    return round(sum(totals) / len(totals), 1) if totals else None
+def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any) -> float | None:
+    texts = [[turn.text for turn in each.turns if turn.role == role] for each in group]
+    lengths = [
+        sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in each)
+        for each in texts
+        if each
+    ]
+    return round(sum(lengths) / len(lengths), 1) if lengths else None
 
 
 def _file_digest(path: Path) -> str:
@@ -298,44 +293,3 @@ def _file_digest(path: Path) -> str:
         file.seek(-_END, 2)
         content.update(file.read(_END))
         return content.hexdigest()
-
-
-def _page(name: str, card: Mapping[str, Any]) -> str:
-    """A card as a page of Markdown."""
-    lengths = [f"{each}, {card['unit']}" for each in ("mean input", "mean output")]
-    sources = [(source, *row.values()) for source, row in card["sources"].items()]
-    kinds = ("licence", "bytes", "sha256", "of")
-    raw = [(source, *map(row.get, kinds)) for source, row in card["raw"].items()]
-    return f"""\
-# {name}: {card["examples"]:,} examples
-
-{_table(("source", "examples", *lengths), sources)}
-
-## What each filter dropped
-
-{_table(_STEP, [tuple(step.values()) for step in card["steps"]])}
-
-## Raw sources
-
-{_table(("source", "licence", "bytes", "SHA-256", "of"), raw)}
-
-## How it was made
-
-Seed {card["seed"]}, limalib {card["version"]}, SHA-256 of the content `{card["digest"]}`. Rules:
-
-```json
-{json.dumps(card["filters"], indent=1, ensure_ascii=False)}
-```
-"""
-
-
-def _table(head: Sequence[str], rows: Sequence[Iterable[Any]]) -> str:
-    """A Markdown table; "None." without rows."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, int | float):
-            return f"{value:,}"
-        return "" if value is None else str(value).replace("|", "\\|")
-
-    lines = [head, ["---"] * len(head), *([cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if rows else "None."

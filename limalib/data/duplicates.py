@@ -1,17 +1,17 @@
 """Near-duplicates within a set and between sets, and prompts that leaked into a training set."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
-
-import numpy as np
-from pydantic import Field
+from typing import TYPE_CHECKING, NamedTuple
 
 from limalib.data.cards import Made, Stage
+from limalib.data.settings import NearDuplicateRules
 from limalib.records import Dialogue
-from limalib.settings import Settings
+
+if TYPE_CHECKING:
+    from datasketch import MinHash, MinHashLSH
 
 _PERMUTATIONS = 128
 # How much a missed pair counts, against a needless comparison, when MinHash's bands are chosen. At
@@ -19,16 +19,7 @@ _PERMUTATIONS = 128
 # 1 - (1 - s^7)^18, 0.985 at 0.8 and 0.9999 at 0.9. A weight of 0.5 finds 0.40 and 0.93.
 _MISSED_WEIGHT = 0.99
 
-_Band = tuple[int, int]
-
-THRESHOLD = 0.8
-"""Share of their three-word shingles (Jaccard) from which on two texts count as nearly the same."""
-
-
-class NearDuplicateRules(Settings):
-    """From when on two texts count as nearly the same."""
-
-    threshold: float = Field(THRESHOLD, gt=0, le=0.95)  # see `THRESHOLD`
+THRESHOLD = NearDuplicateRules().threshold
 
 
 class Match(NamedTuple):
@@ -69,14 +60,13 @@ def near_duplicates(dialogues: Iterable[Dialogue], threshold: float = THRESHOLD)
     MinHash finds candidates, so a pair near the threshold may be missed; their similarity is exact.
     """
     dialogues = list(dialogues)
-    earlier: defaultdict[_Band, list[int]] = defaultdict(list)
-    found: list[Match] = []
-    for number, bands in enumerate(_shared_bands(dialogues, threshold)):
-        if near := _near(dialogues[number], bands, earlier, dialogues, threshold):
+    kept, found = _index(threshold), []
+    for number, (dialogue, sketch) in enumerate(zip(dialogues, _sketches(dialogues), strict=True)):
+        similar = [dialogues[earlier] for earlier in sorted(kept.query(sketch))]
+        if near := _near(dialogue, similar, threshold):
             found.append(max(near, key=lambda match: match.similarity))
         else:
-            for band in bands:
-                earlier[band].append(number)
+            kept.insert(number, sketch, check_duplication=False)
     return found
 
 
@@ -131,50 +121,36 @@ def _between(
     dialogues: Sequence[Dialogue], others: Sequence[Dialogue], threshold: float
 ) -> Iterator[Match]:
     """Every dialogue with each of the others that has nearly the same whole text."""
-    bands = _shared_bands([*others, *dialogues], threshold)
-    sharing: defaultdict[_Band, list[int]] = defaultdict(list)
-    for number in range(len(others)):
-        for band in bands[number]:
-            sharing[band].append(number)
-    for dialogue, its in zip(dialogues, bands[len(others) :], strict=True):
-        yield from _near(dialogue, its, sharing, others, threshold)
+    index = _index(threshold)
+    for number, sketch in enumerate(_sketches(others)):
+        index.insert(number, sketch, check_duplication=False)
+    for dialogue, sketch in zip(dialogues, _sketches(dialogues), strict=True):
+        yield from _near(dialogue, [others[i] for i in sorted(index.query(sketch))], threshold)
 
 
-def _near(
-    dialogue: Dialogue,
-    bands: Iterable[_Band],
-    sharing: Mapping[_Band, Sequence[int]],
-    others: Sequence[Dialogue],
-    threshold: float,
-) -> list[Match]:
-    """The dialogue with each of the others that shares a band and has nearly the same text."""
+def _near(dialogue: Dialogue, others: Iterable[Dialogue], threshold: float) -> list[Match]:
+    """The dialogue with each of the others that has nearly the same text."""
     found = []
-    for number in sorted({number for band in bands for number in sharing.get(band, ())}):
-        texts = _whole(dialogue), _whole(others[number])
+    for other in others:
+        texts = _whole(dialogue), _whole(other)
         if (value := similarity(*texts)) >= threshold:
             kind = "exact" if len(set(map(normalised, texts))) == 1 else "near"
-            found.append(Match(dialogue.id, others[number].id, kind, value))
+            found.append(Match(dialogue.id, other.id, kind, value))
     return found
 
 
-def _shared_bands(dialogues: Sequence[Dialogue], threshold: float) -> list[list[_Band]]:
-    """Of each dialogue's hash values the bands, numbered, that another dialogue has, too."""
-    from datasketch import MinHash, MinHashLSH  # slow to load, with SciPy
+def _index(threshold: float) -> "MinHashLSH":
+    from datasketch import MinHashLSH  # slow to load, with SciPy
 
     weights = (1 - _MISSED_WEIGHT, _MISSED_WEIGHT)
-    lsh = MinHashLSH(threshold, num_perm=_PERMUTATIONS, weights=weights)
+    return MinHashLSH(threshold, num_perm=_PERMUTATIONS, weights=weights)
+
+
+def _sketches(dialogues: Iterable[Dialogue]) -> "Iterator[MinHash]":
+    from datasketch import MinHash
+
     parts = ([part.encode() for part in shingles(_whole(d))] for d in dialogues)
-    found = MinHash.generator(parts, num_perm=_PERMUTATIONS, seed=1)
-    values = [sketch.hashvalues.astype(np.uint32) for sketch in found]
-    sketches = np.array(values, np.uint32).reshape(-1, _PERMUTATIONS)
-    shared: list[list[_Band]] = [[] for _ in dialogues]
-    for start in range(0, lsh.b * lsh.r, lsh.r):
-        band = np.ascontiguousarray(sketches[:, start : start + lsh.r])
-        as_one = band.view(np.dtype((np.void, band.itemsize * lsh.r))).ravel()
-        _, group, count = np.unique(as_one, return_inverse=True, return_counts=True)
-        for number in np.flatnonzero(count[group] > 1):
-            shared[number].append((start, int(group[number])))
-    return shared
+    return MinHash.generator(parts, num_perm=_PERMUTATIONS, seed=1)
 
 
 def _whole(dialogue: Dialogue) -> str:

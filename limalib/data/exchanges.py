@@ -5,15 +5,10 @@ then comes a line for each that is kept, kind by kind, in order.
 """
 
 import json
-import os
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +29,27 @@ def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
 
 
 def find_all_candidates(
-    dumps: Mapping[str, Path],
-    wanted: Wanted,
-    folder: Path | None = None,
-    code: str = "",
-    workers: int = 1,
+    dumps: Mapping[str, Path], wanted: Wanted, folder: Path | None = None, code: str = ""
 ) -> list[Candidates]:
-    """The candidates of each exchange, by so many processes; the result is the same for any number.
+    """The candidates of each exchange.
 
     With a folder they are kept there, and found again only where the dump, what is wanted or
     `code`, the digest of this module and those that it imports, has changed. Raises as `threads`
     does; the files of other exchanges stay.
     """
-    jobs = [(name, dumps[name], wanted, folder, code) for name in sorted(dumps)]
-    if workers == 1 or len(dumps) < 2:
-        return [_found(*job) for job in jobs]
-    with processes(workers) as pool:
-        largest_first = sorted(jobs, key=lambda job: -job[1].stat().st_size)
-        started = {job[0]: pool.submit(_found, *job) for job in largest_first}
-        return [started[name].result() for name in sorted(dumps)]
+    every = []
+    for exchange, dump in sorted(dumps.items()):
+        if folder is None:
+            found: Candidates | None = find_candidates(exchange, dump, wanted)
+        else:
+            path = folder / f"{exchange}.jsonl"
+            found = _kept(exchange, dump, wanted, path, code)
+            if found is None:
+                keep_candidates(exchange, dump, wanted, path, code)
+                found = _kept(exchange, dump, wanted, path, code)
+        assert found is not None
+        every.append(found)
+    return every
 
 
 def keep_candidates(
@@ -113,18 +110,6 @@ def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> C
     return Candidates(exchange, *offers)
 
 
-def _found(exchange: str, dump: Path, wanted: Wanted, folder: Path | None, code: str) -> Candidates:
-    if folder is None:
-        return find_candidates(exchange, dump, wanted)
-    path = folder / f"{exchange}.jsonl"
-    if found := _kept(exchange, dump, wanted, path, code):
-        return found
-    keep_candidates(exchange, dump, wanted, path, code)
-    kept = _kept(exchange, dump, wanted, path, code)
-    assert kept is not None
-    return kept
-
-
 def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
     """What decides the content of a file. A dump is known by its name, its size and its time."""
     comments = comments_of(dump) if wanted.chains else None
@@ -133,30 +118,3 @@ def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
         for name, path in (("posts", dump), ("comments", comments))
     }
     return {**known, "code": code, **wanted.model_dump(mode="json")}
-
-
-@contextmanager
-def processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes. When the block raises, what has not begun is not begun.
-
-    They are not forked, for the parent may hold threads; and where the parent is killed, they end,
-    which a pool's do not by themselves.
-    """
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(number, spawn, initializer=_watch_parent) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _watch_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-
-    def leave_with_it() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=leave_with_it, daemon=True).start()

@@ -17,7 +17,7 @@ Row = dict[str, str]
 LONGEST = 16 << 20
 """No source has a line or a record near 16 MB; a longer one is an attack."""
 
-_CHUNK = 1 << 17  # Small, so that a block is still in the cache when it is gone through again.
+_CHUNK = 1 << 17
 _PIECE = 1 << 10  # A kilobyte of zstd expands to 32 MB at most, whatever it claims to hold.
 
 # The longest articles exceed the csv module's default of 128 KiB a field.
@@ -37,60 +37,48 @@ def existing(path: str | Path, what: str) -> Path:
     return path
 
 
-def blocks(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The bytes of a file, decompressed, in blocks that end where a line ends, or are too long."""
-    pieces = iter(partial(file.read, _CHUNK), b"")
-    held: list[bytes] = []
-    size = 0
-    for piece in _decompressed(file, path) if path.suffix == ".zst" else pieces:
-        cut = piece.rfind(b"\n") + 1
-        if cut or size > LONGEST:
-            yield b"".join((*held, piece[:cut]))
-            held, size, piece = [], 0, piece[cut:]
-        held.append(piece)
-        size += len(piece)
-    if size:
-        yield b"".join(held)
-
-
-def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers from 1 and their ends; of a `.zst`, decompressed on the way.
+def lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Lines of an open file with their ends; of a `.zst`, decompressed on the way.
 
     Raises ValueError naming the file for broken zstd, and the line for one of over 16 MB.
     """
-    number = 0
-    with path.open("rb") as file:
-        for block in blocks(file, path):
-            for line in io.BytesIO(block):
+    number, rest = 1, b""
+    whole = iter(partial(file.read, _CHUNK), b"")
+    for piece in _decompressed(file, path) if path.suffix == ".zst" else whole:
+        for line in io.BytesIO(rest + piece):
+            if len(line) > LONGEST:
+                raise ValueError(f"{path}, line {number}: a line of over 16 MB; refused")
+            rest = b"" if line.endswith(b"\n") else line
+            if not rest:
+                yield line
                 number += 1
-                if len(line) > LONGEST:
-                    raise ValueError(f"{path}, line {number}: a line of over 16 MB; refused")
-                yield number, line
+    if rest:
+        yield rest
 
 
 def json_lines(
     path: str | Path, what: str, losses: Counter[str] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and JSON object of each of the `lines` that is not blank.
+    """Number and JSON object of each line that is not blank.
 
     With `losses`, for archives too large to mend by hand, a line that is no JSON object in UTF-8 is
     counted there. Without, it raises ValueError naming file and line, and so do always: the first
     line when it is none (this is another format), the last one when it breaks off, no line at all.
     """
-    path = existing(path, what)
-    read = False
-    for number, line in lines(path):
-        if not line.strip():
-            continue
-        try:
-            record: dict[str, Any] = _parsed(line, f"{path}, line {number}", what, dict)
-        except ValueError:
-            if losses is None or not read or not line.endswith(b"\n"):
-                raise
-            losses["line that is no JSON object"] += 1
-        else:
-            yield number, record
-        read = True
+    path, read = existing(path, what), False
+    with path.open("rb") as file:
+        for number, line in enumerate(lines(file, path), 1):
+            if not line.strip():
+                continue
+            try:
+                record: dict[str, Any] = _parsed(line, f"{path}, line {number}", what, dict)
+            except ValueError:
+                if losses is None or not read or not line.endswith(b"\n"):
+                    raise
+                losses["line that is no JSON object"] += 1
+            else:
+                yield number, record
+            read = True
     if not read:
         raise ValueError(f"{path}: empty; expected {what}")
 
@@ -109,22 +97,22 @@ def table(
 
     Raises ValueError naming file and line for another header, broken CSV, and text not in UTF-8.
     """
-    path = existing(path, what)
-    number = 1
+    path, number = existing(path, what), 1
 
-    def texts() -> Iterator[str]:
+    def texts(file: BinaryIO) -> Iterator[str]:
         nonlocal number
-        for number, line in lines(path):
+        for number, line in enumerate(lines(file, path), 1):
             if comment is None or not line.startswith(comment):
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
 
-    rows = csv.DictReader(texts(), strict=True)
-    try:
-        if not set(columns) <= set(rows.fieldnames or ()):
-            raise ValueError(f"{path}, line {number}: needs the columns {','.join(columns)}")
-        yield from rows
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
+    with path.open("rb") as file:
+        rows = csv.DictReader(texts(file), strict=True)
+        try:
+            if not set(columns) <= set(rows.fieldnames or ()):
+                raise ValueError(f"{path}, line {number}: needs the columns {','.join(columns)}")
+            yield from rows
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
 
 
 def text_of(value: object) -> str:

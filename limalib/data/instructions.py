@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from limalib.data.files import json_document, json_lines, text_of
+from limalib.data.settings import ON_HUB
 from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
-ON_HUB = "hub:"
 CUT = "last turn by the user, dropped"
 
 

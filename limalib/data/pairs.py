@@ -19,6 +19,7 @@ from pydantic import Field
 from limalib.data.chains import chains
 from limalib.data.markup import clean_html
 from limalib.data.sampling import NOTHING, Curated, stable_order, temperature_draws
+from limalib.data.settings import StackExchangeFilters
 from limalib.data.stackexchange import Post, Thread
 from limalib.data.text import first_person, refers_to_others, self_contained
 from limalib.records import Dialogue, single_turn
@@ -28,19 +29,8 @@ from limalib.settings import Settings
 _GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
 
 _BEGINS_WITH_A_WORD = re.compile(
-    rb"(?:&lt;(?:p|em|strong|b|i|h[1-3]|blockquote)&gt;|&#xA;)+(?!http|www)[A-Za-z0-9]"
+    r"(?:<(?:p|em|strong|b|i|h[1-3]|blockquote)>|\n)+(?!http|www)[A-Za-z0-9]"
 )
-
-
-class StackExchangeFilters(Settings):
-    """The paper's filters; the defaults are its values."""
-
-    min_score: int = 10  # of the top answer
-    min_chars: int = Field(default=1200, ge=0)  # of the answer, after cleaning
-    max_chars: int = Field(default=4096, ge=1)
-
-
-PAPER_FILTERS = StackExchangeFilters()
 
 
 class Pair(NamedTuple):
@@ -78,7 +68,7 @@ class Wanted(Settings):
     """What decides the candidates of an exchange: at most how many are kept of each kind, which is
     the largest number that is drawn."""
 
-    filters: StackExchangeFilters = PAPER_FILTERS
+    filters: StackExchangeFilters = StackExchangeFilters()
     filtered: int = Field(default=0, ge=0)
     unfiltered: int = Field(default=0, ge=0)
     chains: int = Field(default=0, ge=0)  # dialogues from comments
@@ -250,7 +240,7 @@ def _any_pair(exchange: str, thread: Thread, seed: int) -> Pair | None:
         dice = random.Random(f"answer/{seed}/{thread.exchange}/{question.id}")
         answer = thread.answers[dice.randrange(len(thread.answers))]
     # Most texts begin with a word, which is seen fast.
-    answered = _BEGINS_WITH_A_WORD.match(answer.xml_body) or clean_html(answer.body)
+    answered = _BEGINS_WITH_A_WORD.match(answer.body) or clean_html(answer.body)
     asked = answered and (question.title.strip() or clean_html(question.body))
     return _pair(exchange, question, answer) if asked else None
 

@@ -9,61 +9,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple, get_args
-
-from pydantic import Field
+from typing import NamedTuple, get_args
 
 from limalib.data import instructions, reddit, stackexchange, superni, wikihow
-from limalib.data.cards import Made, Paths, Stage
-from limalib.data.duplicates import NearDuplicateRules
+from limalib.data.cards import Made, Stage
 from limalib.data.exchanges import find_all_candidates
 from limalib.data.pairs import (
     Candidates,
-    StackExchangeFilters,
     Wanted,
     comment_chains,
     stackexchange_pairs,
     unfiltered_pairs,
 )
-from limalib.data.reddit import RedditRules
 from limalib.data.sampling import NOTHING, Curated
+from limalib.data.settings import Counts, Paths, Rules
 from limalib.records import Dialogue
-from limalib.settings import Settings
 
 NOT_AT_HAND = Counter({"source not at hand": 1})
-
-
-class Rules(Settings):
-    """What the recipes filter by; the defaults are the paper's."""
-
-    stackexchange: StackExchangeFilters = StackExchangeFilters()
-    reddit: RedditRules = RedditRules()
-    near_duplicates: NearDuplicateRules = NearDuplicateRules()
-
-
-class Counts(Settings):
-    """Sizes of the training and prompt sets, in examples; defaults are the paper's (Table 1)."""
-
-    stackexchange_stem: int = Field(200, ge=0)
-    stackexchange_other: int = Field(200, ge=0)
-    wikihow: int = Field(200, ge=0)
-    writingprompts: int = Field(150, ge=0)
-    superni: int = Field(50, ge=0)
-    authors: int = Field(200, ge=0)
-    dialogues: int = Field(30, ge=0)
-    dev: int = Field(50, gt=0)
-    test_authors: int = Field(230, gt=0)
-    test_askreddit: int = Field(70, ge=0)
-    alpaca: int = Field(52_000, gt=0)
-    ablation: int = Field(2_000, gt=0)  # in each arm, on diversity and quality (section 5)
-    quantity: tuple[Annotated[int, Field(gt=0)], ...] = (2_000, 4_000, 8_000, 16_000, 32_000)
-    noise: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # of further raw sources
-    held_out: int = Field(2_000, ge=0)  # filtered examples, for perplexity (Figure 9)
-
-    @property
-    def largest(self) -> int:
-        """Examples in the largest filtered set."""
-        return max((self.ablation, *self.quantity))
 
 
 class Dumps(NamedTuple):
@@ -126,15 +88,14 @@ def find_exchanges(
     seed: int,
     kept: Path | None = None,
     code: str = "",
-    workers: int = 1,
 ) -> Exchanges:
-    """Go once through all Stack Exchange dumps, before sets are drawn; for `kept`, `code` and
-    `workers` see `find_all_candidates`."""
+    """Go once through all Stack Exchange dumps, before sets are drawn; for `kept` and `code`
+    see `find_all_candidates`."""
     chosen = exchange_dumps(paths)
     if chosen is None:
         return Exchanges()
     wanted = candidates_wanted(paths, counts, rules, seed)
-    found = find_all_candidates(chosen.dumps, wanted, kept, code, workers)
+    found = find_all_candidates(chosen.dumps, wanted, kept, code)
     stem = [one for one in found if one.exchange in chosen.stem]
     other = [one for one in found if one.exchange not in chosen.stem]
     return Exchanges(stem, other, chosen.left_out)

@@ -13,13 +13,11 @@ from html import unescape
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
-
 from limalib.data.files import json_lines, text_of
 from limalib.data.sampling import Curated
+from limalib.data.settings import RedditRules
 from limalib.data.text import self_contained
 from limalib.records import single_turn
-from limalib.settings import Settings
 
 Kind = Literal["submissions", "comments"]
 T = TypeVar("T")
@@ -60,18 +58,6 @@ class Comment:
     moderator: bool = False
 
 
-class RedditRules(Settings):
-    """Stand-ins for the authors' choice by hand among the most upvoted (section 2, Reddit)."""
-
-    min_score: int = 10  # of a submission, and of a story
-    min_chars: int = Field(default=200, ge=0)  # of a story
-    max_chars: int = Field(default=4096, ge=1)
-    premises_per_story: int = Field(default=10, ge=1)  # held in memory: not each one has a story
-
-
-REDDIT_RULES = RedditRules()
-
-
 def dumps(path: str | Path, kind: Kind) -> list[Path]:
     """Files that hold submissions, or comments: the one given, or those of a folder, by name.
 
@@ -107,7 +93,7 @@ def reddit_stories(
     submissions: Iterable[Submission],
     comments: Iterable[Comment],
     n: int,
-    rules: RedditRules = REDDIT_RULES,
+    rules: RedditRules,
     comments_lost: Counter[str] | None = None,
 ) -> Curated:
     """The `n` most upvoted premises of r/WritingPrompts with their best story (section 2).
@@ -147,9 +133,7 @@ def reddit_stories(
     return Curated(kept, +losses)
 
 
-def askreddit_prompts(
-    submissions: Iterable[Submission], n: int, rules: RedditRules = REDDIT_RULES
-) -> Curated:
+def askreddit_prompts(submissions: Iterable[Submission], n: int, rules: RedditRules) -> Curated:
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2); only so many are held in memory."""
     losses: Counter[str] = Counter()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from limalib.data import dump
-from limalib.data.dump import unescaped
 from limalib.data.files import existing, table
 
 Split = Literal["stem", "other", "discarded"]
@@ -40,25 +39,14 @@ _COMMENTS = """
 
 
 class Post(NamedTuple):
-    """A question (`parent` is None, `body` is HTML) or an answer to `parent`, without a title.
-
-    Texts are decoded where they are asked for: most posts are dropped for less.
-    """
+    """A question (`parent` is None) or an answer to `parent`, without a title; `body` is HTML."""
 
     id: int
     parent: int | None
     score: int
-    xml_title: bytes
-    xml_body: bytes
+    title: str
+    body: str
     owner: int | None = None
-
-    @property
-    def title(self) -> str:
-        return unescaped(self.xml_title)
-
-    @property
-    def body(self) -> str:
-        return unescaped(self.xml_body)
 
 
 class Comment(NamedTuple):
@@ -117,19 +105,18 @@ def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator
     """
     losses = Counter() if losses is None else losses
     for row in dump.rows(existing(path, "a Stack Exchange Posts.xml"), "posts", losses):
-        kind = row.get(b" PostTypeId=")
-        if kind != b"1" and kind != b"2":
+        kind = row.get("PostTypeId")
+        if kind not in ("1", "2"):
             losses["post neither question nor answer"] += 1
             continue
         try:
-            owner = row.get(b" OwnerUserId=")
             yield Post(
-                _number(row[b" Id="]),
-                _number(row[b" ParentId="]) if kind == b"2" else None,
-                _number(row[b" Score="]),
-                b"" if kind == b"2" else row[b" Title="],
-                row[b" Body="],
-                _number(owner) if owner else None,
+                _number(row["Id"]),
+                _number(row["ParentId"]) if kind == "2" else None,
+                _number(row["Score"]),
+                "" if kind == "2" else row["Title"],
+                row["Body"],
+                _number(owner) if (owner := row.get("OwnerUserId")) else None,
             )
         except (KeyError, ValueError):
             losses["post with a missing or bad field"] += 1
@@ -140,14 +127,13 @@ def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Itera
     losses = Counter() if losses is None else losses
     for row in dump.rows(existing(path, "a Stack Exchange Comments.xml"), "comments", losses):
         try:
-            user = row.get(b" UserId=")
             yield Comment(
-                _number(row[b" Id="]),
-                _number(row[b" PostId="]),
-                _number(row[b" Score="]),
-                _number(user) if user else None,
-                unescaped(row[b" CreationDate="]),
-                unescaped(row[b" Text="]),
+                _number(row["Id"]),
+                _number(row["PostId"]),
+                _number(row["Score"]),
+                _number(user) if (user := row.get("UserId")) else None,
+                row["CreationDate"],
+                row["Text"],
             )
         except (KeyError, ValueError):
             losses["comment with a missing or bad field"] += 1
@@ -220,7 +206,7 @@ def _exchange_of(path: Path) -> str:
     return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
 
 
-def _number(text: bytes) -> int:
+def _number(text: str) -> int:
     if len(text) > 18:
         raise ValueError("more than 64 bits")
     return int(text)
