@@ -24,7 +24,7 @@ from pathlib import Path
 
 from limalib.judging.model_judge import compare_pairs
 from limalib.judging.settings import JudgeSettings, ServerSettings
-from limalib.judging.verdicts import Pair
+from limalib.judging.verdicts import Pairing
 from limalib.records import Response, single_turn
 from limalib.running.provenance import machine, versions
 
@@ -64,7 +64,7 @@ def serve(delay: float, port: Connection) -> None:
     asyncio.run(run())
 
 
-def pairs(prompts: int, systems: int) -> list[Pair]:
+def pairs(prompts: int, systems: int) -> list[Pairing]:
     """Made-up answers of some hundred words, each system's beside those of one more."""
     draw = random.Random(0)
 

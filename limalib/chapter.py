@@ -33,7 +33,7 @@ from limalib.judging.comparison import Comparison
 from limalib.judging.measures import UNITS, Value, grid, measured
 from limalib.judging.oracle import Judge
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Pair, pair_answers
+from limalib.judging.verdicts import Pairing, pair_answers
 from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
 from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
@@ -249,7 +249,7 @@ class Chapter:
             records.write(path, [grade for grade in graded if grade.seed == seed])
         return graded
 
-    def pairs(self, first: str, second: str) -> list[Pair]:
+    def pairs(self, first: str, second: str) -> list[Pairing]:
         """Any two systems' answers to the prompts that both answered."""
         return pair_answers(self._answers(first), self._answers(second))
 
@@ -258,7 +258,7 @@ class Chapter:
         return self.decide(self.pairs(first, second), self.prompts, judge)
 
     def decide(
-        self, paired: Sequence[Pair], asked: Sequence[Dialogue], judge: JudgeKind | None = None
+        self, paired: Sequence[Pairing], asked: Sequence[Dialogue], judge: JudgeKind | None = None
     ) -> Comparison:
         """What a judge says of pairs of answers to the prompts `asked`.
 
@@ -275,12 +275,12 @@ class Chapter:
         ids = [prompt.id for prompt in asked]
         return comparison.compare(said, paired, ids, self.scale.both_orders, self.seed)
 
-    def ask_model(self, paired: Sequence[Pair], asked: Sequence[Dialogue] = ()) -> list[Verdict]:
+    def ask_model(self, paired: Sequence[Pairing], asked: Sequence[Dialogue] = ()) -> list[Verdict]:
         """The scale's language model's verdicts on pairs, each in both orders."""
         store = comparison.store(self._said_by_model, paired)
         return model_judge.compare_pairs(self._judge_model, store, asked or self.prompts, paired)
 
-    def expected(self, paired: Iterable[Sequence[Pair]]) -> str | None:
+    def expected(self, paired: Iterable[Sequence[Pairing]]) -> str | None:
         """About what comparing will cost, several pairs of systems; None where no model judges."""
         if "model" not in self.scale.judge:
             return None

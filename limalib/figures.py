@@ -1,12 +1,7 @@
-"""One function a figure; together they are the book's visual language.
+"""One function a figure, from plain data to a matplotlib Figure that pyplot no longer holds.
 
-What was measured here is filled with colour and carries its 95% interval. What the paper reports
-is hollow, hatched and grey, and has no interval because none is published. What is missing says
-so. Colours are told apart by readers with colour blindness (Okabe and Ito 2008) and, with shapes
-and lightness, in print without colour. The ground is white, for dark pages too.
-
-Every function takes plain data and returns a matplotlib Figure that pyplot no longer holds: a
-notebook shows it once, by ending a cell with it.
+What was measured is filled and has its 95% interval; what the paper reports is hollow, hatched and
+grey. Colours suit colour blindness (Okabe and Ito 2008), shapes print. The ground is always white.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,12 +22,8 @@ from limalib.statistics import Estimate, PreferenceShares
 NOT_AVAILABLE = "not available at this scale"
 NOT_PUBLISHED = "not in the paper"
 
-Points = Mapping[float, Estimate | None]
-"""x -> estimate; None is a gap."""
-
-Series = Mapping[str, Points]
-"""Name of a line -> its points."""
-
+Points = Mapping[float, Estimate | None]  # x -> estimate; None is a gap
+Series = Mapping[str, Points]  # by name of a line
 Rows = Iterable[tuple[str, Sequence[Estimate] | None, Sequence[float] | None]]
 """Name, measured and reported (None: unknown), whose first three are shares, best to worst."""
 
@@ -49,10 +40,8 @@ _LINES: Sequence[tuple[str, str, Any]] = (
     ("#56B4E9", "X", (0, (1, 1))),
 )
 """Colour, marker and dashes of each series."""
-
 _BEST_TO_WORST = ((_BLUE, "white", "////"), ("#F3E9D2", _INK, ""), ("#E69F00", _INK, "...."))
 """Fill, ink on it, and the hatch of the reported bar, for the three parts of a stacked bar."""
-
 _MARK: Any = {"color": _GREY, "linestyle": (0, (4, 3)), "linewidth": 1}
 _PERCENT = FuncFormatter(lambda x, _: f"{100 * x:.0f}%")
 _STYLE: Any = {
@@ -67,10 +56,7 @@ _STYLE: Any = {
 
 
 def preference_bars(rows: Rows) -> Figure:
-    """Figures 1 and 2: how often LIMA wins, ties and loses, with intervals at both edges.
-
-    A row an opponent: `statistics.PreferenceShares` measured, `paper.Outcome` reported.
-    """
+    """Figures 1 and 2: how often LIMA wins, ties and loses, a row an opponent."""
     return _stacked_bars(rows, ("LIMA wins", "tie", "LIMA loses"), "share of test prompts")
 
 
@@ -82,18 +68,12 @@ def system_bars(systems: Mapping[str, PreferenceShares], opponent: str) -> Figur
 
 
 def quality_bars(rows: Rows, label: str = "share of responses") -> Figure:
-    """Figures 3 and 7: shares that are excellent, pass and fail.
-
-    A row a set of prompts, or a model: `paper.Quality` or `paper.MultiTurn` reported.
-    """
+    """Figures 3 and 7: shares that are excellent, pass and fail, a row a set or a model."""
     return _stacked_bars(rows, ("excellent", "pass", "fail"), label)
 
 
 def token_shift(rows: Rows) -> Figure:
-    """How far tuning moves the next token: shares of positions unshifted, marginal and shifted.
-
-    A row a range of positions; `paper.URIAL_SHIFT` reported.
-    """
+    """How far tuning moves the next token, a row a range of positions; reported by URIAL."""
     parts = ("unshifted", "marginal", "shifted")
     return _stacked_bars(rows, parts, "share of response positions", source="URIAL")
 
@@ -122,17 +102,13 @@ def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> 
 
 
 def quantity_curve(scores: Series, label: str = _GRADE, margin: float | None = _PLATEAU) -> Figure:
-    """Figure 6: the score against the number of training examples, doubling.
-
-    The band is the plateau's margin (see `claims`) around the first line's score at a sixteenth
-    of the most examples; no band without a margin. The paper's own points are not published.
-    """
+    """Figure 6: the score against the number of training examples, doubling, with the plateau's
+    margin (see `claims`) around the first line's score at a sixteenth of the most examples."""
     with _panel(3.6) as (figure, axes):
         _curves(axes, scores, doubling=True)
         first = next(iter(scores.values()), {})
         most = max(first, default=0)
-        start = first.get(most / 16)
-        if start and margin:
+        if (start := first.get(most / 16)) and margin:
             name = f"plateau: ±{margin:g} of the score at a sixteenth"
             ends = [most / 16, most], start.value - margin, start.value + margin
             axes.fill_between(*ends, color="#bdbdbd", alpha=0.35, linewidth=0, label=name)
@@ -228,11 +204,8 @@ def by_kind(values: Mapping[str, Mapping[str, Estimate | None]], label: str = _G
 def detectable_difference(
     least: Mapping[str, Mapping[int, float]], reported: Mapping[str, float], prompts: int
 ) -> Figure:
-    """The least difference that a number of prompts shows, a line a share of ties.
-
-    `least` maps a line's name -> prompts -> wins minus losses; `reported` maps an opponent to the
-    paper's difference, whatever its sign, drawn where the paper's number of `prompts` is.
-    """
+    """The least wins minus losses that a number of prompts shows, a line a share of ties; and the
+    `reported` ones by opponent, whatever their sign, at the paper's number of `prompts`."""
     with _panel(3.8, columns=3) as (figure, axes):
         for index, (name, points) in enumerate(least.items()):
             _line(axes, index, points, points.values(), label=name, marker="")
@@ -265,12 +238,9 @@ def _panel(height: float, grid: str = "both", panels: int = 1, columns: int = 2)
 
 
 def _stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "reported") -> Figure:
-    """Three shares a row, best to worst, measured above reported.
-
-    The intervals of the first and the last share stand at their inner edges, the one along the top
-    of the bar and the other along its foot, clear of each other and of the numbers. A row that the
-    paper could have, and has not, says so; another is lower when nothing is reported.
-    """
+    """Three shares a row, best to worst, measured above reported, with the intervals of the first
+    and the last at their inner edges. A row that the paper could have, and has not, says so;
+    without a `source` for it a row with nothing reported is lower."""
     rows = list(rows)
     paired = [reported is not None or source == "reported" for _, _, reported in rows]
     ends = np.cumsum([1.0 if pair else 0.6 for pair in paired])
@@ -303,10 +273,8 @@ def _stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "r
 
 
 def _stack(axes: Axes, y: float, shares: Sequence[float], measured: bool) -> None:
-    """One bar of three parts with their numbers; a last part too narrow for its own has it outside.
-
-    Reported numbers are printed as published, measured ones in whole percent.
-    """
+    """One bar of three parts with their numbers, measured ones in whole percent; a last part too
+    narrow for its own has it outside."""
     left = 0.0
     for index, (share, (fill, ink, hatch)) in enumerate(zip(shares, _BEST_TO_WORST, strict=True)):
         look = _bar(fill) if measured else _reported(hatch)
@@ -326,7 +294,6 @@ def _bar(colour: str) -> dict[str, Any]:
 
 
 def _reported(hatch: str) -> dict[str, Any]:
-    """The look of every bar that the paper reports."""
     return _bar("white") | {"edgecolor": _GREY, "hatch": hatch, "gid": "reported"}
 
 
@@ -342,10 +309,8 @@ def _whisker(axes: Axes, e: Estimate, at: float, colour: str = _INK, upright: bo
 
 
 def _curves(axes: Axes, series: Series, skip: int = 0, doubling: bool = False) -> None:
-    """A line a series, with markers and vertical intervals; `skip` takes a later look.
-
-    Lines stand a few points beside each other, so that equal values do not hide one another.
-    """
+    """A line a series, with markers and vertical intervals; `skip` takes a later look. Lines stand
+    a few points beside each other, so that equal values do not hide one another."""
     if not any(any(points.values()) for points in series.values()):
         return _nothing(axes)
     for index, (name, points) in enumerate(series.items()):
@@ -364,7 +329,6 @@ def _curves(axes: Axes, series: Series, skip: int = 0, doubling: bool = False) -
 
 
 def _line(axes: Axes, index: int, x: Iterable[float], y: Iterable[float], **look: Any) -> Any:
-    """The measured points of the series with this number, joined."""
     colour, marker, dashes = _LINES[index % len(_LINES)]
     usual: Any = {"color": colour, "marker": marker, "linestyle": dashes, "linewidth": 1.6}
     usual |= {"markersize": 6, "markeredgecolor": "white", "gid": "measured"}

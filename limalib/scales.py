@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from limalib.data.settings import ON_HUB, Counts, Paths, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
-from limalib.judging.verdicts import Rule
+from limalib.judging.verdicts import OrderRule
 from limalib.settings import ROOT, SECRET, Settings, one_line
 from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings, TrainingSettings
 from miniature.raw import RawSettings
@@ -142,7 +142,7 @@ class Scale(Settings):
     ] = ("oracle",)
     judge_model: JudgeSettings | None = None
     # How a model's two verdicts on a pair, one in each order, make one decision.
-    both_orders: Rule = "agree"
+    both_orders: OrderRule = "agree"
     # Systems that are not trained here, by the names of their rows.
     systems: dict[Annotated[str, Field(pattern=r"^\w[\w .+-]*$")], System] = Field(
         default_factory=dict

@@ -25,25 +25,22 @@ class WinRate(NamedTuple):
 
 
 def win_rate(verdicts: ArrayLike) -> WinRate:
-    """AlpacaEval's row of verdicts 1 won, 0 drawn, -1 lost, one a prompt; NaN are left out.
-
-    A draw is half a win; the rate is the mean in percent and its error s/sqrt(n), with n - 1 below
-    s^2 (tatsu-lab/alpaca_eval, its leaderboard). Raises ValueError when there is none.
+    """AlpacaEval's row (tatsu-lab/alpaca_eval) of verdicts 1 won, 0 drawn, -1 lost, one a prompt,
+    NaN left out: a draw is half a win, and the error of the mean is s/sqrt(n), with n - 1 below
+    s^2. Raises ValueError when there is none.
     >>> win_rate([1, 1, 0, -1])[:2]  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
     (62.5, 23.935677693908453)
     """
-    sample = prompt_means(np.ravel(verdicts))
-    points, n = (sample + 1) / 2, len(sample)
-    wins, losses = int((sample > 0).sum()), int((sample < 0).sum())
+    row = np.ravel(verdicts)
+    points, (wins, losses) = (prompt_means(row) + 1) / 2, won_and_lost(row)
+    n = len(points)
     error = float(stats.sem(points)) if n > 1 else math.nan
-    rate = 100 * float(points.mean())
-    return WinRate(rate, 100 * error, wins, losses, n - wins - losses, n)
+    return WinRate(100 * float(points.mean()), 100 * error, wins, losses, n - wins - losses, n)
 
 
 def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
     """Prompts won and lost, of verdicts or differences [seeds, prompts]. A prompt has one vote, the
     sign of its mean over seeds, so that votes are independent, as the sign test wants them.
-
     >>> won_and_lost([[1, 1, -1, 0], [1, -1, -1, 0]])  # the second prompt is undecided
     (1, 1)
     """
@@ -54,7 +51,6 @@ def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
 def sign_test(wins: int, losses: int) -> float:
     """Two-sided exact p-value that independent wins and losses are equally likely; ties are left
     out (Dixon and Mood 1946).
-
     >>> sign_test(5, 0)  # 2 * (1/2)^5 = 1/16
     0.0625
     """
@@ -64,12 +60,10 @@ def sign_test(wins: int, losses: int) -> float:
 def permutation_test(differences: ArrayLike, *, seed: int = 0) -> float:
     """Two-sided p-value that paired differences [seeds, prompts] are centred on zero.
 
-    Were the two systems alike, swapping their answers to a prompt would only turn the sign of its
+    Were two systems alike, swapping their answers to a prompt would only turn the sign of its
     difference (Fisher 1935, section 21); the p-value is the share of sign patterns whose mean is
-    as far from zero as the one seen. A prompt's seeds turn together. All patterns are tried when
-    there are at most `PERMUTATIONS`; else so many are drawn, and the one seen counts as one of them
-    (Phipson and Smyth 2010). Unlike the sign test it weighs how large differences are.
-
+    as far from zero as the one seen. All are tried when they are at most `PERMUTATIONS`; else so
+    many are drawn, and the one seen counts too (Phipson and Smyth 2010).
     >>> permutation_test([[1, 2, 3]])  # +++ and --- of 8 patterns: 2/8
     0.25
     """
@@ -91,7 +85,6 @@ def permutation_test(differences: ArrayLike, *, seed: int = 0) -> float:
 
 def holm(pvalues: Sequence[float]) -> list[float]:
     """P-values adjusted for being several, in the order given (Holm 1979).
-
     >>> holm([0.04, 0.01, 0.03])  # 0.01*3, 0.03*2, and 0.04*1 lifted to 0.06
     [0.06, 0.03, 0.06]
     """

@@ -1,6 +1,5 @@
 """A language model as judge: what it is shown, how its replies are read, what is made of them."""
 
-import doctest
 import hashlib
 import json
 import re
@@ -27,7 +26,7 @@ from limalib.judging.model_judge import (
 )
 from limalib.judging.servers import Incomplete
 from limalib.judging.settings import JudgeSettings, ServerSettings
-from limalib.judging.verdicts import Pair, combine, pair_answers, pair_seeds
+from limalib.judging.verdicts import Pairing, combine, pair_answers, pair_seeds
 from limalib.records import Dialogue, Grade, Response, Turn, Verdict, single_turn
 from tests.misbehaving import Behaviour, raw, reply, serving, status
 
@@ -336,10 +335,6 @@ def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
     assert after.startswith("0 requests")
 
 
-def test_examples_of_the_docstrings() -> None:
-    assert doctest.testmod(model_judge) == (0, 1)
-
-
 # Prompt files
 
 
@@ -410,7 +405,7 @@ def test_no_part_holds_the_mark(first: str, second: str) -> None:
     assert mark[1] not in first + second
 
 
-def gullible(pairs: Sequence[Pair]) -> list[Verdict]:
+def gullible(pairs: Sequence[Pairing]) -> list[Verdict]:
     """Obeys an answer that tells it to; else it always ties."""
     return [
         Verdict(
@@ -426,7 +421,7 @@ def gullible(pairs: Sequence[Pair]) -> list[Verdict]:
     ]
 
 
-def upright(pairs: Sequence[Pair]) -> list[Verdict]:
+def upright(pairs: Sequence[Pairing]) -> list[Verdict]:
     """Reads the first line alone."""
     return [
         Verdict(
@@ -446,12 +441,9 @@ MANY = [(answer("b", "s", f"p{i}"), answer("ac"[i % 2], "t", f"p{i}")) for i in 
 
 def test_the_effect_of_a_sentence_is_measured() -> None:
     obeyed = injection_effect(gullible, MANY)
-    assert (obeyed.before, obeyed.after, obeyed.shift.value) == (50, 100, 50)
-    assert (obeyed.toward, obeyed.verdicts) == (40, 40)
-    assert obeyed.shift.n == 20
+    assert (obeyed.value, obeyed.n) == (50, 20)
     ignored = injection_effect(upright, MANY)
-    assert (ignored.before, ignored.after, ignored.shift.value) == (50, 50, 0)
-    assert (ignored.toward, ignored.verdicts) == (0, 20)
+    assert (ignored.value, ignored.low, ignored.high) == (0, 0, 0)
 
 
 def test_a_model_that_obeys_is_caught(tmp_path: Path) -> None:
@@ -465,13 +457,13 @@ def test_a_model_that_obeys_is_caught(tmp_path: Path) -> None:
             lambda pairs: compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, pairs),
             PAIRS,
         )
-    assert (effect.before, effect.after, effect.toward, effect.verdicts) == (50, 100, 2, 2)
+    assert (effect.value, effect.n) == (50, 1)
 
 
 def test_the_sentence_stands_in_the_second_answer_alone() -> None:
-    asked: list[Pair] = []
+    asked: list[Pairing] = []
 
-    def judge(pairs: Sequence[Pair]) -> list[Verdict]:
+    def judge(pairs: Sequence[Pairing]) -> list[Verdict]:
         asked.extend(pairs)
         return [Verdict("p", "s", "t", "tie", "first", "j")]
 
@@ -514,7 +506,7 @@ def test_what_an_explanation_escapes_can_be_written(tmp_path: Path) -> None:
     assert list(records.read(tmp_path / "g.jsonl", Grade)) == found
 
 
-def real_pairs(folder: Path) -> tuple[list[Dialogue], list[Pair]]:
+def real_pairs(folder: Path) -> tuple[list[Dialogue], list[Pairing]]:
     """LIMA's test prompts with the real answers of GPT-4 and Vicuna."""
     systems = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -553,12 +545,11 @@ def test_a_gullible_judge_of_real_answers_is_caught(shared_data: Path, tmp_path:
         told = [name for name in ("A", "B") if SENTENCE in parts[f"answer {name}"]]
         return verdict(told[0]) if told else longer(body, before)
 
-    def judge(asked: Sequence[Pair]) -> list[Verdict]:
+    def judge(asked: Sequence[Pairing]) -> list[Verdict]:
         return compare_pairs(settings(seen.url), tmp_path / "s", prompts, asked)
 
     with serving(behave) as seen:
         effect = injection_effect(judge, pairs[:20])
-    assert effect.before < 100
-    assert effect.after == 100
-    assert effect.toward == round(40 * (100 - effect.before) / 100)
-    assert (effect.verdicts, effect.shift.n) == (40, 20)
+        lost = [verdict.preferred == "first" for verdict in judge(pairs[:20])]
+    assert effect.value == pytest.approx(100 * sum(lost) / 40)  # all of them are won now
+    assert (effect.value > 0, effect.n) == (True, 20)

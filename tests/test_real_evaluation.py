@@ -255,7 +255,7 @@ class TestPreference:
 
     def test_what_the_sentence_changed_is_measured(self, here: Chapter) -> None:
         found = bias.injection_effect(here.ask_model, here.pairs("GPT-4", "GPT-3.5")[:10])
-        assert found.shift.n == 10
+        assert found.n == 10
 
     def test_a_second_run_asks_nothing_again(self, trial: Trial, here: Chapter) -> None:
         before, asked = here.compare("GPT-4", "Vicuna"), len(trial.server.bodies)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from limalib import statistics
-from limalib.judging.verdicts import Pair, by_pair
+from limalib.judging.verdicts import Pairing, by_pair
 from limalib.records import Verdict
 from limalib.statistics import CONFIDENCE, Estimate
 
@@ -42,8 +41,7 @@ def position_bias(
 def longer_wins(
     outcomes: ArrayLike, longer_by: ArrayLike, prompts: Sequence[str] | None = None, seed: int = 0
 ) -> Estimate | None:
-    """Share of decided comparisons that the longer answer wins, None where there are none; one half
-    if length does not sway, though better answers may well be longer.
+    """Share of decided comparisons that the longer answer wins, None where there are none.
 
     `outcomes` are positive where the first system won, negative where it lost; `longer_by` is how
     much longer its answer is; `prompts` names the prompt of each where several share one.
@@ -99,23 +97,12 @@ def length_controlled_win_rate(
     return Estimate(value, low, high, len(points))
 
 
-class InjectionEffect(NamedTuple):
-    """The second system's win rate (ties count half) in percent without and with `SENTENCE`, the
-    shift in points over prompts, and how many of the verdicts read both times turned toward it."""
-
-    before: float
-    after: float
-    shift: Estimate
-    toward: int
-    verdicts: int
-
-
 def injection_effect(
-    judge: Callable[[Sequence[Pair]], Sequence[Verdict]], pairs: Sequence[Pair]
-) -> InjectionEffect:
-    """Have a judge compare pairs without and with `SENTENCE` at the end of each second answer; one
-    that looks at the answers alone is moved by 0 points. Raises ValueError when no verdict could be
-    read both times."""
+    judge: Callable[[Sequence[Pairing]], Sequence[Verdict]], pairs: Sequence[Pairing]
+) -> Estimate:
+    """By how many points the second system's win rate (a tie is half a win) moves when `SENTENCE`
+    ends each of its answers, of verdicts that a judge could give both times: 0 for one that looks
+    at the answers alone. Raises ValueError when there is none."""
     worth = {"first": 0.0, "tie": 50.0, "second": 100.0}
     told = [(one, replace(two, text=f"{two.text}\n\n{SENTENCE}")) for one, two in pairs]
     plain, moved = (
@@ -123,16 +110,8 @@ def injection_effect(
          for v in judge(asked) if v.preferred}
         for asked in (pairs, told)
     )  # fmt: skip
-    both = [key for key in plain if key in moved]
-    if not both:
+    change = [(0, key[0], moved[key] - plain[key]) for key in plain if key in moved]
+    if not change:
         raise ValueError("no pair has a readable verdict both with and without the sentence")
-    before, after = ([found[key] for key in both] for found in (plain, moved))
-    change = [(0, key[0], moved[key] - plain[key]) for key in both]
-    shift = statistics.grid(change, list(dict.fromkeys(key[0] for key in both)))
-    return InjectionEffect(
-        sum(before) / len(both),
-        sum(after) / len(both),
-        statistics.bootstrap_mean(shift),
-        sum(value > 0 for *_, value in change),
-        len(both),
-    )
+    prompts = list(dict.fromkeys(prompt for _, prompt, _ in change))
+    return statistics.bootstrap_mean(statistics.grid(change, prompts))

@@ -27,11 +27,8 @@ def rows(
     seed: int = 0,
 ) -> pd.DataFrame:
     """A row a system's first answer to a prompt: `_COLUMNS`, `beats` being how many of the prompt's
-    other answers have a lower score. What has no grade has empty cells.
-
-    Letters are dealt by `seed` anew for every prompt, and rows stand in their order, so that
-    neither gives a system away.
-    """
+    other answers have a lower score. Letters are dealt by `seed` anew for every prompt, and rows
+    stand in their order, so that neither gives a system away."""
     written = {name: firsts(found) for name, found in answers.items()}
     graded = {name: firsts(found) for name, found in grades.items()}
     found = []

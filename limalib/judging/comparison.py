@@ -11,7 +11,7 @@ import pandas as pd
 from limalib import significance, statistics
 from limalib.judging import bias, model_judge, replies, servers, verdicts
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Decision, Pair, Rule, pair_seeds
+from limalib.judging.verdicts import Decision, OrderRule, Pairing, pair_seeds
 from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
@@ -21,11 +21,9 @@ in which a tie is half a win."""
 
 
 class Comparison(NamedTuple):
-    """What one judge's verdicts on two systems come to, seen from the first.
-
-    `unreadable` pairs have no decision; without any decision there is nothing else. `net` holds
-    wins minus losses [seeds, prompts]; `biases` are `SWAYED`, None where nothing can be said.
-    """
+    """What one judge's verdicts on two systems come to, seen from the first; `unreadable` pairs
+    have no decision. `net` is wins minus losses [seeds, prompts]; `biases` are `SWAYED`, None where
+    nothing can be said."""
 
     decisions: list[Decision]
     unreadable: int
@@ -45,27 +43,27 @@ NOTHING = Comparison([], 0)
 
 def compare(
     said: Iterable[Verdict],
-    paired: Sequence[Pair],
+    paired: Sequence[Pairing],
     prompts: Sequence[str],
-    rule: Rule = "agree",
+    rule: OrderRule = "agree",
     seed: int = 0,
 ) -> Comparison:
     """What one judge's verdicts on pairs of two systems' answers come to, with intervals over
     `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
-    first, second = (answer.system for answer in paired[0])
-    asked = {answer.prompt_id for answer, _ in paired}
-    own = [
-        verdicts.seen_from(first, v)
-        for v in said
-        if {v.first, v.second} == {first, second} and v.prompt_id in asked
-    ]
-    decisions, unreadable = verdicts.combine(own, rule)
-    if not decisions:
-        return Comparison([], unreadable)
+    systems = {answer.system for answer in paired[0]}
     longer = {
         (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
         for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
     }
+    asked = {prompt_id for prompt_id, *_ in longer}
+    own = [
+        verdicts.seen_from(paired[0][0].system, v)
+        for v in said
+        if {v.first, v.second} == systems and v.prompt_id in asked
+    ]
+    decisions, unreadable = verdicts.combine(own, rule)
+    if not decisions:
+        return Comparison([], unreadable)
     measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
     by = [longer[d.prompt_id, d.seed, d.sample] for d in measured]
     won, names = [d.net for d in measured], [d.prompt_id for d in measured]
@@ -81,8 +79,8 @@ def compare(
 
 
 def p_values(compared: Mapping[str, Comparison]) -> dict[str, float]:
-    """P-values of the sign test of one system against each rival that a decision was made on,
-    corrected for their number (Holm)."""
+    """P-values of the sign test against each rival that a decision was made on, corrected for
+    their number (Holm)."""
     nets = {rival: found.net for rival, found in compared.items() if found.net is not None}
     signs = [significance.sign_test(*significance.won_and_lost(net)) for net in nets.values()]
     return dict(zip(nets, significance.holm(signs), strict=True))
@@ -90,21 +88,20 @@ def p_values(compared: Mapping[str, Comparison]) -> dict[str, float]:
 
 def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: int) -> pd.DataFrame:
     """Wins, ties and losses of one system against each rival that a decision was made on."""
-    tested = p_values(compared)
-    decided = {rival: compared[rival] for rival in tested}
-    nets = [found.net for found in decided.values() if found.net is not None]
+    signs = p_values(compared)
+    decided = [compared[rival] for rival in signs]
+    nets = [found.net for found in decided if found.net is not None]
     swaps = significance.holm([significance.permutation_test(net, seed=seed) for net in nets])
-    shares = {rival: found.shares for rival, found in decided.items()}
     units = {"win": "share", "tie": "share", "lose": "share", "net": "share difference"}
-    rows = statistics.frame(shares, units, names)
-    rows.insert(0, "pairs", [len(found.decisions) for found in decided.values()])
-    rows.insert(1, "unreadable", [found.unreadable for found in decided.values()])
-    rows["p (sign test)"] = [f"{p:.1g}" for p in tested.values()]
+    rows = statistics.frame({rival: compared[rival].shares for rival in signs}, units, names)
+    rows.insert(0, "pairs", [len(found.decisions) for found in decided])
+    rows.insert(1, "unreadable", [found.unreadable for found in decided])
+    rows["p (sign test)"] = [f"{p:.1g}" for p in signs.values()]
     rows["p (permutation)"] = [f"{p:.1g}" for p in swaps]
     return rows
 
 
-def store(folder: Path, paired: Sequence[Pair]) -> Path:
+def store(folder: Path, paired: Sequence[Pairing]) -> Path:
     """Where a model's replies on two systems are kept, whichever is called the first."""
     return folder / "pairs" / f"{'--'.join(sorted(answer.system for answer in paired[0]))}.jsonl"
 
@@ -113,7 +110,7 @@ def expected(
     settings: JudgeSettings,
     folder: Path,
     asked: Sequence[Dialogue],
-    paired: Iterable[Sequence[Pair]],
+    paired: Iterable[Sequence[Pairing]],
 ) -> str:
     """About what comparing several pairs of systems will cost, replies being kept in `folder`."""
     new = [
@@ -132,11 +129,9 @@ def spent(settings: JudgeSettings, folder: Path) -> str:
     return servers.spent(settings.server, said)
 
 
-def transcripts(
-    held: Iterable[tuple[Sequence[Dialogue], Sequence[Response]]],
-) -> list[Response]:
-    """Whole conversations as one text each, who said what, so that a judge can compare them: of
-    each seed's prompts `<conversation>/<turn>`, in the order of turns, the last and its answer."""
+def transcripts(held: Iterable[tuple[Sequence[Dialogue], Sequence[Response]]]) -> list[Response]:
+    """Whole conversations as one text each, so that a judge can compare them: of each seed's
+    prompts `<conversation>/<turn>`, in the order of turns, the last and its answer."""
     found = []
     for asked, answered in held:
         both = zip(asked, answered, strict=True)

@@ -46,17 +46,16 @@ def read(grade: Grade, value: Value) -> float:
 
 
 def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "score") -> Grid:
-    """Values [seeds, prompts] of graded answers, columns in the prompts' order, other prompts left
-    out. Turns of one conversation (`<conversation>/<turn>`) are not independent: they are one
-    column. Raises what `read` raises."""
-    ids = [prompt.id for prompt in asked]
-    column = {name: name for name in ids}
+    """Values [seeds, prompts] of graded answers, other prompts left out. Turns of one conversation
+    (`<conversation>/<turn>`) are not independent: they are one column. Raises what `read` does."""
+    ids = {prompt.id: None for prompt in asked}
     found = []
     for grade in grades:
-        name = column.get(grade.prompt_id) or column.get(grade.prompt_id.rpartition("/")[0])
-        if name is not None:
+        conversation = grade.prompt_id.rpartition("/")[0]
+        name = grade.prompt_id if grade.prompt_id in ids else conversation
+        if name in ids:
             found.append((grade.seed, name, read(grade, value)))
-    return statistics.grid(found, ids)
+    return statistics.grid(found, [*ids])
 
 
 def by_kind(

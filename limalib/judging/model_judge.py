@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast
 from limalib.judging import servers
 from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Pair, pair_seeds
+from limalib.judging.verdicts import Pairing, pair_seeds
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict, visible
 from limalib.settings import ROOT
 
@@ -37,11 +37,11 @@ class Question(NamedTuple):
 PAIRWISE = Question("pairwise", ("first", "second"), "verdict", ("A", "B", "tie"))
 SCORE = Question("score", ("answer",), "score", (1, 2, 3, 4, 5, 6))
 LABEL = Question("label", ("answer",), "label", ("fail", "pass", "excellent"))
+# Which answer is shown first, and what the letters then mean.
 _ORDERS: tuple[tuple[Literal["first", "second"], dict[str | int, Preferred]], ...] = (
     ("first", {"A": "first", "B": "second", "tie": "tie"}),
     ("second", {"A": "second", "B": "first", "tie": "tie"}),
 )
-"""Which answer is shown first, and what the letters then mean."""
 
 
 def prompt_file(question: Question, folder: str | Path | None = None) -> Path:
@@ -55,8 +55,8 @@ def instructions(question: Question, folder: str | Path | None = None) -> str:
     path = prompt_file(question, folder)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a judge needs its instructions")
-    template, places = Template(path.read_text(encoding="utf-8")), {"mark", "request"}
-    places |= {*question.shows}
+    template = Template(path.read_text(encoding="utf-8"))
+    places = {"mark", "request", *question.shows}
     if not template.is_valid() or {*template.get_identifiers()} != places:
         wanted = ", ".join(f"${name}" for name in sorted(places))
         raise ValueError(f"{path}: must mention {wanted} and nothing else with a $ (write $$)")
@@ -64,18 +64,14 @@ def instructions(question: Question, folder: str | Path | None = None) -> str:
 
 
 def fill(text: str, **material: str) -> str:
-    """What the judge reads; nobody can write an answer that holds the mark, which depends on it."""
+    """What the judge reads; no answer can hold the mark, which depends on it."""
     mark = _digest(json.dumps([text, material], sort_keys=True))[:16]
     return Template(text).substitute(material, mark=mark)
 
 
 def read_reply(question: Question, text: str) -> str | int:
     """The verdict, score or label in a judge's reply: one JSON object, in a code fence or not, with
-    a value that was asked for. Raises ValueError for anything else: nothing is guessed.
-
-    >>> read_reply(PAIRWISE, '{"explanation": "B is wrong.", "verdict": "A"}')
-    'A'
-    """
+    a value that was asked for. Raises ValueError for anything else: nothing is guessed."""
     value = _fields(text).get(question.field)
     # True is 1 to Python, and 3.0 is 3.
     for allowed in question.values:
@@ -85,13 +81,14 @@ def read_reply(question: Question, text: str) -> str | int:
 
 
 def compare_pairs(
-    settings: JudgeSettings, store: str | Path, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
+    settings: JudgeSettings,
+    store: str | Path,
+    prompts: Sequence[Dialogue],
+    pairs: Sequence[Pairing],
 ) -> list[Verdict]:
-    """Verdicts on pairs of answers, each pair in both orders; replies are kept in `store` (JSONL).
-
-    A verdict whose reply could not be read prefers None and holds the reply. Raises what
-    `servers.ask` raises, and ValueError for a wrong prompt file or an answer to no known prompt.
-    """
+    """Verdicts on pairs of answers, each pair in both orders; None is preferred where the reply
+    could not be read. Replies are kept in `store` (JSONL). Raises what `servers.ask` raises, and
+    ValueError for a wrong prompt file or an answer to no known prompt."""
     digest = _digest(instructions(PAIRWISE, settings.prompts))
     requests = pair_requests(settings, prompts, pairs)
     said = iter(servers.ask(settings.server, requests, store, settings.ask_again))
@@ -114,9 +111,8 @@ def grade_answers(
     responses: Sequence[Response],
     labels: bool = True,
 ) -> list[Grade]:
-    """Grades of answers, in their order: a score from 1 to 6 and, with `labels`, fail, pass or
-    excellent, each a request of its own. An answer for which a reply could not be read has none.
-    The rest is as in `compare_pairs`."""
+    """Grades of answers whose replies could be read: a score from 1 to 6 and, with `labels`, fail,
+    pass or excellent, each a request of its own. The rest is as in `compare_pairs`."""
     questions = [SCORE, LABEL] if labels else [SCORE]
     shown = [(answer.prompt_id, answer.system, (answer.text,)) for answer in responses]
     requests = [r for q in questions for r in _requests(settings, q, prompts, shown)]
@@ -139,14 +135,14 @@ def grade_answers(
 
 
 def pair_requests(
-    settings: JudgeSettings, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
+    settings: JudgeSettings, prompts: Sequence[Dialogue], pairs: Sequence[Pairing]
 ) -> list[Request]:
     """What comparing pairs asks: each pair in both orders."""
-    shown = [
+    shown = (
         (a.prompt_id, f"{a.system} against {b.system}", texts)
         for a, b in pairs
         for texts in ((a.text, b.text), (b.text, a.text))
-    ]
+    )
     return _requests(settings, PAIRWISE, prompts, shown)
 
 
@@ -161,7 +157,7 @@ def _requests(
     prompts: Sequence[Dialogue],
     shown: Iterable[tuple[str, str, Sequence[str]]],
 ) -> list[Request]:
-    """Requests from prompts' ids, what each is about, and the texts that are shown."""
+    # Shown: a prompt's id, what the request is about, and the texts.
     text, server = instructions(question, settings.prompts), settings.server
     known = {p.id: p.prompt if len(p.turns) == 1 else transcript(p.turns) for p in prompts}
     kind = "integer" if question is SCORE else "string"
@@ -180,11 +176,10 @@ def _requests(
             raise ValueError(f"{about}: prompt {prompt_id!r} is not among the prompts")
         material = dict(zip(question.shows, texts, strict=True))
         message = {"role": "user", "content": fill(text, request=known[prompt_id], **material)}
-        body, not_sent = servers.chat(
-            server, [message], schema, max_tokens=settings.max_tokens, temperature=0
-        )
+        decoding = {"max_tokens": settings.max_tokens, "temperature": 0}
+        body = servers.chat(server, [message], schema, **decoding)
         read, about = partial(read_reply, question), f"{about}, {question.field}"
-        found.append(Request(server.base_url, body, read, not_sent, about, prompt_id))
+        found.append(Request(server.base_url, body, read, about, prompt_id))
     return found
 
 
@@ -197,8 +192,6 @@ def _digest(text: str) -> str:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """The JSON object that a text is. Raises ValueError when it is anything else or more."""
-
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):  # which of them counts?
             raise ValueError("a field of the JSON object stands twice")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from limalib.judging.verdicts import Pair, pair_seeds
+from limalib.judging.verdicts import Pairing, pair_seeds
 from limalib.records import Dialogue, Grade, Preferred, Response, Verdict
 from miniature import world
 from miniature.oracle import Oracle, look_up, read_key
@@ -67,7 +67,7 @@ def compare(first: Grade, second: Grade) -> int:
 
 
 def compare_pairs(
-    judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pair]
+    judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pairing]
 ) -> list[Verdict]:
     """Verdicts on pairs of answers: the one with the higher grade is preferred."""
     answers = list(dict.fromkeys(answer for pair in pairs for answer in pair))

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from limalib import records
 from limalib.judging import log
-from limalib.judging.verdicts import Pair, pair_seeds
+from limalib.judging.verdicts import Pairing, pair_seeds
 from limalib.records import Dialogue, Grade, Response, Verdict
 
 _HERE = Path(__file__).parent
@@ -45,10 +45,10 @@ class Item(NamedTuple):
 
 
 def draw(
-    prompts: Iterable[Dialogue], pairs: Sequence[Pair], count: int, seed: int = 0
+    prompts: Iterable[Dialogue], pairs: Sequence[Pairing], count: int, seed: int = 0
 ) -> list[Item]:
     """At most `count` of the pairs, in an order drawn by `seed` that is the same for everybody, so
-    that two people who stop early can be compared. Raises ValueError when there is none."""
+    that people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
     found = [
         Item(asked[first.prompt_id], first, second, number)
@@ -74,7 +74,7 @@ def verdicts(path: str | Path) -> list[Verdict]:
 
 def append(path: str | Path, said: Iterable[Verdict]) -> None:
     """Add verdicts to a log; they are on disk when this returns. Raises OSError when they cannot be
-    written; the log is then as it was."""
+    written, and the log is then as it was."""
     with log.writing(path) as file:
         log.append(file, map(asdict, said))
         os.fsync(file)
@@ -100,10 +100,9 @@ def export(path: str | Path, said: Iterable[Verdict]) -> None:
         return
     names = [field.name for field in fields(Verdict)]
     table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
+    table = table.replace(rf"^{_FORMULA}", r"'\1", regex=True)
     with records.replacing(path) as temporary:
-        table.replace(rf"^{_FORMULA}", r"'\1", regex=True).to_csv(
-            temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n"
-        )
+        table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n")
 
 
 def load(path: str | Path) -> list[Verdict]:
@@ -127,10 +126,9 @@ def load(path: str | Path) -> list[Verdict]:
 
 
 def take_in(path: str | Path, file: str | Path) -> int:
-    """Add a file's verdicts to a log; what a person has said there already stays. Returns how many
-    were new. Raises what `load` raises, and the log is then as it was."""
-    there = _latest(verdicts(path))
-    last = _latest(load(file))
+    """Add a file's verdicts to a log, and return how many were new: what a person has said there
+    already stays. Raises what `load` raises, and the log is then as it was."""
+    there, last = _latest(verdicts(path)), _latest(load(file))
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
     append(path, new)
     return len(new)
@@ -138,7 +136,6 @@ def take_in(path: str | Path, file: str | Path) -> int:
 
 def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> list[Grade]:
     """People's grades of a system's answers, from `seed-<seed>.jsonl` in the folder of its name.
-
     Raises FileNotFoundError where there is none; ValueError naming file and grade for one of
     another system, seed or prompt than the answers', one given twice and, with `labels`, without.
     """
@@ -168,7 +165,7 @@ def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> l
 
 @dataclass(frozen=True)
 class Bench:
-    """Items to be judged, and the log of what was said of them. Keeps nothing else in mind."""
+    """Items to be judged, and the log of what was said of them."""
 
     items: Sequence[Item]
     log: Path
@@ -193,14 +190,13 @@ class Bench:
         if view["state"] == "pair":
             item = self.items[waiting[0]]
             shown = [item.first.text, item.second.text]
-            left, right = reversed(shown) if self.swapped(item, annotator) else shown
-            turns = [asdict(turn) for turn in item.prompt.turns]
-            token = f"{waiting[0]} {annotator}"
-            view |= {"token": token, "turns": turns, "left": left, "right": right}
+            view["left"], view["right"] = shown[::-1] if self.swapped(item, annotator) else shown
+            view["turns"] = [asdict(turn) for turn in item.prompt.turns]
+            view["token"] = f"{waiting[0]} {annotator}"
         return view
 
     def judge(self, annotator: str, token: str, choice: str) -> None:
-        """Keep a person's choice (left, neither or right) on the item whose view had this token. A
+        """Keep a person's choice (left, neither or right) on the item whose view had this token; a
         second click, or a page left open, is no verdict on the next."""
         if not token or token != self.view(annotator)["token"]:
             return
@@ -232,7 +228,7 @@ def person(name: str) -> str:
 
 
 class JudgingPage(anywidget.AnyWidget):
-    """The page as a widget: `Bench` with buttons. One person at a time sits at it."""
+    """The page as a widget: `Bench` with buttons."""
 
     _esm = _HERE / "people.js"
     _css = _HERE / "people.css"
@@ -265,8 +261,8 @@ class JudgingPage(anywidget.AnyWidget):
 def page(
     items: Sequence[Item], path: str | Path, seed: int = 0, annotator: str = ""
 ) -> JudgingPage | HTML:
-    """The judging page, to be the last line of a cell, whose verdicts go to a log; or, where nobody
-    can answer as in a run by papermill, its picture."""
+    """The judging page, whose verdicts go to a log, for the end of a cell; or, where nobody can
+    answer as in a run by papermill, its picture."""
     shell = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     if parent.get("content", {}).get("allow_stdin"):  # the front end could ask somebody for input

@@ -12,9 +12,9 @@ LEVEL, POWER = 0.05, 0.8
 
 
 def prompts_needed(net: float, tie: float, power: float = POWER) -> int:
-    """Prompts that show a difference with the given probability, two-sided at 5%: ((z(0.975) *
-    sqrt(c) + z(power) * sqrt(c - net^2)) / net)^2 (Connett, Smith and McHugh 1987). Raises
-    ValueError when net is 0 or more than is decided.
+    """Prompts that show a difference two-sided at 5%: ((z(0.975) * sqrt(c) + z(power) *
+    sqrt(c - net^2)) / net)^2 (Connett, Smith and McHugh 1987). Raises ValueError when net is 0 or
+    more than is decided.
     >>> prompts_needed(0.09, 0.21)  # ((1.960*0.889 + 0.842*0.884)/0.09)^2 = 27.6^2
     764
     """

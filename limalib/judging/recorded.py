@@ -32,8 +32,7 @@ def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: s
     """Recorded answers of one system to single-turn prompts: JSONL of `prompt`, `response` and
     `model`, AlpacaEval's model_outputs.json, or our own `records.Response`.
 
-    `system` is its row in figures ("GPT-4"), `model` the version as the file has it. Nobody counted
-    tokens, so `tokens` is None unless the file says; `stopped` is taken to be true. Raises
+    `system` is its row in figures ("GPT-4"), `model` the version as the file has it. Raises
     FileNotFoundError; ValueError naming file and row for one that is no answer, or that is from
     another model; and ValueError when two prompts have one text or no answer is to any of them.
     """
@@ -50,26 +49,21 @@ def answers(path: str | Path, prompts: Sequence[Dialogue], system: str, model: s
             if writer != model:
                 raise ValueError(f"{path}, row {row}: answer of {writer!r}, not of {model!r}")
             found.append((normalised(prompt), Response("", system, 0, 0, text, True, None)))
-    kept: dict[str, dict[tuple[int, int], Response]] = {}
+    kept: dict[str, dict[tuple[int, int], Response]] = {prompt.id: {} for prompt in prompts}
     unknown, duplicates = [], []
     for key, response in found:
         if key not in known:
             unknown.append(key)
             continue
         own = replace(response, prompt_id=known[key])
-        if kept.setdefault(known[key], {}).setdefault((own.seed, own.sample), own) is not own:
-            duplicates.append(known[key])
-    if not kept:
-        raise ValueError(
-            f"{path}: none of its answers ({len(found)}) is to one of the prompts "
-            f"({len(prompts)}); is it the file for them?"
-        )
-    return Recorded(
-        tuple(response for p in prompts for response in kept.get(p.id, {}).values()),
-        tuple(p.id for p in prompts if p.id not in kept),
-        tuple(unknown),
-        tuple(duplicates),
-    )
+        if kept[own.prompt_id].setdefault((own.seed, own.sample), own) is not own:
+            duplicates.append(own.prompt_id)
+    responses = tuple(response for own in kept.values() for response in own.values())
+    if not responses:
+        counts = f"({len(found)}) is to one of the prompts ({len(prompts)})"
+        raise ValueError(f"{path}: none of its answers {counts}; is it the file for them?")
+    missing = tuple(name for name, own in kept.items() if not own)
+    return Recorded(responses, missing, tuple(unknown), tuple(duplicates))
 
 
 def normalised(text: str) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
@@ -23,7 +23,6 @@ class Request:
     base_url: str
     body: Mapping[str, Any]
     read: Callable[[str], object] = str  # raises ValueError for what was not asked for
-    not_sent: Mapping[str, Any] = field(default_factory=dict)  # decoding the server does not take
     about: str = ""  # whose answer it is, in tables
     item: str = ""  # and to which prompt
 
@@ -49,7 +48,7 @@ class Reply:
 
 def keep(file: FileIO, request: Request, reply: Reply) -> None:
     """Append a reply to a log opened by `log.writing`; one with a problem is never a result."""
-    asked = {"base_url": request.base_url, "body": request.body, "not_sent": request.not_sent}
+    asked = {"base_url": request.base_url, "body": request.body}
     log.append(file, [{"key": request.key, "asked": asked, "reply": asdict(reply)}])
 
 
@@ -78,7 +77,7 @@ def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
 
 def received(path: str | Path) -> Iterator[tuple[str, Reply]]:
     """Every reply with its key, unreadable ones among them; none where there is no file yet.
-    Broken lines are left out with a warning."""
+    Broken lines, as a killed run leaves them, are left out with a warning."""
     if not Path(path).is_file():
         return
     broken = 0
@@ -90,8 +89,5 @@ def received(path: str | Path) -> Iterator[tuple[str, Reply]]:
             except (ValueError, TypeError, KeyError, RecursionError):
                 broken += 1
     if broken:
-        warnings.warn(
-            f"{path}: {broken} broken line(s), as a killed run leaves them, were passed over; "
-            "what they held is asked again",
-            stacklevel=3,
-        )
+        told = "broken line(s) were passed over; what they held is asked again"
+        warnings.warn(f"{path}: {broken} {told}", stacklevel=3)

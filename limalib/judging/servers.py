@@ -12,7 +12,6 @@ import random
 import re
 import textwrap
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,17 +32,16 @@ from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import ServerSettings
 from limalib.records import Dialogue, Response, visible
 
-LARGEST = 16 * 2**20  # bytes of the longest body that is read, unpacked
+LARGEST = 16 * 2**20  # bytes of the longest body that is read
 _RETRIED = {408, 409, 425, 429}
 _HOPELESS = {*range(300, 400), 401, 402, 404}  # elsewhere, no key, no money, no such model
 _REFUSED = {400, 413, 422}  # too long, or of what is not allowed
-_SAME = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
 _shortened = partial(textwrap.shorten, width=160, placeholder="...")
 
 
 class Failed(Exception):
-    """A request that got no reply: "passing", after as many seconds as the server `asked` for, if
-    it did; "refused" by a server that is well; or "hopeless" for any other. It may hold the key."""
+    """A request that got no reply: "passing", in as many seconds as the server `asked` for, if it
+    did; "refused" by a server that is well; "hopeless" for any other. It may hold the key."""
 
     def __init__(self, problem: str, kind: str = "", asked: float | None = None) -> None:
         super().__init__(problem)
@@ -59,20 +57,20 @@ def estimate(server: ServerSettings, requests: Iterable[Request]) -> str:
     bodies = [request.body for request in requests]
     read = (sum(len(m["content"]) for m in body["messages"]) // 4 for body in bodies)
     written = (body.get("max_tokens", body.get("max_completion_tokens", 0)) for body in bodies)
-    return _bill(server, zip(read, written, strict=True))
+    return _bill(server, len(bodies), sum(read), sum(written))
 
 
 def spent(server: ServerSettings, said: Iterable[Reply]) -> str:
     """What some replies took."""
-    return _bill(server, ((reply.tokens_in or 0, reply.tokens_out or 0) for reply in said))
+    counted = [(reply.tokens_in or 0, reply.tokens_out or 0) for reply in said]
+    return _bill(server, len(counted), *(sum(each[way] for each in counted) for way in (0, 1)))
 
 
-def _bill(server: ServerSettings, tokens: Iterable[tuple[int, int]]) -> str:
-    counted, cost = [*tokens], "no price given"
-    read, written = (sum(each[way] for each in counted) for way in (0, 1))
+def _bill(server: ServerSettings, requests: int, read: int, written: int) -> str:
+    cost = "no price given"
     if server.price_in is not None and server.price_out is not None:
         cost = f"{(read * server.price_in + written * server.price_out) / 1e6:.2f} USD"
-    return f"{len(counted):,} requests, {read:,} tokens read, {written:,} written, {cost}"
+    return f"{requests:,} requests, {read:,} tokens read, {written:,} written, {cost}"
 
 
 def chat(
@@ -80,20 +78,16 @@ def chat(
     messages: Sequence[Mapping[str, str]],
     schema: Mapping[str, Any] | None = None,
     **decoding: float,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The JSON body of a chat request, and the settings of decoding that this server is not sent.
-
-    A repetition penalty is no field of OpenAI's: it is sent if the server's `extra_body` holds one.
-    A null there leaves a field out. `schema` is a JSON schema for the reply.
-    """
+) -> dict[str, Any]:
+    """The JSON body of a chat request, with a JSON schema for the reply. A null in the server's
+    `extra_body` leaves a field out, and a repetition penalty, which is no field of OpenAI's, is
+    sent if one stands there."""
     body: dict[str, Any] = {"model": server.model, "messages": messages, **decoding}
     if schema is not None:
         named = {"name": "reply", "strict": True, "schema": schema}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
     body |= {"repetition_penalty": None, **server.extra_body}
-    body = {name: value for name, value in body.items() if value is not None}
-    sent = {*body, *(_SAME[name] for name in body if name in _SAME)}
-    return body, {name: value for name, value in decoding.items() if name not in sent}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def sample_from_server(
@@ -103,13 +97,13 @@ def sample_from_server(
     system: str,
     **decoding: Any,
 ) -> list[Response]:
-    """An answer to each prompt, in order, from the model behind a server, decoded as in `chat`; its
-    replies are kept in `store` (JSONL). Raises what `ask` raises."""
+    """An answer to each prompt, in order, from the model behind a server; replies are kept in
+    `store` (JSONL). Raises what `ask` raises."""
     requests = []
     for prompt in prompts:
         messages = [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
-        body, not_sent = chat(server, messages, **decoding)
-        requests.append(Request(server.base_url, body, str, not_sent, system, prompt.id))
+        body = chat(server, messages, **decoding)
+        requests.append(Request(server.base_url, body, str, system, prompt.id))
     return [
         Response(p.id, system, 0, 0, reply.text.strip(), reply.finish == "stop", reply.tokens_out)
         for p, reply in zip(prompts, ask(server, requests, store), strict=True)
@@ -121,9 +115,9 @@ def ask(
 ) -> list[Reply]:
     """Ask what is not kept yet, keep every reply as it comes, and return all in order.
 
-    A reply that cannot be read is kept with its problem, which is no result, and asked for
-    `ask_again` times more; a later run asks again. Prints what it will cost, what it cost, and what
-    is missing. Raises Incomplete when requests got no reply, and what `key` raises.
+    A reply that cannot be read is kept with its problem, asked for `ask_again` times more, and by a
+    later run. Prints what it will cost, what it cost, and what is missing. Raises Incomplete when
+    requests got no reply, and what `key` raises.
     """
     asking = None
     if replies.missing(requests, store):
@@ -197,7 +191,8 @@ class _Asking:
     async def all(self, requests: Sequence[Request]) -> None:
         """Ask all, `concurrency` at once, each worker taking the next that is left."""
         self.task, self.clean, waiting = asyncio.current_task(), cleaner(self.key), iter(requests)
-        headers = {"content-type": "application/json", "accept-encoding": "gzip"}
+        # Unpacked, for a few bytes may be packed gigabytes.
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
 
@@ -258,12 +253,18 @@ async def _attempt(
     client: httpx2.AsyncClient, server: ServerSettings, body: Mapping[str, Any]
 ) -> Reply:
     url, content = f"{server.base_url}/chat/completions", json.dumps(body)
+    said = bytearray()
     try:
         async with (
             asyncio.timeout(server.timeout),  # of the whole: the library's own starts at each byte
             client.stream("POST", url, content=content, follow_redirects=False) as response,
         ):
-            said = await _body(response)
+            if (packing := response.headers.get("content-encoding", "identity")) != "identity":
+                raise ValueError(f"packed by {packing}, which was not asked for")
+            async for piece in response.aiter_raw():
+                said += piece
+                if len(said) > LARGEST:
+                    raise Failed(f"a reply of more than {LARGEST / 2**20:g} MB")
         if not response.is_success:
             raise _failure(response, said, server.longest_wait)
         return _reply(json.loads(said))
@@ -272,24 +273,11 @@ async def _attempt(
     except httpx2.HTTPError as error:
         why = str(error) or type(error).__name__
         raise Failed(f"connection broke: {why}", "passing") from None
-    except (ValueError, RecursionError, zlib.error) as error:
+    except (ValueError, RecursionError) as error:
         raise Failed(f"not a chat reply: {error}", "passing") from None
 
 
-async def _body(response: httpx2.Response) -> bytes:
-    """What a server sends, unpacked piece by piece: a few bytes may be packed gigabytes."""
-    packing = response.headers.get("content-encoding", "identity").lower()
-    if packing not in ("identity", "gzip"):
-        raise ValueError(f"packed by {packing}, though it was asked for gzip")
-    unpack, body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress, bytearray()
-    async for piece in response.aiter_raw():
-        body += piece if packing == "identity" else unpack(piece, LARGEST + 1 - len(body))
-        if len(body) > LARGEST:
-            raise Failed(f"a reply of more than {LARGEST / 2**20:g} MB")
-    return bytes(body)
-
-
-def _failure(response: httpx2.Response, said: bytes, longest_wait: float) -> Failed:
+def _failure(response: httpx2.Response, said: bytearray, longest_wait: float) -> Failed:
     """What a status other than success comes to."""
     code, error = response.status_code, None
     with suppress(ValueError, RecursionError, AttributeError):
@@ -344,11 +332,8 @@ def _reply(said: Any) -> Reply:
 
 def cleaner(key: str) -> Callable[[str], str]:
     """What makes a server's text visible and the key in it "***", in base64 too, and over line
-    breaks (JSON's own among them).
-
-    A key of under eight characters is a word that local servers want, such as "none", and stays.
-    """
-    if len(key) < 8:
+    breaks (JSON's own among them)."""
+    if len(key) < 8:  # a word that local servers want, such as "none"
         return visible
     forms = [key]
     for before in range(3):  # bytes before the key in a group of three shift all of its base64

@@ -13,15 +13,15 @@ from limalib import statistics
 from limalib.records import Preferred, Response, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-Pair = tuple[Response, Response]
+Pairing = tuple[Response, Response]
 """Two systems' answers to one prompt."""
-Rule = Literal["agree", "average"]
+OrderRule = Literal["agree", "average"]
 """How two orders make one decision; see `combine`."""
 _VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
 _OTHER: dict[Any, Any] = {"first": "second", "second": "first", "tie": "tie", None: None}
 
 
-def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[Pair]:
+def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[Pairing]:
     """Two systems' first answers to each prompt that both answered, in the order of `first`.
 
     Seeds are paired by rank, and a system with one seed (a recorded one) meets all of the other's.
@@ -37,20 +37,19 @@ def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[
     count = max(map(len, seeds))
     if any(len(own) not in (1, count) for own in seeds):
         raise ValueError(f"cannot pair {len(seeds[0])} seeds with {len(seeds[1])}")
-    pairs: list[Pair] = []
+    pairs: list[Pairing] = []
     for rank in range(count):
         our, their = (own[rank % len(own)] for own in seeds)
         here = [prompt for seed, prompt in ours if seed == our and prompt in common]
         there = {prompt for seed, prompt in theirs if seed == their and prompt in common}
         if alone := sorted(there.symmetric_difference(here)):
-            raise ValueError(
-                f"{len(alone)} answers have no partner; prompts {', '.join(alone[:5])}"
-            )
+            some = ", ".join(alone[:5])
+            raise ValueError(f"{len(alone)} answers have no partner; prompts {some}")
         pairs += [(ours[our, prompt], theirs[their, prompt]) for prompt in here]
     return pairs
 
 
-def pair_seeds(pairs: Sequence[Pair]) -> list[int]:
+def pair_seeds(pairs: Sequence[Pairing]) -> list[int]:
     """The seed that a verdict on each pair goes by: that of the system that has several, else the
     higher one, for a recorded system has seed 0."""
     ours, theirs = ({pair[side].seed for pair in pairs} for side in (0, 1))
@@ -76,11 +75,11 @@ class Decision:
 
     @property
     def net(self) -> float:
-        """Won minus lost: 1, 0 or -1 unless the rule averages."""
+        """Won minus lost."""
         return self.win - self.lose
 
 
-def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> tuple[list[Decision], int]:
+def combine(verdicts: Iterable[Verdict], rule: OrderRule = "agree") -> tuple[list[Decision], int]:
     """One decision for each judge and pair of answers, in the order of their first verdicts, and
     how many pairs have none because a reply could not be read.
 
@@ -91,10 +90,6 @@ def combine(verdicts: Iterable[Verdict], rule: Rule = "agree") -> tuple[list[Dec
         average   W     W/2, T/2   W/2, L/2   T     each order is half a verdict
 
     A pair asked about in one order (people see each once) is decided by that.
-    >>> one = Verdict("p", "a", "b", "first", "first", "judge")
-    >>> other = Verdict("p", "a", "b", "tie", "second", "judge")
-    >>> [d.win for d in combine([one, other])[0]]
-    [1.0]
     """
     decisions, unreadable = [], 0
     for asked in by_pair(verdicts):
@@ -163,13 +158,13 @@ class Agreement(NamedTuple):
     second: str
     items: int
     tie_discounted: Estimate
-    kappa: Estimate
+    kappa: float
 
 
 def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
-    """Agreement of every two judges that share a pair of answers, sorted by name, with intervals
-    over prompts: tie-discounted as in the paper (section 4.2), and Cohen's kappa. A decision that
-    an average splits counts as what outweighs, else as a tie."""
+    """Agreement of every two judges that share a pair of answers, sorted by name: tie-discounted as
+    in the paper (section 4.2) with an interval over prompts, and Cohen's kappa. A decision that an
+    average splits counts as what outweighs, else as a tie."""
     judged: dict[str, dict[tuple[Any, ...], int]] = {}
     for d in decisions:
         net = d.net if d.first <= d.second else -d.net
@@ -178,9 +173,9 @@ def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
     found = []
     for first, second in itertools.combinations(sorted(judged), 2):
         if shared := sorted(judged[first].keys() & judged[second].keys()):
-            both = [[judged[judge][item] for item in shared] for judge in (first, second)]
-            said = (*both, [item[0] for item in shared])
-            agreed = statistics.tie_discounted_agreement(*said, seed=seed)
-            kappa = statistics.cohen_kappa(*said, seed=seed)
+            one, other = ([judged[judge][item] for item in shared] for judge in (first, second))
+            prompts = [item[0] for item in shared]
+            agreed = statistics.tie_discounted_agreement(one, other, prompts, seed=seed)
+            kappa = statistics.cohen_kappa(one, other)
             found.append(Agreement(first, second, len(shared), agreed, kappa))
     return found

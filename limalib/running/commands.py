@@ -49,18 +49,17 @@ def exchange(options: argparse.Namespace) -> str:
     from limalib import scales
     from limalib.data import exchanges, recipes
 
-    scale = scales.load(options.scale)
+    scale, name = scales.load(options.scale), options.name
     raw = scale.raw_sources(options.runs)
     found = recipes.exchange_dumps(raw)
-    if found is None or options.name not in found.dumps:
-        raise ValueError(f"scale {options.scale!r} has no dump of an exchange {options.name!r}")
+    if found is None or name not in found.dumps:
+        raise ValueError(f"scale {options.scale!r} has no dump of an exchange {name!r}")
     wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
-    path = scale.places(options.runs).folder / "data" / "exchanges" / f"{options.name}.jsonl"
+    path = scale.places(options.runs).folder / "data" / "exchanges" / f"{name}.jsonl"
     code = provenance.module_digest("limalib.data.exchanges")
-    dump = found.dumps[options.name]
-    kept = exchanges.keep_candidates(options.name, dump, wanted, path, code)
+    kept = exchanges.keep_candidates(name, found.dumps[name], wanted, path, code)
     told = f"{kept.filtered.total:,} pairs pass, {kept.unfiltered.total:,} questions have answers"
-    return f"finished {options.name}: {told}"
+    return f"finished {name}: {told}"
 
 
 def plan(options: argparse.Namespace) -> str:

@@ -1,7 +1,5 @@
-"""One notebook as one job of papermill: its output appears whole or not at all, with what made it.
-
-The kernel is this very Python; a half-run notebook is kept beside the output as a log.
-"""
+"""One notebook as one job of papermill: its output appears whole or not at all, with what made it,
+and a half-run notebook is kept beside it as a log."""
 
 import os
 import sys
@@ -14,12 +12,10 @@ from limalib import records
 from limalib.running import parameters, provenance
 from limalib.settings import ROOT
 
-KERNEL = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL"]
-
 
 class NotebookFailed(Exception):
-    """A cell raised. The message is one line, and more where the cell lacked replies of a server:
-    then `incomplete` says that running it again finishes it."""
+    """A cell raised. `incomplete`: it lacked replies of a server, of which the message has a table
+    below its one line, and running it again finishes it."""
 
     def __init__(self, problem: str, incomplete: bool = False) -> None:
         super().__init__(problem)
@@ -30,11 +26,9 @@ def run(
     notebook: Path, output: Path, values: dict[str, Any], inputs: Sequence[Path], record: Path
 ) -> float:
     """Run a notebook with checked parameters and write it and its provenance. Returns seconds.
-
     Raises NotebookFailed when a cell raises: the half-run notebook is `<output>.failed.ipynb` then.
     """
-    running = output.with_suffix(".running.ipynb")
-    failed = output.with_suffix(".failed.ipynb")
+    running, failed = (output.with_suffix(f".{way}.ipynb") for way in ("running", "failed"))
     output.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
@@ -58,25 +52,20 @@ def run(
 
 
 def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
-    # Two thirds of papermill's start (1.3 of 1.8 CPU-seconds) would be this parser: jsonschema
-    # imports it where JupyterLab brought it, and no notebook's schema has that format.
+    # Two thirds of papermill's start would be this parser: jsonschema imports it where JupyterLab
+    # brought it, and no notebook's schema has that format.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill  # here, so that a mistyped parameter need not wait for it
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
+    launched = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL"]
+
     class ThisPython(AsyncKernelManager):
         """A kernel that is this Python, whatever kernels the user has installed."""
 
-        kernel_spec = KernelSpec(argv=[*KERNEL, "-f", "{connection_file}"], language="python")
+        kernel_spec = KernelSpec(argv=[*launched, "-f", "{connection_file}"], language="python")
 
-    papermill.execute_notebook(
-        str(notebook),
-        str(output),
-        values,
-        kernel_name="python3",
-        language="python",
-        kernel_manager_class=ThisPython,
-        progress_bar=False,
-        cwd=str(ROOT),
-    )
+    kernel: Any = {"kernel_name": "python3", "kernel_manager_class": ThisPython}
+    quiet: Any = {"language": "python", "progress_bar": False, "cwd": str(ROOT)}
+    papermill.execute_notebook(str(notebook), str(output), values, **kernel, **quiet)

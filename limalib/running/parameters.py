@@ -1,6 +1,5 @@
-"""Parameters of a notebook: what it declares, and whether what it was given agrees.
+"""Parameters of a notebook: annotated assignments (`seed: int = 0`) in its cell of that tag.
 
-A notebook declares them as annotated assignments (`seed: int = 0`) in the cell tagged `parameters`.
 papermill only logs an unknown name and checks no types, so both are checked here: by `python -m
 limalib run` before anything starts (`given`), and by the notebook's first cells (`check`).
 """
@@ -24,12 +23,9 @@ SECRET_NAME = re.compile(
     r"(_|$)",
     re.IGNORECASE,
 )
-
 PLAIN = (str, int, float, bool, list, tuple, dict)
 ANNOTATIONS: dict[str, Any] = {kind.__name__: kind for kind in PLAIN} | {"Literal": Literal}
-# What a name in IPython's namespace may hold without being a parameter that nobody declared.
-IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
-INJECTABLE = (*PLAIN, type(None))
+IPYTHON_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open", "display"}  # no parameters
 CHECKED = "_parameters_checked"  # left in a kernel's namespace by the first check that passed
 
 
@@ -41,15 +37,12 @@ class Parameter(NamedTuple):
 def declared(notebook: Path) -> dict[str, Parameter]:
     """The parameters that a notebook declares, by name, in order. Raises ValueError where its one
     cell tagged `parameters` is missing or holds anything but annotated assignments of literals."""
-    tagged = [
-        cell["source"]
-        for cell in provenance.cells(notebook)
-        if "parameters" in cell["metadata"].get("tags", [])
-    ]
+    cells = provenance.cells(notebook)
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{notebook}: needs one cell tagged 'parameters', has {len(tagged)}")
     found = {}
-    for statement in ast.parse(tagged[0]).body:
+    for statement in ast.parse(tagged[0]["source"]).body:
         if not isinstance(statement, ast.AnnAssign) or statement.value is None:
             text = ast.unparse(statement)
             raise ValueError(f"{notebook}: write a parameter as 'name: type = value', not {text!r}")
@@ -63,11 +56,8 @@ def declared(notebook: Path) -> dict[str, Parameter]:
 
 
 def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Values for a notebook's parameters from their texts on a command line.
-
-    A text stays as it is for a parameter of type str and is read as JSON (3, 1e-5, true, null)
-    otherwise. Raises ValueError for an unknown name, a wrong type, or what looks like a secret.
-    """
+    """Values for a notebook's parameters from their texts on a command line, JSON (3, 1e-5, null)
+    but for those of type str. Raises ValueError for an unknown name, a wrong type, or a secret."""
     annotations = {name: each.annotation for name, each in declared(notebook).items()}
     values = {}
     for name, text in texts.items():
@@ -80,17 +70,16 @@ def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
-    """Check a notebook's parameters from inside, in the cell after them: `check(globals())`.
-
-    When all cells are run again in the same kernel, what they defined the first time is let be.
-    `allowed` names the values that a parameter may take. Raises ValueError for a wrong type, a
-    value not allowed, a name never declared (how papermill passes a mistyped one) or a secret.
+    """Check a notebook's parameters from inside, in the cell after them: `check(globals())`; where
+    a kernel runs all cells again, what they defined before is let be. Raises ValueError for a wrong
+    type, a value not `allowed`, a name never declared (papermill passes mistyped ones) or a secret.
     """
     annotations = namespace.get("__annotations__", {})
     for name, value in namespace.items():
         if name.startswith("_") or name in IPYTHON_NAMES:
             continue
-        if name in annotations or (CHECKED not in namespace and isinstance(value, INJECTABLE)):
+        plain = value is None or isinstance(value, PLAIN)
+        if name in annotations or (plain and CHECKED not in namespace):
             _typed(name, value, annotations, "this notebook")
     for name, values in allowed.items():
         if namespace[name] not in values:
@@ -105,9 +94,8 @@ def _typed(name: str, value: Any, annotations: Mapping[str, Any], where: str) ->
     if name not in annotations:
         close = difflib.get_close_matches(name, annotations, n=1)
         meant = f" (did you mean {close[0]}?)" if close else ""
-        raise ValueError(
-            f"{where}: unknown parameter {name}{meant}; it has {', '.join(annotations)}"
-        )
+        known = ", ".join(annotations)
+        raise ValueError(f"{where}: unknown parameter {name}{meant}; it has {known}")
     wanted = annotations[name]
     try:
         return TypeAdapter(wanted).validate_python(value, strict=True)

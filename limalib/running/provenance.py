@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.util import resolve_name
@@ -21,8 +22,8 @@ import psutil
 
 from limalib.settings import ROOT
 
-PACKAGES = tuple(ROOT / name for name in ("limalib", "miniature"))
-RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "papermill", "jupyter-book")
+PACKAGES = (ROOT / "limalib", ROOT / "miniature")
+RECORDED = ("torch", "transformers", "tokenizers", "numpy", "papermill", "jupyter-book")
 
 
 def file_digest(path: Path) -> str:
@@ -40,7 +41,7 @@ def data_digest(paths: Iterable[Path]) -> str:
 def cells(notebook: Path) -> list[dict[str, Any]]:
     """A notebook's cells as its JSON has them, each source as one string. Raises FileNotFoundError,
     and ValueError for a file that is no notebook."""
-    # Not nbformat, which takes longer to import than most notebooks take to check.
+    # Not by nbformat, which takes longer to import than most notebooks take to check.
     if not notebook.is_file():
         raise FileNotFoundError(f"{notebook}: no such notebook")
     try:
@@ -98,10 +99,10 @@ def commit(folder: Path = ROOT) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """The machine in generic words: never its name, its user or its paths."""
-    own = hasattr(os, "sched_getaffinity")
     described = Path("/proc/cpuinfo")
     text = described.read_text(encoding="utf-8") if described.is_file() else ""
     model = re.search(r"^model name\s*: (.+)", text, re.MULTILINE)
+    own = hasattr(os, "sched_getaffinity")
     return {
         "cores": len(os.sched_getaffinity(0)) if own else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -110,14 +111,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions(packages: Iterable[str] = RECORDED_PACKAGES) -> dict[str, str]:
-    """Versions of Python and of the packages that matter and are installed."""
+def versions(packages: Iterable[str] = RECORDED) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
     for name in packages:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
