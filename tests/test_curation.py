@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,7 @@ from limalib.data.reddit import (
     askreddit_prompts,
     reddit_stories,
 )
-from limalib.data.sampling import stable_order, temperature_sample, temperature_weights
+from limalib.data.sampling import Offer, stable_order, temperature_sample, temperature_weights
 from limalib.data.settings import RedditRules, StackExchangeFilters
 from limalib.data.superni import Instance, Task, superni_examples
 from limalib.data.text import (
@@ -52,6 +53,14 @@ def test_weights_grow_with_the_cube_root() -> None:
     assert temperature_weights({"a": 0}, tau=3) == {"a": 0.0}
 
 
+def sampled(groups: Mapping[str, Iterable[Any]], n: int, tau: float, seed: int) -> list[Any]:
+    offers = {
+        name: Offer(len(items), items)
+        for name, items in ((k, sorted(v)) for k, v in groups.items())
+    }
+    return temperature_sample(offers, n, tau, seed)
+
+
 GROUPS = st.dictionaries(
     st.text(max_size=3), st.lists(st.integers(), max_size=8, unique=True), max_size=5
 )
@@ -62,7 +71,7 @@ def test_a_sample_takes_the_first_of_each_group_whatever_the_order_of_input(
     groups: dict[str, list[int]], n: int, tau: float, seed: int
 ) -> None:
     tagged = {name: [(name, item) for item in items] for name, items in groups.items()}
-    sample = temperature_sample(tagged, n, tau, seed, key=lambda item: item[1])
+    sample = sampled(tagged, n, tau, seed)
     assert len(sample) == min(n, sum(map(len, groups.values())))
     for name, items in groups.items():
         taken = [item for group, item in sample if group == name]
@@ -70,28 +79,30 @@ def test_a_sample_takes_the_first_of_each_group_whatever_the_order_of_input(
     shuffled = list(tagged)
     random.shuffle(shuffled)
     again = {name: random.sample(tagged[name], len(tagged[name])) for name in shuffled}
-    assert temperature_sample(again, n, tau, seed, key=lambda item: item[1]) == sample
+    assert sampled(again, n, tau, seed) == sample
 
 
 @given(GROUPS, st.integers(0, 20))
 def test_a_smaller_sample_is_the_start_of_a_larger_one(
     groups: dict[str, list[int]], n: int
 ) -> None:
-    larger = temperature_sample(groups, 20, 3, seed=1, key=lambda item: item)
-    assert temperature_sample(groups, n, 3, seed=1, key=lambda item: item) == larger[: min(n, 20)]
+    larger = sampled(groups, 20, 3, seed=1)
+    assert sampled(groups, n, 3, seed=1) == larger[: min(n, 20)]
 
 
 def test_groups_are_drawn_in_proportion_to_their_weights() -> None:
     groups = {"a": range(8000), "b": range(8000, 9000)}
-    sample = temperature_sample(groups, 900, tau=3, seed=0, key=lambda item: item)
+    sample = sampled(groups, 900, tau=3, seed=0)
     assert sum(item < 8000 for item in sample) / 900 == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_a_seed_gives_the_same_sample_in_another_process() -> None:
     program = (
-        "from limalib.data.sampling import temperature_sample, stable_order\n"
+        "from limalib.data.sampling import Offer, temperature_sample, stable_order\n"
         "groups = {'ale': list(range(9)), 'rye': list(range(9, 12)), 'gin': [12]}\n"
-        "print(temperature_sample(groups, 8, 3, seed=5, key=lambda i: stable_order(5, str(i))))"
+        "for group in groups.values(): group.sort(key=lambda i: stable_order(5, str(i)))\n"
+        "offers = {name: Offer(len(group), group) for name, group in groups.items()}\n"
+        "print(temperature_sample(offers, 8, 3, seed=5))"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -240,12 +251,12 @@ def test_holding_few_articles_in_memory_draws_what_holding_all_would(
 ) -> None:
     articles = [Article(f"How to {i}", "Boil.", f"c{name}") for i, name in enumerate(categories)]
     drawn = wikihow_pairs(articles, n, seed).dialogues
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple[int, str]]] = {}
     for article in articles:
-        groups.setdefault(article.category, []).append(article.title)
-    assert [d.prompt for d in drawn] == temperature_sample(
-        groups, n, math.inf, seed, key=lambda title: stable_order(seed, f"wikihow/{title}")
-    )
+        rank = stable_order(seed, f"wikihow/{article.title}")
+        groups.setdefault(article.category, []).append((rank, article.title))
+    expected = [title for _, title in sampled(groups, n, math.inf, seed)]
+    assert [d.prompt for d in drawn] == expected
 
 
 # Reddit

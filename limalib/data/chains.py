@@ -28,6 +28,8 @@ def chains(thread: Thread) -> Iterator[Dialogue | str]:
 def _chain(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue | str:
     users = {comment.user for comment in comments}
     asker, under_question = thread.question.owner, post.parent is None
+    if not thread.answers:
+        return "no answer"
     answer: Post | None = post
     if under_question:
         others = users - {asker, None}

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from limalib.data.pairs import Candidates, Offer, Pair, Wanted, candidates
+from limalib.data.pairs import Candidates, Pair, Wanted, candidates
+from limalib.data.sampling import Offer
 from limalib.data.stackexchange import comments_of, threads
 from limalib.records import Dialogue, parse, replacing
 

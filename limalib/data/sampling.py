@@ -4,16 +4,14 @@ They do not depend on the order in which things were read, the machine or the pr
 """
 
 import hashlib
+import heapq
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from limalib.records import Dialogue
-
-T = TypeVar("T")
 
 NOTHING: Counter[str] = Counter()
 """No losses."""
@@ -31,9 +29,43 @@ class Curated(NamedTuple):
     beside: Counter[str] = NOTHING
 
 
-def stable_order(seed: int, id: str) -> str:
-    """A sort key that shuffles: the same for a seed and an id on every machine."""
-    return hashlib.sha256(f"{seed}/{id}".encode()).hexdigest()
+class Offer(NamedTuple):
+    """What a group has to offer: the `best` of the `total`, in the order in which they are to be
+    taken, None for one without text. `losses` and `beside` count as in `Curated`."""
+
+    total: int
+    best: Iterable[Any]
+    losses: Counter[str] = NOTHING
+    beside: Counter[str] = NOTHING
+
+
+class Best:
+    """The `n` items of the highest rank, and every None that outranks one of them."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.items, self.total = n, 0, 0
+        self.heap: list[tuple[Any, int, Any]] = []
+
+    def add(self, rank: Any, make: Callable[[], Any]) -> None:
+        """Count an item, and make it if it is among the best so far."""
+        self.total += 1
+        if self.items == self.n and (not self.heap or rank < self.heap[0][0]):
+            return
+        item = make()
+        heapq.heappush(self.heap, (rank, -self.total, item))  # equal ranks: the first stays
+        self.items += item is not None
+        while self.items > self.n or (self.items == self.n and self.heap[0][2] is None):
+            self.items -= heapq.heappop(self.heap)[2] is not None
+
+    def ranked(self) -> list[Any]:
+        """The items, the highest rank first."""
+        entries = sorted(self.heap, key=lambda entry: entry[:2], reverse=True)
+        return [item for *_, item in entries]
+
+
+def stable_order(seed: int, id: str) -> int:
+    """A rank that shuffles: the same for a seed and an id on every machine, the lowest first."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{id}".encode()).digest())
 
 
 def temperature_weights(counts: Mapping[str, int], tau: float) -> dict[str, float]:
@@ -46,24 +78,22 @@ def temperature_weights(counts: Mapping[str, int], tau: float) -> dict[str, floa
     return {name: power / total for name, power in powers.items()}
 
 
-def temperature_draws(sizes: Mapping[str, int], tau: float, seed: int) -> Iterator[str]:
-    """Names of groups by `temperature_weights` of their full sizes, each as often as its size."""
-    weights = temperature_weights(sizes, tau)
-    left = {name: sizes[name] for name in sorted(sizes) if sizes[name]}
+def temperature_sample(offers: Mapping[str, Offer], n: int, tau: float, seed: int) -> list[Any]:
+    """Items until `n` are not None, or all: a group is drawn by `temperature_weights` of the totals
+    each time, and its next item taken. Raises ValueError where a group kept too few."""
+    weights = temperature_weights({name: offer.total for name, offer in offers.items()}, tau)
+    left = {name: offers[name].total for name in sorted(offers) if offers[name].total}
+    waiting = {name: iter(offers[name].best) for name in left}
     dice = random.Random(f"temperature/{seed}")
-    while left:
+    drawn, kept = [], 0
+    while left and kept < n:
         (name,) = dice.choices(list(left), [weights[name] for name in left])
-        yield name
+        try:
+            drawn.append(next(waiting[name]))
+        except StopIteration:
+            raise ValueError(f"{name}: too few candidates were kept to draw {n}") from None
+        kept += drawn[-1] is not None
         left[name] -= 1
         if not left[name]:
             del left[name]
-
-
-def temperature_sample(
-    groups: Mapping[str, Sequence[T]], n: int, tau: float, seed: int, key: Callable[[T], Any]
-) -> list[T]:
-    """The first `n` items, or all, when a group is drawn by `temperature_draws` each time and its
-    next item taken, in the order of `key`, which must tell any two of a group apart."""
-    ranked = {name: iter(sorted(group, key=key)) for name, group in groups.items()}
-    sizes = {name: len(group) for name, group in groups.items()}
-    return [next(ranked[name]) for name in islice(temperature_draws(sizes, tau, seed), n)]
+    return drawn

@@ -8,12 +8,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from limalib.data.files import json_document, text_of
-from limalib.data.sampling import Curated, stable_order
+from limalib.data.sampling import Best, Curated, stable_order
 from limalib.records import Dialogue, reading, single_turn
 
 GENERATION_CATEGORIES = frozenset(
@@ -91,17 +92,17 @@ def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
     """One random example of each of `n` random English generation tasks (section 2), with the
     definition, a blank line and the input as prompt; one task is held in memory at a time."""
     losses: Counter[str] = Counter()
-    found: list[tuple[str, Dialogue]] = []
+    best = Best(n)
     for task in tasks:
         if GENERATION_CATEGORIES.isdisjoint(task.categories):
             losses["not a generation task"] += 1
         elif task.languages != {"English"}:
             losses["not in English"] += 1
         else:
-            found.append((stable_order(seed, task.name), _example(task, seed)))
-    found.sort(key=itemgetter(0))
-    losses["not drawn"] = len(found[n:])
-    return Curated([example for _, example in found[:n]], +losses)
+            best.add(-stable_order(seed, task.name), partial(_example, task, seed))
+    found = best.ranked()
+    losses["not drawn"] = best.total - len(found)
+    return Curated(found, +losses)
 
 
 def _example(task: Task, seed: int) -> Dialogue:

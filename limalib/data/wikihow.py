@@ -5,19 +5,19 @@ article, `wikihowSep.csv` a row a step, and the sections. LIMA's sampling needs 
 lacks: from a column `category`, or a `categories.csv` beside it (`title,category`).
 """
 
-import heapq
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, groupby
 from pathlib import Path
 
 from limalib.data.files import Row, table
 from limalib.data.markup import without_addresses
-from limalib.data.sampling import Curated, stable_order, temperature_sample
-from limalib.records import Dialogue, single_turn
+from limalib.data.sampling import Best, Curated, Offer, stable_order, temperature_sample
+from limalib.records import single_turn
 
 # Sections left out, in small letters; the paper says "some" and does not name them.
 PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows", "references"} | {
@@ -90,8 +90,7 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
     most `n` articles of a category are held in memory, and all titles.
     """
     losses: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    groups: defaultdict[str, list[tuple[int, Dialogue]]] = defaultdict(list)
+    groups: defaultdict[str, Best] = defaultdict(lambda: Best(n))
     seen: set[str] = set()
     for article in articles:
         title, category = article.title, article.category
@@ -102,21 +101,15 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
             losses["too short"] += 1
         else:
             seen.add(title)
-            sizes[category] += 1
             id = f"wikihow/{title}"
-            pair = single_turn(id, title, response, "wikihow", category=category)
-            held, entry = groups[category], (-int(stable_order(seed, id), 16), pair)
-            if len(held) < n:  # more than the first `n` in their order are never drawn
-                heapq.heappush(held, entry)
-            elif n:
-                heapq.heappushpop(held, entry)
+            pair = partial(single_turn, id, title, response, "wikihow", category=category)
+            groups[category].add(-stable_order(seed, id), pair)
     if len(groups) > 1 and "" in groups:
-        del groups[""]
-        losses["no category"] = sizes.pop("")
-    pairs = {name: [pair for _, pair in group] for name, group in groups.items()}
-    kept = temperature_sample(pairs, n, math.inf, seed, key=lambda d: stable_order(seed, d.id))
+        losses["no category"] = groups.pop("").total
+    offers = {name: Offer(group.total, group.ranked()) for name, group in groups.items()}
+    kept = temperature_sample(offers, n, math.inf, seed)
     categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
-    losses[f"not drawn, {categories}"] = sizes.total() - len(kept)
+    losses[f"not drawn, {categories}"] = sum(g.total for g in groups.values()) - len(kept)
     return Curated(kept, +losses)
 
 
