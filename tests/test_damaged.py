@@ -72,7 +72,7 @@ WHOLE: dict[str, tuple[str, Callable[[Path], Any], bytes]] = {
     "archive": ("x.7z", joined, archive(Posts=POSTS, Comments=COMMENTS)),
     "exchanges": (
         "exchanges.csv",
-        stackexchange.exchanges,
+        stackexchange.splits,
         b"# our own\nexchange,split,former\na,stem,b\nc,other,\n",
     ),
     "articles": ("wikihowAll.csv", read_articles, b'headline,title,text\nh,t,"a ;\nb"\nh,u,c\n'),

@@ -18,7 +18,7 @@ from limalib import records
 from limalib.data.cards import LICENCES
 from limalib.data.instructions import read_alpaca, read_authored, read_release, release_file
 from limalib.data.reddit import Comment, Submission, dumps, read_comments, read_submissions
-from limalib.data.stackexchange import exchanges, read_posts, threads
+from limalib.data.stackexchange import read_posts, splits, threads
 from limalib.data.superni import Instance, Task, read_task, read_tasks
 from limalib.data.wikihow import Article, read_articles
 from limalib.records import Turn, single_turn
@@ -590,7 +590,7 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
     "read",
     [
         *(read_posts, threads, read_articles, read_submissions, read_comments, read_task),
-        *(read_tasks, read_authored, read_release, read_alpaca, exchanges),
+        *(read_tasks, read_authored, read_release, read_alpaca, splits),
     ],
 )
 def test_a_missing_file_is_one_clear_line(tmp_path: Path, read) -> None:

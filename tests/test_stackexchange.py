@@ -37,9 +37,9 @@ from limalib.data.stackexchange import (
     Thread,
     comments_of,
     dumps,
-    exchanges,
     read_comments,
     read_posts,
+    splits,
     threads,
 )
 from limalib.records import Dialogue, Turn
@@ -396,7 +396,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
 def test_our_table_has_the_papers_counts() -> None:
     rows = [line for line in EXCHANGES.read_text().splitlines()[4:] if line]
     assert Counter(row.split(",")[1] for row in rows) == {"stem": 75, "other": 99, "discarded": 5}
-    table = exchanges()
+    table = splits()
     assert table["physics.stackexchange.com"] == "stem"
     assert table["alcohol.stackexchange.com"] == table["beer.stackexchange.com"] == "other"
     assert table["rus.stackexchange.com"] == "discarded"
@@ -404,7 +404,7 @@ def test_our_table_has_the_papers_counts() -> None:
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
     path = written(tmp_path / "exchanges.csv", "# mine\nexchange,split\ntools,stem\npubs,other\n")
-    assert exchanges(path) == {"tools": "stem", "pubs": "other"}
+    assert splits(path) == {"tools": "stem", "pubs": "other"}
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 )
 def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        exchanges(written(tmp_path / "exchanges.csv", text))
+        splits(written(tmp_path / "exchanges.csv", text))
 
 
 def test_each_lost_thread_is_counted_once_in_the_order_of_the_filters() -> None:

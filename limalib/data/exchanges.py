@@ -22,8 +22,7 @@ _KINDS = ("filtered", "unfiltered", "chains")
 
 def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
     """An exchange's candidates, from its dump, read once (and its comments for chains)."""
-    posts: Counter[str] = Counter()
-    comments: Counter[str] = Counter()
+    posts, comments = Counter[str](), Counter[str]()
     path = comments_of(dump) if wanted.chains else None
     found = threads(dump, exchange, posts, path, comments)
     return candidates(exchange, found, wanted, posts, comments)
@@ -38,16 +37,14 @@ def find_all_candidates(
     `code`, the digest of this module and those that it imports, has changed. Raises as `threads`
     does; the files of other exchanges stay.
     """
+    if folder is None:
+        return [find_candidates(name, dump, wanted) for name, dump in sorted(dumps.items())]
     every = []
     for exchange, dump in sorted(dumps.items()):
-        if folder is None:
-            found: Candidates | None = find_candidates(exchange, dump, wanted)
-        else:
-            path = folder / f"{exchange}.jsonl"
+        path = folder / f"{exchange}.jsonl"
+        if not (found := _kept(exchange, dump, wanted, path, code)):
+            keep_candidates(exchange, dump, wanted, path, code)
             found = _kept(exchange, dump, wanted, path, code)
-            if found is None:
-                keep_candidates(exchange, dump, wanted, path, code)
-                found = _kept(exchange, dump, wanted, path, code)
         assert found is not None
         every.append(found)
     return every
@@ -87,16 +84,12 @@ class _Lines:
 
 
 def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> Candidates | None:
-    """The candidates in a file; None where it was made from other things.
-
-    A file with more candidates than are wanted will do.
-    """
-    needed = _made_from(dump, wanted, code)
+    """The candidates in a file; None where it was made from other things, or for fewer."""
     start, offers = 1, []
     try:
         with path.open(encoding="utf-8") as file:
             first = json.loads(next(file, ""))
-        for name, value in needed.items():
+        for name, value in _made_from(dump, wanted, code).items():
             has = first["made_from"][name]
             unneeded = name == "comments" and not wanted.chains
             if not (has >= value if name in _KINDS else has == value or unneeded):
@@ -113,9 +106,9 @@ def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> C
 
 def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
     """What decides the content of a file. A dump is known by its name, its size and its time."""
-    comments = comments_of(dump) if wanted.chains else None
+    files = {"posts": dump, "comments": comments_of(dump) if wanted.chains else None}
     known = {
         name: path and [path.name, path.stat().st_size, path.stat().st_mtime_ns]
-        for name, path in (("posts", dump), ("comments", comments))
+        for name, path in files.items()
     }
     return {**known, "code": code, **wanted.model_dump(mode="json")}

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from limalib.records import reading
 
+R = TypeVar("R")
 T = TypeVar("T")
 Row = dict[str, str]
 
@@ -113,6 +114,22 @@ def table(
             yield from rows
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
+
+
+def usable(
+    records: Iterable[R], make: Callable[[R], T | None], bad: str, empty: str, losses: Counter[str]
+) -> Iterator[T]:
+    """What `make` makes of each record; `bad` and `empty` count where it raises and gives None."""
+    for record in records:
+        try:
+            made = make(record)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            losses[bad] += 1
+            continue
+        if made is None:
+            losses[empty] += 1
+        else:
+            yield made
 
 
 def text_of(value: object) -> str:

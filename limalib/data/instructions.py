@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limalib.data.files import json_document, json_lines, text_of
+from limalib.data.files import json_document, json_lines, text_of, usable
 from limalib.data.settings import ON_HUB
 from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
@@ -84,19 +84,12 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
     Raises as `files.json_lines`.
     """
     losses = Counter() if losses is None else losses
-    name = Path(path).stem
-    for row, (_, record) in enumerate(json_lines(path, "a file of the LIMA release")):
-        try:
-            found, source = record["conversations"], text_of(record.get("source", ""))
-            texts = [text_of(text) for text in found] if isinstance(found, list) else []
-        except (KeyError, TypeError, ValueError):
-            texts = []
-        if not texts or not all(text.strip() for text in texts):
-            losses["row without conversations"] += 1
-            continue
+    name, unusable = Path(path).stem, "row without conversations"
+    records = enumerate(record for _, record in json_lines(path, "a file of the LIMA release"))
+    for row, texts, source in usable(records, _conversation, unusable, unusable, losses):
         if len(texts) > 1 and len(texts) % 2:
             losses[CUT] += 1
-            texts = texts[:-1]
+            texts.pop()
         meta: dict[str, Any] = {"row": row}
         if source == "stackexchange":
             meta["split"] = "stem" if row < 200 else "other"
@@ -117,15 +110,22 @@ def read_alpaca(path: str | Path, losses: Counter[str] | None = None) -> Iterato
     rows: list[Any] = json_document(path, "an Alpaca JSON list", list)
     if not rows:
         raise ValueError(f"{path}: not an Alpaca JSON list (it has no rows)")
-    for row, record in enumerate(rows):
-        try:
-            instruction, output = text_of(record["instruction"]), text_of(record["output"])
-            given = text_of(record.get("input") or "")
-        except (AttributeError, KeyError, TypeError, ValueError):
-            losses["row with a missing or bad field"] += 1
-            continue
-        if not instruction.strip() or not output.strip():
-            losses["empty instruction or output"] += 1
-        else:
-            prompt = f"{instruction}\n\n{given}" if given.strip() else instruction
-            yield single_turn(f"alpaca-{row:05}", prompt, output, "alpaca")
+    bad, empty = "row with a missing or bad field", "empty instruction or output"
+    yield from usable(enumerate(rows), _instruction, bad, empty, losses)
+
+
+def _conversation(numbered: tuple[int, dict[str, Any]]) -> tuple[int, list[str], str] | None:
+    row, record = numbered
+    found, source = record["conversations"], text_of(record.get("source", ""))
+    texts = [text_of(text) for text in found] if isinstance(found, list) else []
+    return (row, texts, source) if texts and all(text.strip() for text in texts) else None
+
+
+def _instruction(numbered: tuple[int, Any]) -> Dialogue | None:
+    row, record = numbered
+    instruction, output = text_of(record["instruction"]), text_of(record["output"])
+    given = text_of(record.get("input") or "")
+    if not instruction.strip() or not output.strip():
+        return None
+    prompt = f"{instruction}\n\n{given}" if given.strip() else instruction
+    return single_turn(f"alpaca-{row:05}", prompt, output, "alpaca")

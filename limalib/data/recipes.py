@@ -54,7 +54,7 @@ def exchange_dumps(paths: Paths) -> Dumps | None:
     if folder is None:
         return None
     table = folder / "exchanges.csv"
-    split_of = stackexchange.exchanges(table if table.is_file() else stackexchange.EXCHANGES)
+    split_of = stackexchange.splits(table if table.is_file() else stackexchange.EXCHANGES)
     found = stackexchange.dumps(folder)
     unknown = sorted(found.keys() - split_of.keys())
     if unknown:

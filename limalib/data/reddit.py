@@ -4,22 +4,22 @@ NDJSON, plain or `.zst`. A comment's link_id is `t3_` and its submission's id. A
 year: scores may be strings, fields missing, and texts carry Reddit's own escapes (`&amp;`).
 """
 
-import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from limalib.data.files import json_lines, text_of
+from limalib.data.files import json_lines, text_of, usable
 from limalib.data.sampling import Curated
 from limalib.data.settings import RedditRules
 from limalib.data.text import self_contained
 from limalib.records import single_turn
 
 Kind = Literal["submissions", "comments"]
+Row = Mapping[str, Any]
 T = TypeVar("T")
 
 LESS_UPVOTED = "less upvoted than those kept"
@@ -105,7 +105,7 @@ def reddit_stories(
     losses: Counter[str] = Counter()
     lost = Counter() if comments_lost is None else comments_lost
     held = _most_upvoted(submissions, n * rules.premises_per_story, losses, "writingprompts", rules)
-    premises = {post.id: (_premise(post.title), post.score) for post in held}
+    premises = {post.id: post for post in held}
     stories: dict[str, Comment] = {}
     for story in comments:
         best = stories.get(story.submission)
@@ -121,15 +121,21 @@ def reddit_stories(
             lost["not the best story"] += 1
             if (-story.score, story.id) < (-best.score, best.id):
                 stories[story.submission] = story
-    ranked = [id for id in premises if id in stories]
-    losses["no story"] = len(premises) - len(ranked)
-    losses[LESS_UPVOTED] += len(ranked[n:])
-    lost.update(+Counter({"under a less upvoted premise": len(ranked[n:])}))
-    kept = []
-    for id in ranked[:n]:
-        (prompt, score), story = premises[id], stories[id]
-        found = single_turn(f"writingprompts/{id}", prompt, story.text, "writingprompts")
-        kept.append(replace(found, meta={"score": score, "story_score": story.score}))
+    told = [post for post in held if post.id in stories]
+    losses["no story"] = len(held) - len(told)
+    losses[LESS_UPVOTED] += len(told[n:])
+    lost.update(+Counter({"under a less upvoted premise": len(told[n:])}))
+    kept = [
+        single_turn(
+            f"writingprompts/{post.id}",
+            _premise(post.title),
+            stories[post.id].text,
+            "writingprompts",
+            score=post.score,
+            story_score=stories[post.id].score,
+        )
+        for post in told[:n]
+    ]
     return Curated(kept, +losses)
 
 
@@ -145,28 +151,18 @@ def askreddit_prompts(submissions: Iterable[Submission], n: int, rules: RedditRu
 
 
 def _read(
-    path: str | Path,
-    kind: Kind,
-    parsed: Callable[[Mapping[str, Any]], T | None],
-    losses: Counter[str],
+    path: str | Path, kind: Kind, make: Callable[[Row], T | None], losses: Counter[str]
 ) -> Iterator[T]:
     if not (files := dumps(path, kind)):
         name = _PREFIX[kind].upper()
         raise FileNotFoundError(f"{path}: no Pushshift {kind} there (*{kind}*, {name}*)")
+    bad, empty = f"{kind[:-1]} with a missing or bad field", f"{kind[:-1]} removed or empty"
     for file in files:
-        for _, row in json_lines(file, f"Pushshift {kind}", losses):
-            try:
-                found = parsed(row)
-            except (KeyError, TypeError, ValueError, OverflowError):
-                losses[f"{kind[:-1]} with a missing or bad field"] += 1
-                continue
-            if found:
-                yield found
-            else:
-                losses[f"{kind[:-1]} removed or empty"] += 1
+        rows = (row for _, row in json_lines(file, f"Pushshift {kind}", losses))
+        yield from usable(rows, make, bad, empty, losses)
 
 
-def _submission(row: Mapping[str, Any]) -> Submission | None:
+def _submission(row: Row) -> Submission | None:
     title, text = _plain(row["title"]), _plain(row.get("selftext") or "")
     found = Submission(
         id=text_of(row["id"] or None),
@@ -182,7 +178,7 @@ def _submission(row: Mapping[str, Any]) -> Submission | None:
     return None if gone or row.get("removed_by_category") else found
 
 
-def _comment(row: Mapping[str, Any]) -> Comment | None:
+def _comment(row: Row) -> Comment | None:
     found = Comment(
         id=text_of(row["id"] or None),
         submission=text_of(row["link_id"]).removeprefix("t3_"),
@@ -209,7 +205,7 @@ def _plain(value: object) -> str:
     return text.replace("\u200b", "").strip()
 
 
-def _moderator(row: Mapping[str, Any]) -> bool:
+def _moderator(row: Row) -> bool:
     return bool(
         row.get("distinguished") or row.get("stickied") or row.get("author") == "AutoModerator"
     )
@@ -221,10 +217,6 @@ def _most_upvoted(
     """The `n` fit posts with the highest scores, in that order, each id once (the first wins)."""
     held: dict[str, Submission] = {}
     total = 0
-
-    def best() -> list[Submission]:
-        return heapq.nsmallest(n, held.values(), key=lambda post: (-post.score, post.id))
-
     for post in posts:
         if reason := _unfit(post, subreddit, rules):
             losses[reason] += 1
@@ -234,9 +226,13 @@ def _most_upvoted(
             total += 1
             held[post.id] = post
             if len(held) >= n + _SLACK:
-                held = {post.id: post for post in best()}
+                held = {post.id: post for post in _best(held.values(), n)}
     losses[LESS_UPVOTED] += max(total - n, 0)
-    return best()
+    return _best(held.values(), n)
+
+
+def _best(posts: Iterable[Submission], n: int) -> list[Submission]:
+    return sorted(posts, key=lambda post: (-post.score, post.id))[:n]
 
 
 def _premise(title: str) -> str:

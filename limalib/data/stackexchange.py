@@ -8,20 +8,21 @@ no content. `Comments.xml` is the same for comments (under PostId, Text is Markd
 import errno
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, TypeVar, cast, get_args
 
 from limalib.data import dump
-from limalib.data.files import existing, table
+from limalib.data.files import existing, table, usable
 
+T = TypeVar("T")
 Split = Literal["stem", "other", "discarded"]
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")
-"""Our own table of the network's exchanges (see `exchanges`)."""
+"""Our own table of the network's exchanges (see `splits`)."""
 
 # What does not fit into memory lies in a nameless temporary file that ends with the process.
 _DATABASE = """
@@ -103,40 +104,12 @@ def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator
     `losses` counts the rows that are skipped, by kind. Raises FileNotFoundError, and ValueError as
     `dump.rows` does.
     """
-    losses = Counter() if losses is None else losses
-    for row in dump.rows(existing(path, "a Stack Exchange Posts.xml"), "posts", losses):
-        kind = row.get("PostTypeId")
-        if kind not in ("1", "2"):
-            losses["post neither question nor answer"] += 1
-            continue
-        try:
-            yield Post(
-                _number(row["Id"]),
-                _number(row["ParentId"]) if kind == "2" else None,
-                _number(row["Score"]),
-                "" if kind == "2" else row["Title"],
-                row["Body"],
-                _number(owner) if (owner := row.get("OwnerUserId")) else None,
-            )
-        except (KeyError, ValueError):
-            losses["post with a missing or bad field"] += 1
+    return _read(path, "posts", _post, Counter() if losses is None else losses)
 
 
 def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
     """Comments of a `Comments.xml` or of a `.7z` with one; counts and raises as `read_posts`."""
-    losses = Counter() if losses is None else losses
-    for row in dump.rows(existing(path, "a Stack Exchange Comments.xml"), "comments", losses):
-        try:
-            yield Comment(
-                _number(row["Id"]),
-                _number(row["PostId"]),
-                _number(row["Score"]),
-                _number(user) if (user := row.get("UserId")) else None,
-                row["CreationDate"],
-                row["Text"],
-            )
-        except (KeyError, ValueError):
-            losses["comment with a missing or bad field"] += 1
+    return _read(path, "comments", _comment, Counter() if losses is None else losses)
 
 
 def threads(
@@ -182,7 +155,7 @@ def threads(
         ) from None
 
 
-def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
+def splits(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
     """Which set each exchange belongs to, from a CSV with the columns `exchange,split`, and
     `former` with an older name; lines starting with # are comments.
 
@@ -199,6 +172,35 @@ def exchanges(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
                 raise ValueError(f"{path}: {known_as} is listed twice")
             found[known_as] = split
     return found
+
+
+def _read(
+    path: str | Path, kind: str, make: Callable[[dump.Row], T | None], losses: Counter[str]
+) -> Iterator[T]:
+    path = existing(path, f"a Stack Exchange {kind.capitalize()}.xml")
+    bad = f"{kind[:-1]} with a missing or bad field"
+    rows = dump.rows(path, kind, losses)
+    yield from usable(rows, make, bad, "post neither question nor answer", losses)
+
+
+def _post(row: dump.Row) -> Post | None:
+    kind, owner = row.get("PostTypeId"), row.get("OwnerUserId")
+    if kind not in ("1", "2"):
+        return None
+    return Post(
+        _number(row["Id"]),
+        _number(row["ParentId"]) if kind == "2" else None,
+        _number(row["Score"]),
+        row["Title"] if kind == "1" else "",
+        row["Body"],
+        _number(owner) if owner else None,
+    )
+
+
+def _comment(row: dump.Row) -> Comment:
+    id, post, score = (_number(row[name]) for name in ("Id", "PostId", "Score"))
+    user = _number(row["UserId"]) if row.get("UserId") else None
+    return Comment(id, post, score, user, row["CreationDate"], row["Text"])
 
 
 def _exchange_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from limalib.data.files import json_document, text_of
+from limalib.data.files import json_document, text_of, usable
 from limalib.data.sampling import Best, Curated, stable_order
 from limalib.records import Dialogue, reading, single_turn
 
@@ -55,20 +55,18 @@ def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
     `losses` counts instances without an input or an output, and those whose id came before.
     Raises FileNotFoundError, and ValueError naming the file when it is no task.
     """
-    losses = Counter() if losses is None else losses
-    what = "a Super-NI task"
+    losses, what = Counter() if losses is None else losses, "a Super-NI task"
     record: dict[str, Any] = json_document(path, what, dict)
     kept: list[Instance] = []
     seen: set[str] = set()
+    unusable = "instance without input or output"
     with reading(path, what):
         definition = " ".join(_strings(record["Definition"])).strip()
         fields = ("Input_language", "Output_language")
         languages = frozenset(name for f in fields for name in _strings(record.get(f, "English")))
         categories = tuple(_strings(record["Categories"]))
-        for instance in map(_instance, record["Instances"]):
-            if instance is None:
-                losses["instance without input or output"] += 1
-            elif instance.id and instance.id in seen:
+        for instance in usable(record["Instances"], _instance, unusable, unusable, losses):
+            if instance.id and instance.id in seen:
                 losses["instance id seen before"] += 1
             else:
                 kept.append(instance)
@@ -119,11 +117,8 @@ def _example(task: Task, seed: int) -> Dialogue:
 
 
 def _instance(record: Any) -> Instance | None:
-    try:
-        text, id = text_of(record["input"]), text_of(record.get("id", ""))
-        outputs = tuple(output for output in _strings(record["output"]) if output.strip())
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+    text, id = text_of(record["input"]), text_of(record.get("id", ""))
+    outputs = tuple(output for output in _strings(record["output"]) if output.strip())
     return Instance(text, outputs, id) if outputs else None
 
 
