@@ -73,7 +73,7 @@ def pairs(prompts: int, systems: int) -> list[Pairing]:
         return Response(str(prompt), system, 0, 0, text, True, None)
 
     return [
-        (answer(prompt, "ours"), answer(prompt, f"system {system}"))
+        Pairing(answer(prompt, "ours"), answer(prompt, f"system {system}"), 0)
         for system in range(systems)
         for prompt in range(prompts)
     ]

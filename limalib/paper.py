@@ -1,9 +1,7 @@
-"""What the paper reports, with the place of each number.
+"""What the paper reports (LIMA: Less Is More for Alignment, Zhou et al. 2023, arXiv 2305.11206).
 
-LIMA: Less Is More for Alignment, Zhou et al. 2023, arXiv 2305.11206. Shares are fractions of one,
-lengths are tokens, scores are on the 1 to 6 scale. None stands for a value the paper does not
-publish; nothing here is read off a plot or guessed. Each docstring names the figure, table or
-section its numbers come from.
+Shares are fractions of one, lengths are tokens, scores are on the 1 to 6 scale. None stands for a
+value that is not published; nothing here is read off a plot or guessed.
 """
 
 from typing import Literal, NamedTuple
@@ -65,11 +63,10 @@ PREFERENCE: tuple[Preference, ...] = (
 
 def preference(opponent: str) -> Preference:
     """The paper's row for an opponent; raises KeyError when it has none."""
-    for row in PREFERENCE:
-        if row.opponent == opponent:
-            return row
-    known = ", ".join(row.opponent for row in PREFERENCE)
-    raise KeyError(f"no opponent {opponent!r} in Figures 1 and 2; they have {known}")
+    rows = {row.opponent: row for row in PREFERENCE}
+    if opponent not in rows:
+        raise KeyError(f"no opponent {opponent!r} in Figures 1 and 2; they have {', '.join(rows)}")
+    return rows[opponent]
 
 
 class Agreement(NamedTuple):
@@ -91,12 +88,12 @@ AGREEMENT: tuple[Agreement, ...] = (
 
 
 class Quality(NamedTuple):
-    """Shares of responses graded fail, pass and excellent."""
+    """Shares of responses graded fail, pass and excellent, and how many there are."""
 
     excellent: float
     passing: float
     fail: float
-    prompts: int
+    responses: int
 
     @property
     def passed(self) -> float:
@@ -104,11 +101,16 @@ class Quality(NamedTuple):
         return round(self.passing + self.excellent, 10)
 
 
-ABSOLUTE_QUALITY = Quality(excellent=0.50, passing=0.38, fail=0.12, prompts=50)
+ABSOLUTE_QUALITY = Quality(excellent=0.50, passing=0.38, fail=0.12, responses=50)
 """Figure 3: 50 random test prompts."""
-
-OUT_OF_DISTRIBUTION = Quality(excellent=0.45, passing=0.35, fail=0.20, prompts=20)
+OUT_OF_DISTRIBUTION = Quality(excellent=0.45, passing=0.35, fail=0.20, responses=20)
 """Section 4.3: 20 prompts whose format no training example has."""
+CONVERSATIONS = 10
+WITHOUT_DIALOGUES = Quality(excellent=0.452, passing=0.191, fail=0.357, responses=42)
+WITH_DIALOGUES = Quality(excellent=0.761, passing=0.217, fail=0.022, responses=46)
+"""Figure 7: turns of live conversations."""
+CONVERSATIONS_BETTER = 7
+"""Conversations, of 10, better with dialogues in training; the other 3 are ties (section 6)."""
 
 
 class Safety(NamedTuple):
@@ -116,33 +118,12 @@ class Safety(NamedTuple):
 
     prompts: int
     safe: float
-    malicious_prompts: int
-    malicious_safe: int
 
 
-SAFETY = Safety(prompts=30, safe=0.80, malicious_prompts=10, malicious_safe=6)
-
-
+SAFETY = Safety(prompts=30, safe=0.80)
 ABLATION = {"howto": 3.49, "unfiltered": 3.33, "filtered": 3.83}
 """Figure 5: mean helpfulness, 1 to 6, of LLaMA 7B tuned on 2,000 examples of wikiHow, and of Stack
 Exchange without and with filters."""
-
-
-class MultiTurn(NamedTuple):
-    """Turns of live conversations by grade (Figure 7)."""
-
-    excellent: float
-    passing: float
-    fail: float
-    turns: int
-    failed_turns: int
-
-
-CONVERSATIONS = 10
-WITHOUT_DIALOGUES = MultiTurn(0.452, 0.191, 0.357, 42, 15)
-WITH_DIALOGUES = MultiTurn(0.761, 0.217, 0.022, 46, 1)
-CONVERSATIONS_BETTER = 7
-"""Conversations, of 10, better with dialogues in training; the other 3 are ties (section 6)."""
 
 
 class TokenShift(NamedTuple):

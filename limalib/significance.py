@@ -1,8 +1,6 @@
 """Win rates, and tests of whether two systems differ, on verdicts paired over prompts."""
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,29 +11,14 @@ from limalib.statistics import prompt_means
 PERMUTATIONS = 9999
 
 
-class WinRate(NamedTuple):
-    """Wins of a system over its baseline as AlpacaEval counts them; rate and error in percent."""
-
-    win_rate: float
-    standard_error: float
-    n_wins: int
-    n_wins_base: int
-    n_draws: int
-    n_total: int
-
-
-def win_rate(verdicts: ArrayLike) -> WinRate:
-    """AlpacaEval's row (tatsu-lab/alpaca_eval) of verdicts 1 won, 0 drawn, -1 lost, one a prompt,
-    NaN left out: a draw is half a win, and the error of the mean is s/sqrt(n), with n - 1 below
-    s^2. Raises ValueError when there is none.
-    >>> win_rate([1, 1, 0, -1])[:2]  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
+def win_rate(verdicts: ArrayLike) -> tuple[float, float]:
+    """AlpacaEval's win rate (tatsu-lab/alpaca_eval) and its standard error in percent, of verdicts
+    1 won, 0 drawn (half a win), -1 lost, one a prompt, NaN left out. Raises ValueError for none.
+    >>> win_rate([1, 1, 0, -1])  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
     (62.5, 23.935677693908453)
     """
-    row = np.ravel(verdicts)
-    points, (wins, losses) = (prompt_means(row) + 1) / 2, won_and_lost(row)
-    n = len(points)
-    error = float(stats.sem(points)) if n > 1 else math.nan
-    return WinRate(100 * float(points.mean()), 100 * error, wins, losses, n - wins - losses, n)
+    points = (prompt_means(np.ravel(verdicts)) + 1) / 2
+    return 100 * float(points.mean()), 100 * float(stats.sem(points))
 
 
 def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:

@@ -28,14 +28,14 @@ PAIRED = pair_answers(
 def test_first_answers_to_common_prompts_meet() -> None:
     ours = [answer("a", "x"), answer("a", "y", sample=1), answer("b", "z")]
     assert pair_answers(ours, [answer("a", "w", "rival")]) == [
-        (answer("a", "x"), answer("a", "w", "rival"))
+        (answer("a", "x"), answer("a", "w", "rival"), 0)
     ]
 
 
 def test_a_recorded_system_meets_every_seed() -> None:
     ours = [answer("a", "x"), answer("a", "y", seed=1)]
     found = pair_answers(ours, [answer("a", "w", "rival")])
-    assert [(first.seed, second.text) for first, second in found] == [(0, "w"), (1, "w")]
+    assert [(first.seed, second.text) for first, second, _ in found] == [(0, "w"), (1, "w")]
 
 
 def test_systems_without_a_common_prompt_are_not_compared() -> None:

@@ -23,7 +23,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from limalib import records
 from limalib.judging import people
 from limalib.judging.people import Bench
-from limalib.judging.verdicts import pair_answers
+from limalib.judging.verdicts import Pairing, pair_answers
 from limalib.records import (
     Dialogue,
     Response,
@@ -43,7 +43,7 @@ def answers(system: str, prompts: list[Dialogue] = PROMPTS, seed: int = 0) -> li
 
 def paired(
     ours: list[Response] | None = None, theirs: list[Response] | None = None
-) -> list[tuple[Response, Response]]:
+) -> list[Pairing]:
     return pair_answers(ours or answers("ours"), theirs or answers("theirs"))
 
 

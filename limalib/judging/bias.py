@@ -104,7 +104,10 @@ def injection_effect(
     ends each of its answers, of verdicts that a judge could give both times: 0 for one that looks
     at the answers alone. Raises ValueError when there is none."""
     worth = {"first": 0.0, "tie": 50.0, "second": 100.0}
-    told = [(one, replace(two, text=f"{two.text}\n\n{SENTENCE}")) for one, two in pairs]
+    told = [
+        pair._replace(second=replace(pair.second, text=f"{pair.second.text}\n\n{SENTENCE}"))
+        for pair in pairs
+    ]
     plain, moved = (
         {(v.prompt_id, v.shown_first, v.seed, v.sample): worth[v.preferred]
          for v in judge(asked) if v.preferred}

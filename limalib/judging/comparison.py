@@ -11,7 +11,7 @@ import pandas as pd
 from limalib import significance, statistics
 from limalib.judging import bias, model_judge, replies, servers, verdicts
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Decision, OrderRule, Pairing, pair_seeds
+from limalib.judging.verdicts import Decision, OrderRule, Pairing
 from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
@@ -50,16 +50,13 @@ def compare(
 ) -> Comparison:
     """What one judge's verdicts on pairs of two systems' answers come to, with intervals over
     `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
-    systems = {answer.system for answer in paired[0]}
-    longer = {
-        (a.prompt_id, number, a.sample): len(a.text) - len(b.text)
-        for (a, b), number in zip(paired, pair_seeds(paired), strict=True)
-    }
+    first, second, _ = paired[0]
+    longer = {(a.prompt_id, number, a.sample): len(a.text) - len(b.text) for a, b, number in paired}
     asked = {prompt_id for prompt_id, *_ in longer}
     own = [
-        verdicts.seen_from(paired[0][0].system, v)
+        verdicts.seen_from(first.system, v)
         for v in said
-        if {v.first, v.second} == systems and v.prompt_id in asked
+        if {v.first, v.second} == {first.system, second.system} and v.prompt_id in asked
     ]
     decisions, unreadable = verdicts.combine(own, rule)
     if not decisions:
@@ -103,7 +100,8 @@ def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: in
 
 def store(folder: Path, paired: Sequence[Pairing]) -> Path:
     """Where a model's replies on two systems are kept, whichever is called the first."""
-    return folder / "pairs" / f"{'--'.join(sorted(answer.system for answer in paired[0]))}.jsonl"
+    first, second, _ = paired[0]
+    return folder / "pairs" / f"{'--'.join(sorted((first.system, second.system)))}.jsonl"
 
 
 def expected(

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast
 from limalib.judging import servers
 from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Pairing, pair_seeds
+from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict, visible
 from limalib.settings import ROOT
 
@@ -93,7 +93,7 @@ def compare_pairs(
     requests = pair_requests(settings, prompts, pairs)
     said = iter(servers.ask(settings.server, requests, store, settings.ask_again))
     verdicts = []
-    for (first, second), seed in zip(pairs, pair_seeds(pairs), strict=True):
+    for first, second, seed in pairs:
         both = next(said), next(said)
         judge = _versions(both)  # one name, else a change of version would make two decisions
         whose, sample = (first.prompt_id, first.system, second.system), first.sample
@@ -140,7 +140,7 @@ def pair_requests(
     """What comparing pairs asks: each pair in both orders."""
     shown = (
         (a.prompt_id, f"{a.system} against {b.system}", texts)
-        for a, b in pairs
+        for a, b, _ in pairs
         for texts in ((a.text, b.text), (b.text, a.text))
     )
     return _requests(settings, PAIRWISE, prompts, shown)

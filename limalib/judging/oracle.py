@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from limalib.judging.verdicts import Pairing, pair_seeds
+from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Preferred, Response, Verdict
 from miniature import world
 from miniature.oracle import Oracle, look_up, read_key
@@ -70,10 +70,10 @@ def compare_pairs(
     judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pairing]
 ) -> list[Verdict]:
     """Verdicts on pairs of answers: the one with the higher grade is preferred."""
-    answers = list(dict.fromkeys(answer for pair in pairs for answer in pair))
+    answers = list(dict.fromkeys(answer for pair in pairs for answer in pair[:2]))
     grades = dict(zip(answers, grade_answers(judge, prompts, answers), strict=True))
-    compared = [_PREFERRED[compare(grades[a], grades[b])] for a, b in pairs]
+    compared = [_PREFERRED[compare(grades[a], grades[b])] for a, b, _ in pairs]
     return [
         Verdict(a.prompt_id, a.system, b.system, preferred, None, "oracle", seed, a.sample)
-        for (a, b), preferred, seed in zip(pairs, compared, pair_seeds(pairs), strict=True)
+        for (a, b, seed), preferred in zip(pairs, compared, strict=True)
     ]

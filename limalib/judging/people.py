@@ -5,8 +5,10 @@ last line holds, and taking a verdict back is one more line.
 """
 
 import html
+import json
 import os
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,11 +20,10 @@ import pandas as pd
 import traitlets
 from IPython import get_ipython
 from IPython.display import HTML
-from pydantic import TypeAdapter, ValidationError
 
 from limalib import records
 from limalib.judging import log
-from limalib.judging.verdicts import Pairing, pair_seeds
+from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Response, Verdict
 
 _HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ _FORMULA = r"('*[=+\-@\t\r\n])"
 
 
 class Item(NamedTuple):
-    """What people are asked to judge: two answers to a prompt; for `seed` see `pair_seeds`."""
+    """What people are asked to judge: a prompt and what a `Pairing` holds."""
 
     prompt: Dialogue
     first: Response
@@ -50,11 +51,8 @@ def draw(
     """At most `count` of the pairs, in an order drawn by `seed` that is the same for everybody, so
     that people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
-    found = [
-        Item(asked[first.prompt_id], first, second, number)
-        for (first, second), number in zip(pairs, pair_seeds(pairs), strict=True)
-        if first.prompt_id in asked
-    ]
+    names = [pair.first.prompt_id for pair in pairs]
+    found = [Item(asked[n], *pair) for n, pair in zip(names, pairs, strict=True) if n in asked]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
     found.sort(key=lambda i: (i.prompt.id, i.first.seed, i.second.seed, i.first.sample))
@@ -106,23 +104,18 @@ def export(path: str | Path, said: Iterable[Verdict]) -> None:
 
 
 def load(path: str | Path) -> list[Verdict]:
-    """Verdicts that `export` wrote; columns of a CSV may be more and in another order. Raises
+    """Verdicts that `export` wrote; columns of a CSV may be in another order. Raises
     FileNotFoundError, and ValueError naming file and line."""
     if Path(path).suffix != ".csv":
         return list(records.read(path, Verdict))
-    form: Any = {"dtype": object, "keep_default_na": False, "index_col": False}
-    try:
-        table = pd.read_csv(path, engine="python", encoding="utf-8-sig", **form)
+    numbers: Any = defaultdict(lambda: object, seed=int, sample=int)
+    form: Any = {"engine": "python", "encoding": "utf-8-sig", "dtype": numbers}
+    with records.reading(path, "CSV"):
+        table = pd.read_csv(path, keep_default_na=False, index_col=False, **form)
         table = table.replace(rf"^'{_FORMULA}", r"\1", regex=True)
-        for name in {"preferred", "shown_first"} & {*table}:
-            table[name] = table[name].replace("", None)
-        return TypeAdapter(list[Verdict]).validate_python(table.to_dict("records"))
-    except ValidationError as error:
-        wrong: Any = error.errors()[0]
-        where = f"{path}, line {wrong['loc'][0] + 2}"
-        raise ValueError(f"{where}: not a verdict ({wrong['loc'][1]}: {wrong['msg']})") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not CSV ({error})") from None
+        table = table.replace({"preferred": {"": None}, "shown_first": {"": None}})
+        rows = map(json.dumps, table.to_dict("records"))
+    return [records.parse(row, Verdict, f"{path}, line {n}") for n, row in enumerate(rows, 2)]
 
 
 def take_in(path: str | Path, file: str | Path) -> int:

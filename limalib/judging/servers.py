@@ -14,7 +14,6 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from anyio.from_thread import start_blocking_portal
 from tqdm.auto import tqdm
 
 from limalib.judging import log, replies
@@ -127,7 +127,9 @@ def ask(
                 asking = _Asking(server, ask_again, secret, file)
                 ready = f"{server.model}: {len(requests) - len(new):,} kept"
                 print(f"{ready}; to ask, about: {estimate(server, new)}", flush=True)
-                asking.run(new)
+                # In a thread, for a notebook's event loop has this one; an interrupt ends it.
+                with start_blocking_portal() as portal:
+                    portal.call(asking.all, new)
                 took = spent(server, (reply for _, reply in asking.received))
                 print(f"asked: {took}", flush=True)
     answers = dict(asking.received if asking else ()) | replies.kept(store)
@@ -173,24 +175,10 @@ class _Asking:
     received: list[tuple[str, Reply]] = field(default_factory=list)
     failed_in_a_row: int = 0
     stopped: str = ""
-    task: asyncio.Task[Any] | None = None
-
-    def run(self, requests: Sequence[Request]) -> None:
-        """Ask all in a thread of its own, for a notebook's event loop has this one."""
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(asyncio.run, self.all(requests))
-            try:
-                running.result()
-            except KeyboardInterrupt:  # else the thread would ask on to the end
-                self.stopped = "interrupted"
-                with suppress(RuntimeError):  # it has come to its end meanwhile
-                    if self.task:
-                        self.task.get_loop().call_soon_threadsafe(self.task.cancel)
-                raise
 
     async def all(self, requests: Sequence[Request]) -> None:
         """Ask all, `concurrency` at once, each worker taking the next that is left."""
-        self.task, self.clean, waiting = asyncio.current_task(), cleaner(self.key), iter(requests)
+        self.clean, waiting = cleaner(self.key), iter(requests)
         # Unpacked, for a few bytes may be packed gigabytes.
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if self.key:

@@ -13,12 +13,19 @@ from limalib import statistics
 from limalib.records import Preferred, Response, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-Pairing = tuple[Response, Response]
-"""Two systems' answers to one prompt."""
 OrderRule = Literal["agree", "average"]
 """How two orders make one decision; see `combine`."""
 _VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
 _OTHER: dict[Any, Any] = {"first": "second", "second": "first", "tie": "tie", None: None}
+
+
+class Pairing(NamedTuple):
+    """Two systems' answers to one prompt, and the seed that a verdict on them goes by: that of the
+    system that has several, else the higher one, for a recorded system has seed 0."""
+
+    first: Response
+    second: Response
+    seed: int
 
 
 def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[Pairing]:
@@ -40,22 +47,14 @@ def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[
     pairs: list[Pairing] = []
     for rank in range(count):
         our, their = (own[rank % len(own)] for own in seeds)
+        seed = max(s for s, own in zip((our, their), seeds, strict=True) if len(own) == count)
         here = [prompt for seed, prompt in ours if seed == our and prompt in common]
         there = {prompt for seed, prompt in theirs if seed == their and prompt in common}
         if alone := sorted(there.symmetric_difference(here)):
             some = ", ".join(alone[:5])
             raise ValueError(f"{len(alone)} answers have no partner; prompts {some}")
-        pairs += [(ours[our, prompt], theirs[their, prompt]) for prompt in here]
+        pairs += [Pairing(ours[our, prompt], theirs[their, prompt], seed) for prompt in here]
     return pairs
-
-
-def pair_seeds(pairs: Sequence[Pairing]) -> list[int]:
-    """The seed that a verdict on each pair goes by: that of the system that has several, else the
-    higher one, for a recorded system has seed 0."""
-    ours, theirs = ({pair[side].seed for pair in pairs} for side in (0, 1))
-    if len(ours) == len(theirs):
-        return [max(first.seed, second.seed) for first, second in pairs]
-    return [pair[len(ours) < len(theirs)].seed for pair in pairs]
 
 
 @dataclass(frozen=True)
