@@ -28,7 +28,7 @@ Rows = Iterable[tuple[str, Sequence[Estimate] | None, Sequence[float] | None]]
 """Name, measured and reported (None: unknown), whose first three are shares, best to worst."""
 
 _GRADE = "mean grade, 1 to 6"
-_PLATEAU = CLAIMS["quantity_plateau"].rule.bound
+PLATEAU = CLAIMS["quantity_plateau"].rule.bound
 
 _INK, _GREY, _BLUE = "#262626", "#6b6b6b", "#0072B2"
 _LINES: Sequence[tuple[str, str, Any]] = (
@@ -101,36 +101,23 @@ def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> 
         return figure
 
 
-def quantity_curve(scores: Series, label: str = _GRADE, margin: float | None = _PLATEAU) -> Figure:
-    """Figure 6: the score against the number of training examples, doubling, with the plateau's
-    margin (see `claims`) around the first line's score at a sixteenth of the most examples."""
-    with _panel(3.6) as (figure, axes):
-        _curves(axes, scores, doubling=True)
-        first = next(iter(scores.values()), {})
+def curve(
+    series: Series, x: str, y: str = _GRADE, doubling: bool = False, margin: float = 0
+) -> Figure:
+    """A line a series, Figure 6's among them; axes whose labels begin with "share" are in percent,
+    and `margin` is a band around the first line's value at a sixteenth of its largest x."""
+    with _panel(3.5) as (figure, axes):
+        _curves(axes, series, doubling=doubling)
+        first = next(iter(series.values()), {})
         most = max(first, default=0)
         if (start := first.get(most / 16)) and margin:
             name = f"plateau: ±{margin:g} of the score at a sixteenth"
             ends = [most / 16, most], start.value - margin, start.value + margin
             axes.fill_between(*ends, color="#bdbdbd", alpha=0.35, linewidth=0, label=name)
-        axes.set(xlabel="training examples", ylabel=label)
-        return figure
-
-
-def noise_sweep(scores: Series) -> Figure:
-    """The score of each training set against the share of bad answers in the raw sources."""
-    with _panel(3.4) as (figure, axes):
-        _curves(axes, scores)
-        axes.xaxis.set_major_formatter(_PERCENT)
-        axes.set(xlabel="share of bad answers in the raw sources", ylabel=_GRADE)
-        return figure
-
-
-def exposure_curve(known: Series) -> Figure:
-    """Share of facts that a model knows against how often pretraining showed them, doubling."""
-    with _panel(3.4) as (figure, axes):
-        _curves(axes, known, doubling=True)
-        axes.yaxis.set_major_formatter(_PERCENT)
-        axes.set(xlabel="exposures in pretraining", ylabel="share of facts known", ylim=(0, 1.02))
+        for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
+            axis.set_label_text(label)
+            if label.startswith("share"):
+                axis.set_major_formatter(_PERCENT)
         return figure
 
 

@@ -41,15 +41,13 @@ EVERY: dict[str, Callable[[], Figure]] = {
         [("all positions", SHIFT, paper.URIAL_SHIFT), ("positions 1 to 5", SHIFT, None)]
     ),
     "ablation_bars": lambda: figures.ablation_bars([("filtered", about(4.65), 3.83)]),
-    "quantity_curve": lambda: figures.quantity_curve({"score": LADDER, "content": LADDER}),
-    "noise_sweep": lambda: figures.noise_sweep({"filtered": {0.0: about(4.7), 0.4: about(4.0)}}),
+    "curve": lambda: figures.curve({"score": LADDER, "content": LADDER}, "examples", "share", True),
     "perplexity_quality": lambda: figures.perplexity_quality(
         {1: about(3), 2: about(2), 3: about(4)}, {1: about(3), 2: about(4), 3: about(4.5)}
     ),
     "loss_curve": lambda: figures.loss_curve({"seed 0": {0: 2.0, 1: 1.0}}),
     "length_histogram": lambda: figures.length_histogram({"authored": [8, 20, 40]}, 192),
     "by_kind": lambda: figures.by_kind({"how-to": {"lima": about(4), "base": about(3)}}),
-    "exposure_curve": lambda: figures.exposure_curve({"before": {1: about(0.2), 8: about(0.9)}}),
 }
 
 
@@ -148,25 +146,25 @@ def test_ablation_bars_start_at_the_lowest_grade() -> None:
     assert {"2.12", "3.49", NOT_AVAILABLE, NOT_PUBLISHED} <= set(words(figure))
 
 
-def test_quantity_curve_doubles_and_marks_the_plateau_of_the_claim() -> None:
-    figure = figures.quantity_curve({"score": LADDER})
+def test_a_curve_doubles_and_marks_the_plateau_of_the_claim() -> None:
+    figure = figures.curve({"score": LADDER}, "examples", doubling=True, margin=figures.PLATEAU)
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     assert list(axes.get_xticks()) == [8, 16, 32, 64, 128]
     assert "plateau: ±0.25 of the score at a sixteenth" in words(figure)
-    assert not any(
-        "plateau" in text for text in words(figures.quantity_curve({"score": LADDER}, margin=None))
-    )
+    plain = figures.curve({"score": LADDER}, "share of examples")
+    assert not any("plateau" in text for text in words(plain))
+    assert plain.axes[0].xaxis.get_major_formatter()(0.5) == "50%"
+    assert plain.axes[0].yaxis.get_major_formatter()(0.5) != "50%"
 
 
 def test_a_missing_point_is_a_gap_and_no_points_at_all_are_said_to_be_missing() -> None:
-    gap = figures.quantity_curve({"score": {8: about(3), 16: None, 32: about(4)}})
+    gap = figures.curve({"score": {8: about(3), 16: None, 32: about(4)}}, "examples")
     (line,) = [line for line in gap.axes[0].get_lines() if line.get_gid() == "measured"]
     assert np.asarray(line.get_xdata()).tolist() == [8, 32]
     for figure in (
-        figures.quantity_curve({"score": {8: None}}),
-        figures.noise_sweep({}),
-        figures.exposure_curve({}),
+        figures.curve({"score": {8: None}}, "examples", doubling=True, margin=0.25),
+        figures.curve({}, "noise"),
         figures.loss_curve({}),
         figures.length_histogram({"authored": []}),
         figures.perplexity_quality({}, {}),
@@ -175,7 +173,7 @@ def test_a_missing_point_is_a_gap_and_no_points_at_all_are_said_to_be_missing() 
 
 
 def test_an_unknown_interval_is_not_drawn_but_its_value_is() -> None:
-    figure = figures.noise_sweep({"filtered": {0.0: lone(4.0), 0.5: lone(3.0)}})
+    figure = figures.curve({"filtered": {0.0: lone(4.0), 0.5: lone(3.0)}}, "noise")
     figure.canvas.draw()
     (line,) = [line for line in figure.axes[0].get_lines() if line.get_gid() == "measured"]
     assert np.asarray(line.get_ydata()).tolist() == [4.0, 3.0]
@@ -185,7 +183,7 @@ def test_an_unknown_interval_is_not_drawn_but_its_value_is() -> None:
 
 def test_limits_follow_the_data() -> None:
     """Lines are moved aside by a transform of their own, which must not hide them from the axes."""
-    low, high = figures.noise_sweep({"a": {0.1: about(3), 0.6: about(5)}}).axes[0].get_xlim()
+    low, high = figures.curve({"a": {0.1: about(3), 0.6: about(5)}}, "x").axes[0].get_xlim()
     assert low < 0.1 < 0.6 < high < 0.7
 
 

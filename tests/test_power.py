@@ -1,6 +1,5 @@
 """Power, held to simulation and to the exact test."""
 
-import doctest
 import math
 from functools import cache
 
@@ -8,13 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies
 
-from limalib import paper
-from limalib.judging import power
+from limalib import paper, significance
 from limalib.significance import sign_test
-
-
-def test_worked_arithmetic_of_the_docstrings() -> None:
-    assert doctest.testmod(power).failed == 0
 
 
 def simulated(net: float, tie: float, prompts: int, runs: int = 20_000) -> float:
@@ -31,15 +25,15 @@ def simulated(net: float, tie: float, prompts: int, runs: int = 20_000) -> float
 def test_power_of_the_exact_test_is_that_of_a_simulation(
     net: float, tie: float, prompts: int
 ) -> None:
-    exact = power.sign_test_power(net, tie, prompts)
+    exact = significance.sign_test_power(net, tie, prompts)
     assert exact == pytest.approx(simulated(net, tie, prompts), abs=0.01)
 
 
 @pytest.mark.parametrize("tie", [0.0, 0.25, 0.5])
 def test_the_normal_approximation_is_near_the_exact_power(tie: float) -> None:
     for net in (0.1, 0.2):
-        needed = power.prompts_needed(net, tie)
-        assert 0.76 <= power.sign_test_power(net, tie, needed) <= 0.81
+        needed = significance.prompts_needed(net, tie)
+        assert 0.76 <= significance.sign_test_power(net, tie, needed) <= 0.81
 
 
 @given(
@@ -50,47 +44,49 @@ def test_the_normal_approximation_is_near_the_exact_power(tie: float) -> None:
 def test_what_can_be_seen_and_what_is_needed_are_each_other_s_inverse(
     prompts: int, tie: float, wanted: float
 ) -> None:
-    net = power.detectable(prompts, tie, wanted)
+    net = significance.detectable(prompts, tie, wanted)
     if math.isfinite(net):
-        assert abs(power.prompts_needed(net, tie, wanted) - prompts) <= 1
+        assert abs(significance.prompts_needed(net, tie, wanted) - prompts) <= 1
 
 
 def test_more_prompts_see_less_and_ties_help() -> None:
-    seen = [power.detectable(n, 0.25) for n in (100, 300, 1000)]
+    seen = [significance.detectable(n, 0.25) for n in (100, 300, 1000)]
     assert seen == sorted(seen, reverse=True)
-    assert power.detectable(300, 0.5) < power.detectable(300, 0.25)
+    assert significance.detectable(300, 0.5) < significance.detectable(300, 0.25)
 
 
 def test_what_the_paper_s_300_prompts_could_see() -> None:
     # Some 14 points at the paper's ties; DaVinci003 and Bard differ by 9.
     for row in paper.PREFERENCE:
-        least = power.detectable(paper.TEST_PROMPTS, row.human.tie)
+        least = significance.detectable(paper.TEST_PROMPTS, row.human.tie)
         assert least == pytest.approx(0.14, abs=0.005)
         seen = row.opponent in ("Alpaca 65B", "Claude", "GPT-4")
         assert (abs(row.human.net) > least) == seen
-        assert (power.sign_test_power(row.human.net, row.human.tie, 300) > 0.8) == seen
+        assert (significance.sign_test_power(row.human.net, row.human.tie, 300) > 0.8) == seen
 
 
 def test_the_exact_test_keeps_its_level() -> None:
-    assert all(power.sign_test_power(0, tie, n) <= 0.05 for tie in (0, 0.3) for n in (5, 50, 300))
+    assert all(
+        significance.sign_test_power(0, tie, n) <= 0.05 for tie in (0, 0.3) for n in (5, 50, 300)
+    )
 
 
 def test_too_few_prompts_see_nothing() -> None:
-    assert power.detectable(2, 0.0) == math.inf
-    assert power.detectable(20, 0.9) == math.inf
-    assert power.sign_test_power(1.0, 0.0, 5) == 0.0  # five of five: p = 1/16
-    assert power.sign_test_power(1.0, 0.0, 6) == 1.0  # six of six: p = 1/32
-    assert power.sign_test_power(0.0, 1.0, 100) == 0.0
+    assert significance.detectable(2, 0.0) == math.inf
+    assert significance.detectable(20, 0.9) == math.inf
+    assert significance.sign_test_power(1.0, 0.0, 5) == 0.0  # five of five: p = 1/16
+    assert significance.sign_test_power(1.0, 0.0, 6) == 1.0  # six of six: p = 1/32
+    assert significance.sign_test_power(0.0, 1.0, 100) == 0.0
 
 
 @pytest.mark.parametrize(("net", "tie"), [(0.6, 0.5), (0.1, 1.2), (-0.9, 0.2)])
 def test_impossible_differences_are_refused(net: float, tie: float) -> None:
     with pytest.raises(ValueError, match=r"needs 0 <= tie <= 1 and \|net\| <= 1 - tie"):
-        power.prompts_needed(net, tie)
+        significance.prompts_needed(net, tie)
     with pytest.raises(ValueError, match="needs 0 <= tie"):
-        power.sign_test_power(net, tie, 10)
+        significance.sign_test_power(net, tie, 10)
 
 
 def test_no_difference_is_never_seen() -> None:
     with pytest.raises(ValueError, match="no number of prompts"):
-        power.prompts_needed(0, 0.2)
+        significance.prompts_needed(0, 0.2)
