@@ -36,7 +36,7 @@ class RawSources(Settings):
     scale's `raw` folder, which is where the miniature writes."""
 
     stackexchange: str | None = None  # folder of <exchange>/Posts.xml or <exchange>.7z
-    wikihow: str | None = None  # wikihowSep.csv or wikihowAll.csv, categories.csv beside it
+    wikihow: str | None = None  # wikihowSep.csv or wikihowAll.csv, best with a column `category`
     reddit: str | None = None  # folder of Pushshift NDJSON, plain or .zst, or one such file
     superni: str | None = None  # folder of task*.json
     authors: str | None = None  # JSONL of authored prompts and answers, groups A and B

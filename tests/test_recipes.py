@@ -180,8 +180,7 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
     paths = _write_sources(tmp_path / "raw", list)
     for name in ("dumps", "held"):
         dumped(tmp_path / name / "beer" / "Posts.xml", [])
-    for path in (tmp_path / "dumps" / "exchanges.csv", tmp_path / "raw" / "categories.csv"):
-        path.write_text("")
+    (tmp_path / "dumps" / "exchanges.csv").write_text("")
     (tmp_path / "linked").symlink_to(tmp_path / "held")
     given: dict[str, Path | None] = {
         **{"wikihow": paths["wikihow"], "reddit": paths["reddit"], "superni": None},
@@ -192,7 +191,6 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
     assert found == [
         "dumps/exchanges.csv",
         "linked/beer/Posts.xml",
-        "raw/categories.csv",
         "raw/reddit/comments_0.ndjson",
         "raw/reddit/comments_1.ndjson",
         "raw/reddit/submissions_0.ndjson",

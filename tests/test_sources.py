@@ -93,24 +93,6 @@ def test_a_long_article_is_read_whole(tmp_path: Path) -> None:
     assert len(article.text) == 200_000
 
 
-def test_categories_come_from_a_table_beside_the_articles(tmp_path: Path) -> None:
-    written(
-        tmp_path / "categories.csv",
-        "title,category\nHow to Eat,Food\nhow to sleep2,Health\nHow to Eat,Pets\nHow to Go,\n",
-    )
-    text = "headline,title,text\nh,How to Eat,Chew.\nh,How to Sleep1,Rest.\nh,How to Go,Run.\n"
-    losses: Counter[str] = Counter()
-    articles = list(read_articles(written(tmp_path / "wikihowAll.csv", text), beside=losses))
-    assert [article.category for article in articles] == ["Food", "Health", ""]
-    assert losses == {
-        "title seen before in categories.csv": 1,
-        "row of categories.csv with a missing field": 1,
-    }
-    written(tmp_path / "categories.csv", "name,kind\n")
-    with pytest.raises(ValueError, match=r"categories\.csv, line 1: needs the columns title,cat"):
-        list(read_articles(tmp_path / "wikihowAll.csv"))
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -90,24 +90,15 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
     return content.hexdigest()
 
 
-def files_of(path: Path) -> list[Path]:
-    """A raw source's files, sorted: the path itself, or what lies under it, linked folders too, but
-    nothing hidden. Of a path where nothing is the list is empty."""
-    if path.is_file():
-        return [path]
-    found = (path / name for name in glob("**", root_dir=path, recursive=True))
-    return sorted(file for file in found if file.is_file())
-
-
 def raw_digest(path: Path) -> dict[str, Any]:
     """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON.
 
     A folder's digest is of the names and digests of the files in it. Of a file of more than 64 MiB
     the digest is of its size, first and last MiB, and `of` says so.
     """
-    files = files_of(path)
+    files = _files_of(path)
     sizes = [file.stat().st_size for file in files]
-    digests = [_file_digest(file) for file in files]
+    digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
     if not path.is_file():
         named = zip(files, digests, strict=True)
         lines = (f"{file.relative_to(path).as_posix()} {digest}\n" for file, digest in named)
@@ -126,9 +117,7 @@ def raw_files(paths: Paths) -> list[Path]:
     sources = {name: path for name, path in paths.items() if path}
     if folder := sources.pop("stackexchange", None):
         sources["table"] = folder / "exchanges.csv"
-    if articles := sources.get("wikihow"):
-        sources["categories"] = articles.with_name("categories.csv")
-    return sorted({file for path in sources.values() for file in files_of(path)})
+    return sorted({file for path in sources.values() for file in _files_of(path)})
 
 
 def raw_records(paths: Iterable[Paths]) -> dict[Path, dict[str, Any]]:
@@ -150,16 +139,12 @@ def raw_used(
 
 
 def card(
-    made: Made,
-    tokenizer: Any,
-    seed: int,
-    filters: BaseModel,
-    raw: Mapping[str, Mapping[str, Any]],
+    made: Made, tokenizer: Any, seed: int, filters: BaseModel, raw: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a set is made of, as a JSON object: Table 1 for this set, and how it came about.
 
     Mean lengths of input (user turns) and output (assistant turns, null for prompts) are in tokens
-    of a (Hugging Face) tokenizer.
+    of a (Hugging Face) tokenizer; `raw` is what `raw_used` gives.
     """
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
@@ -177,7 +162,7 @@ def card(
         },
         "losses": made.losses,
         "steps": steps(made),
-        "raw": {name: dict(value) for name, value in raw.items()},
+        "raw": raw,
         "filters": filters.model_dump(mode="json"),
         "seed": seed,
         "version": metadata.version("limalib"),
@@ -284,12 +269,17 @@ def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any) -> float 
     return round(sum(lengths) / len(lengths), 1) if lengths else None
 
 
-def _file_digest(path: Path) -> str:
-    size = path.stat().st_size
+def _files_of(path: Path) -> list[Path]:
+    """The path itself, or the files under it, in linked folders too, but nothing hidden."""
+    if path.is_file():
+        return [path]
+    found = (path / name for name in glob("**", root_dir=path, recursive=True))
+    return sorted(file for file in found if file.is_file())
+
+
+def _file_digest(path: Path, size: int) -> str:
     with path.open("rb") as file:
         if size <= _WHOLE:
             return hashlib.file_digest(file, "sha256").hexdigest()
-        content = hashlib.sha256(f"{size}\n".encode() + file.read(_END))
-        file.seek(-_END, 2)
-        content.update(file.read(_END))
-        return content.hexdigest()
+        start, _ = file.read(_END), file.seek(-_END, 2)
+        return hashlib.sha256(f"{size}\n".encode() + start + file.read(_END)).hexdigest()

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -23,24 +24,52 @@ def rows(path: Path, root: str, losses: Counter[str]) -> Iterator[Row]:
     """Rows of an XML file whose root element is `root`, or of an archive with `<Root>.xml`, in its
     order, in memory that does not grow.
 
-    A dump holds one row a line. Each such line is parsed by itself, and counted in `losses` where
-    it is not well-formed. Raises ValueError naming file and line where the rest of the XML is
-    broken, declares a document type (so entities are never expanded) or has another root, and where
-    an archive is broken.
+    A dump holds a row a line; each is parsed by itself, and counted where it is not well-formed.
+    Raises ValueError naming file and line where the rest of the XML is broken, declares a document
+    type (so entities are never expanded) or has another root, and where an archive is broken.
     """
-    table = _Table(path, root)
+    found: list[Row] = []
+    seen = ""
+    parser = expat.ParserCreate()  # of all that is not a row a line
+
+    def element(name: str, attributes: dict[str, str]) -> None:
+        nonlocal seen
+        seen = seen or name
+        if seen != root:
+            named = f"root element is {seen!r}, not {root!r}"
+            raise ValueError(f"{path}: {named}; is this a {root.capitalize()}.xml?")
+        if name == "row":
+            found.append(attributes)
+
+    def refuse(*_: object) -> None:
+        raise ValueError(f"{path}, line {parser.CurrentLineNumber}: refused: document type")
+
+    parser.StartElementHandler, parser.StartDoctypeDeclHandler = element, refuse
+    beside = size = 0  # lines since the parser was fed, bytes since the last row
     with _opened(path, f"{root.capitalize()}.xml") as file:
-        for line in lines(file, path):
+        for line in chain(lines(file, path), [b""]):
             text = line.strip()
-            if not (text.startswith(b"<row ") and text.endswith(b"/>")):
-                yield from table.rows(line)
+            if text.startswith(b"<row ") and text.endswith(b"/>"):
+                beside, size = beside + 1, 0
+                try:
+                    yield etree.fromstring(text).attrib
+                except etree.XMLSyntaxError:
+                    losses[f"{root[:-1]} that is not well-formed"] += 1
                 continue
-            table.lines_beside += 1
             try:
-                yield etree.fromstring(text).attrib
-            except etree.XMLSyntaxError:
-                losses[f"{root[:-1]} that is not well-formed"] += 1
-        yield from table.rows(b"", last=True)
+                with reading(path, "XML"):  # an encoding that nobody knows is no ExpatError
+                    parser.Parse(b"\n" * beside + line, not line)
+            except expat.ExpatError as error:
+                raise ValueError(
+                    f"{path}, line {error.lineno}, column {error.offset}: "
+                    f"broken XML ({expat.ErrorString(error.code)}); is the file complete?"
+                ) from None
+            beside, size = 0, 0 if found else size + len(line)
+            if size > LONGEST:
+                place = f"{path}, line {parser.CurrentLineNumber}"
+                raise ValueError(f"{place}: over 16 MB without a row; refused")
+            yield from found
+            found.clear()
 
 
 def members(path: Path) -> set[str]:
@@ -54,55 +83,10 @@ def members(path: Path) -> set[str]:
         return set()
 
 
-class _Table:
-    """What is not a row a line, fed to expat, which builds no tree."""
-
-    def __init__(self, path: Path, root: str) -> None:
-        self.lines_beside = 0  # since it was last fed
-        self._path, self._root = path, root
-        self._seen: str | None = None
-        self._found: list[Row] = []
-        self._without_row = 0
-        self._expat = expat.ParserCreate()
-        self._expat.StartElementHandler = self._start
-        self._expat.StartDoctypeDeclHandler = self._refuse
-
-    def rows(self, text: bytes, last: bool = False) -> list[Row]:
-        before, self.lines_beside = b"\n" * self.lines_beside, 0
-        try:
-            with reading(self._path, "XML"):  # an encoding that nobody knows is no ExpatError
-                self._expat.Parse(before + text, last)
-        except expat.ExpatError as error:
-            raise ValueError(
-                f"{self._path}, line {error.lineno}, column {error.offset}: "
-                f"broken XML ({expat.ErrorString(error.code)}); is the file complete?"
-            ) from None
-        found, self._found = self._found, []
-        self._without_row = 0 if found or before else self._without_row + len(text)
-        if self._without_row > LONGEST:
-            line = self._expat.CurrentLineNumber
-            raise ValueError(f"{self._path}, line {line}: over 16 MB without a row; refused")
-        return found
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if self._seen is None and name != self._root:
-            raise ValueError(
-                f"{self._path}: root element is {name!r}, not {self._root!r}; "
-                f"is this a {self._root.capitalize()}.xml?"
-            )
-        self._seen = name
-        if name == "row":
-            self._found.append(attributes)
-
-    def _refuse(self, *_: object) -> None:
-        line = self._expat.CurrentLineNumber
-        raise ValueError(f"{self._path}, line {line}: refused: document type")
-
-
 @contextmanager
 def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
-    """The content of a file, or of the member `name` of an archive, which a thread unpacks into a
-    pipe. What is read before the archive's end may turn out there to have a wrong checksum."""
+    """A file, or the member `name` of an archive, which a thread unpacks into a pipe. What is read
+    before the archive's end may turn out there to have a wrong checksum."""
     if path.suffix != ".7z":
         with path.open("rb") as file:
             yield file

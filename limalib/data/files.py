@@ -26,10 +26,8 @@ csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
 
 
 def existing(path: str | Path, what: str) -> Path:
-    """The path, if it is a file; `what` names its content for the error.
-
-    Raises FileNotFoundError, and IsADirectoryError; so do all below.
-    """
+    """The path, if it is a file; `what` names its content for the errors FileNotFoundError and
+    IsADirectoryError, which all below raise too."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: a folder; expected a file there, {what}")
@@ -39,10 +37,8 @@ def existing(path: str | Path, what: str) -> Path:
 
 
 def lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Lines of an open file with their ends; of a `.zst`, decompressed on the way.
-
-    Raises ValueError naming the file for broken zstd, and the line for one of over 16 MB.
-    """
+    """Lines of an open file with their ends, of a `.zst` decompressed on the way. Raises ValueError
+    naming the file for broken zstd, and the line for one of over 16 MB."""
     number, rest = 1, b""
     whole = iter(partial(file.read, _CHUNK), b"")
     for piece in _decompressed(file, path) if path.suffix == ".zst" else whole:
@@ -62,9 +58,9 @@ def json_lines(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and JSON object of each line that is not blank.
 
-    With `losses`, for archives too large to mend by hand, a line that is no JSON object in UTF-8 is
-    counted there. Without, it raises ValueError naming file and line, and so do always: the first
-    line when it is none (this is another format), the last one when it breaks off, no line at all.
+    A line that is no JSON object in UTF-8 is counted with `losses` (for archives too large to mend
+    by hand), else a ValueError naming file and line; so are always the first line when it is none,
+    the last one when it breaks off, and no line at all.
     """
     path, read = existing(path, what), False
     with path.open("rb") as file:
@@ -94,10 +90,8 @@ def table(
     path: str | Path, what: str, columns: Sequence[str], comment: bytes | None = None
 ) -> Iterator[Row]:
     """Rows of a CSV with these columns, without lines that start with a `comment`; one with too few
-    or too many fields has None among its values or keys.
-
-    Raises ValueError naming file and line for another header, broken CSV, and text not in UTF-8.
-    """
+    or too many fields has None among its values or keys. Raises ValueError naming file and line for
+    another header, broken CSV, and text not in UTF-8."""
     path, number = existing(path, what), 1
 
     def texts(file: BinaryIO) -> Iterator[str]:
@@ -133,10 +127,7 @@ def usable(
 
 
 def text_of(value: object) -> str:
-    """The value, if it is text.
-
-    Raises TypeError, and ValueError for half of a surrogate pair, which no file can hold.
-    """
+    """The value; raises TypeError where it is no text, ValueError for half of a surrogate pair."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, not {value!r:.60}")
     value.encode()

@@ -1,8 +1,6 @@
 """Instruction data that come ready-made: the experimenters' own, LIMA's release, and Alpaca's.
 
-Authored: JSONL of dialogues whose `meta` has the `group` of authors (A or B) and `safety`. The
-release: JSONL of `{"conversations": [str, ...], "source": str}`. Alpaca's: a JSON list of
-`{"instruction", "input", "output"}`. What ends on the user's turn is a prompt.
+What ends on the user's turn is a prompt.
 """
 
 import json
@@ -20,8 +18,8 @@ CUT = "last turn by the user, dropped"
 
 
 def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
-    """Authored dialogues, in the file's order, `safety` filled in; counts and raises as
-    `read_dialogues`, also for a group other than A and B or a `safety` that is no boolean."""
+    """Dialogues whose `meta` has the `group` of authors, A or B, and `safety` (false where it is
+    missing); counts and raises as `read_dialogues`, also for another group or safety."""
     for dialogue in read_dialogues(path, losses):
         group, safety = dialogue.meta.get("group"), dialogue.meta.get("safety", False)
         if group not in ("A", "B"):
@@ -32,11 +30,8 @@ def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Itera
 
 
 def read_dialogues(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
-    """Dialogues of a JSONL file that people write and can mend, in its order.
-
-    The first of an id wins; `losses` counts the others. Raises as `files.json_lines`, also for a
-    line that is no dialogue.
-    """
+    """Dialogues of a JSONL file that people write and can mend; the first of an id wins, `losses`
+    counts the others. Raises as `files.json_lines`, also for a line that is no dialogue."""
     losses = Counter() if losses is None else losses
     seen: set[str] = set()
     for number, record in json_lines(path, "a JSONL of dialogues"):
@@ -54,11 +49,8 @@ def read_dialogues(path: str | Path, losses: Counter[str] | None = None) -> Iter
 
 
 def release_file(release: str | Path, split: str) -> Path:
-    """Path of `train.jsonl` or `test.jsonl` of a release: a folder, or `hub:<owner>/<name>`.
-
-    Raises FileNotFoundError saying what to do when the hub does not give it: it shows the release
-    only to those who accept its terms.
-    """
+    """Path of `train.jsonl` or `test.jsonl` of a release: a folder, or `hub:<owner>/<name>`. Raises
+    FileNotFoundError saying what to do when the hub does not give it."""
     if not str(release).startswith(ON_HUB):
         return Path(release) / f"{split}.jsonl"
     import huggingface_hub
@@ -76,7 +68,7 @@ def release_file(release: str | Path, split: str) -> Path:
 
 
 def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
-    """Rows as dialogues `<file name>-<row from 0>`, in the file's order.
+    """Rows of `{"conversations": [str, ...], "source": str}` as dialogues `<file>-<row from 0>`.
 
     A last turn by the user has nothing to learn from: it is dropped, and counted in `losses`, as
     are unusable rows. Parts of Table 1 that the release does not name are known by their order:
@@ -101,11 +93,9 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
 
 
 def read_alpaca(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
-    """Rows as dialogues `alpaca-<row from 0>`; the prompt is the instruction, then the input.
-
-    `losses` counts rows that cannot be used. Raises FileNotFoundError, and ValueError naming the
-    file when it is no JSON list, or an empty one.
-    """
+    """Rows of a JSON list of `{"instruction", "input", "output"}` as dialogues `alpaca-<row>`; the
+    prompt is the instruction, then the input; `losses` counts unusable rows. Raises
+    FileNotFoundError, and ValueError naming the file when it is no JSON list, or an empty one."""
     losses = Counter() if losses is None else losses
     rows: list[Any] = json_document(path, "an Alpaca JSON list", list)
     if not rows:

@@ -17,14 +17,7 @@ from pydantic import Field
 
 from limalib.data.chains import chains
 from limalib.data.markup import clean_html
-from limalib.data.sampling import (
-    NOTHING,
-    Best,
-    Curated,
-    Offer,
-    stable_order,
-    temperature_sample,
-)
+from limalib.data.sampling import NOTHING, Best, Curated, Offer, stable_order, temperature_sample
 from limalib.data.settings import StackExchangeFilters
 from limalib.data.stackexchange import Post, Thread
 from limalib.data.text import first_person, refers_to_others, self_contained
@@ -40,10 +33,8 @@ _BEGINS_WITH_A_WORD = re.compile(
 
 
 class Pair(NamedTuple):
-    """A question and the answer chosen for it, as HTML; scores are the site's votes.
-
-    The texts are cleaned of markup where they are asked for: few candidates are ever drawn.
-    """
+    """A question and the answer chosen for it; scores are the site's votes. HTML is cleaned only of
+    what is drawn, which is little."""
 
     exchange: str
     question_id: int
@@ -113,41 +104,41 @@ def candidates(
     exchange: str,
     threads: Iterable[Thread],
     wanted: Wanted,
-    posts_skipped: Counter[str] = NOTHING,
-    comments_skipped: Counter[str] = NOTHING,
+    posts: Counter[str] = NOTHING,
+    comments: Counter[str] = NOTHING,
 ) -> Candidates:
-    """The candidates among an exchange's threads, in whatever order they come.
-
-    What the threads' reader skips is complete when they have all been read. Memory grows with the
-    numbers that are wanted, not with those of the threads.
-    """
+    """The candidates among an exchange's threads, in whatever order they come, with what their
+    reader skips, which is complete when they have all been read. Memory grows with the numbers that
+    are wanted, not with those of the threads."""
     filtered, unfiltered = Best(wanted.filtered), Best(wanted.unfiltered)
     dialogues = Best(wanted.chains)
-    failed, unanswered, no_chain = Counter(dict.fromkeys(FILTERS, 0)), 0, Counter[str]()
+    failed, unanswered, no_chain = (
+        Counter(dict.fromkeys(FILTERS, 0)),
+        Counter[str](),
+        Counter[str](),
+    )
     for thread in threads:
         question = thread.question
-        loss = next((name for name, fails in FILTERS.items() if fails(thread, wanted.filters)), "")
-        if loss:
+        fails = (name for name, asked in FILTERS.items() if asked(thread, wanted.filters))
+        if loss := next(fails, None):
             failed[loss] += 1
         else:
             rank = (question.score, -question.id)
             filtered.add(rank, partial(_pair, exchange, question, thread.answers[0]))
-        if not thread.answers:
-            unanswered += 1
-        else:
+        if thread.answers:
             shuffled = -stable_order(wanted.seed, f"{question.id}")
             unfiltered.add(shuffled, partial(_any_pair, exchange, thread, wanted.seed))
+        else:
+            unanswered["no answer"] += 1
         for chain in chains(thread) if wanted.chains else ():
             if isinstance(chain, str):
                 no_chain[chain] += 1
             else:
                 dialogues.add(_chain_rank(chain), partial(replace, chain))
-    posts, comments = Counter(posts_skipped), Counter(comments_skipped)
-    no_answer = Counter({"no answer": unanswered})
     return Candidates(
         exchange,
         Offer(filtered.total, filtered.ranked(), +failed, posts),
-        Offer(unfiltered.total, unfiltered.ranked(), +no_answer, posts),
+        Offer(unfiltered.total, unfiltered.ranked(), unanswered, posts),
         Offer(dialogues.total, dialogues.ranked(), no_chain, comments),
     )
 
@@ -162,11 +153,8 @@ def stackexchange_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) 
 
 
 def unfiltered_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> Curated:
-    """Up to `n` examples of any question with any of its answers (section 5, "unfiltered").
-
-    Markup is cleaned and texts left empty are dropped; nothing else is asked of them. The seed is
-    to be that of the candidates.
-    """
+    """Up to `n` examples of any question with any of its answers (section 5, "unfiltered"), if only
+    they have text. The seed is to be that of the candidates."""
     return _drawn({one.exchange: one.unfiltered for one in exchanges}, n, seed)
 
 

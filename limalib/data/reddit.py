@@ -48,7 +48,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment under a submission (its id); `reply` says whether it answers another comment."""
+    """A comment under a submission (its id); `reply` says whether to another comment."""
 
     id: str
     submission: str
@@ -59,11 +59,9 @@ class Comment:
 
 
 def dumps(path: str | Path, kind: Kind) -> list[Path]:
-    """Files that hold submissions, or comments: the one given, or those of a folder, by name.
-
-    Known by the kind in the name (`AskReddit_submissions.zst`), or the start of the monthly
-    archives (`RS_2019-04.zst`, `RC_2019-04.zst`); a file named as neither is what is asked for.
-    """
+    """Files that hold submissions, or comments: the one given, or those of a folder, by name, which
+    has the kind (`AskReddit_submissions.zst`) or starts as the monthly archives (`RS_2019-04.zst`,
+    `RC_2019-04.zst`); a file named as neither is what is asked for."""
     path = Path(path)
 
     def holds(file: Path, kind: str) -> bool:
@@ -76,11 +74,9 @@ def dumps(path: str | Path, kind: Kind) -> list[Path]:
 
 
 def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Submission]:
-    """Submissions of the `dumps` at a path, in their order, in memory that does not grow.
-
-    `losses` counts lines that are no JSON, rows with missing or bad fields, and those removed.
-    Raises FileNotFoundError, and ValueError as `json_lines` does.
-    """
+    """Submissions of the `dumps` at a path, in their order, in memory that does not grow; `losses`
+    counts lines that are no JSON, rows with missing or bad fields, and those removed. Raises
+    FileNotFoundError, and ValueError as `json_lines` does."""
     return _read(path, "submissions", _submission, Counter() if losses is None else losses)
 
 
@@ -96,12 +92,9 @@ def reddit_stories(
     rules: RedditRules,
     comments_lost: Counter[str] | None = None,
 ) -> Curated:
-    """The `n` most upvoted premises of r/WritingPrompts with their best story (section 2).
-
-    Premises are those tagged [WP] or untagged; a story is the direct reply with the highest score
-    within the length limits that is not a moderator's. Only the most upvoted premises are held,
-    and their stories. `comments_lost` counts the other comments, by reason.
-    """
+    """The `n` most upvoted premises of r/WritingPrompts, tagged [WP] or untagged, with their best
+    story (section 2): the direct reply with the highest score within the length limits that is not
+    a moderator's. `comments_lost` counts the other comments. Only the best premises are held."""
     losses: Counter[str] = Counter()
     lost = Counter() if comments_lost is None else comments_lost
     held = _most_upvoted(submissions, n * rules.premises_per_story, losses, "writingprompts", rules)

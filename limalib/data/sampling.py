@@ -1,7 +1,5 @@
-"""Choices left to chance: functions of the seed and of what is chosen from, nothing else.
-
-They do not depend on the order in which things were read, the machine or the process.
-"""
+"""Choices left to chance: functions of the seed and of what is chosen from, nothing else, not even
+the order in which things were read."""
 
 import hashlib
 import heapq
@@ -18,11 +16,8 @@ NOTHING: Counter[str] = Counter()
 
 
 class Curated(NamedTuple):
-    """Dialogues that were kept, and how many candidates each filter lost, in the filters' order.
-
-    A candidate is counted once, under the first filter that it fails. `beside` counts what is lost
-    of other things than candidates: the posts that make a thread, the steps of an article.
-    """
+    """Dialogues that were kept, and how many candidates each filter lost, under the first that they
+    fail. `beside` counts what is lost of other things: posts of a thread, steps of an article."""
 
     dialogues: list[Dialogue]
     losses: Counter[str]
@@ -69,10 +64,8 @@ def stable_order(seed: int, id: str) -> int:
 
 
 def temperature_weights(counts: Mapping[str, int], tau: float) -> dict[str, float]:
-    """Probability of each group, p proportional to n^(1/tau) (section 2, Stack Exchange).
-
-    tau = inf makes the groups equal, empty ones get 0. With n = 8 and 1 and tau = 3: 2/3 and 1/3.
-    """
+    """Probability of each group, p proportional to n^(1/tau) (section 2, Stack Exchange); tau = inf
+    makes the groups equal, empty ones get 0. With n = 8 and 1 and tau = 3: 2/3 and 1/3."""
     powers = {name: n ** (1 / tau) if n else 0.0 for name, n in counts.items()}
     total = math.fsum(powers.values()) or 1.0
     return {name: power / total for name, power in powers.items()}

@@ -1,8 +1,7 @@
 """Stack Exchange data dumps: posts, comments, threads, and which exchanges count as STEM.
 
-A dump is a folder an exchange, or a `.7z` of it. `Posts.xml` has a row a post, all in attributes,
-the body as HTML; PostTypeId 1 is a question, 2 an answer (to ParentId), the rest (tag wikis, ...)
-no content. `Comments.xml` is the same for comments (under PostId, Text is Markdown).
+A dump is a folder an exchange, or a `.7z` of it. In `Posts.xml` PostTypeId 1 is a question, 2 an
+answer (to ParentId), the rest (tag wikis, ...) no content. `Comments.xml` is under PostId.
 """
 
 import errno
@@ -22,7 +21,8 @@ T = TypeVar("T")
 Split = Literal["stem", "other", "discarded"]
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")
-"""Our own table of the network's exchanges (see `splits`)."""
+"""Our own table of the network's exchanges: the paper (section 2) has 75 STEM ones, 99 others and 5
+discarded, but no lists."""
 
 # What does not fit into memory lies in a nameless temporary file that ends with the process.
 _DATABASE = """
@@ -99,11 +99,8 @@ def comments_of(path: Path) -> Path | None:
 
 
 def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
-    """Questions and answers of a `Posts.xml` or of a `.7z` with one, which is not unpacked to disk.
-
-    `losses` counts the rows that are skipped, by kind. Raises FileNotFoundError, and ValueError as
-    `dump.rows` does.
-    """
+    """Questions and answers of a `Posts.xml` or of a `.7z` with one, which is not unpacked to disk;
+    `losses` counts the rows that are skipped. Raises FileNotFoundError, and as `dump.rows`."""
     return _read(path, "posts", _post, Counter() if losses is None else losses)
 
 
@@ -127,9 +124,7 @@ def threads(
     """
     losses = Counter() if losses is None else losses
     lost = Counter() if comment_losses is None else comment_losses
-    posts = Path(posts)
-    exchange = exchange or _exchange_of(posts)
-    query = _POSTS
+    exchange, query = exchange or _exchange_of(Path(posts)), _POSTS
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.executescript(_DATABASE)
@@ -157,11 +152,8 @@ def threads(
 
 def splits(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
     """Which set each exchange belongs to, from a CSV with the columns `exchange,split`, and
-    `former` with an older name; lines starting with # are comments.
-
-    The paper (section 2) has 75 STEM exchanges, 99 others and 5 discarded, but no lists; the
-    assignment in our table is ours. Raises ValueError also for an unknown split or a name twice.
-    """
+    `former` with an older name; lines starting with # are comments. Raises ValueError also for an
+    unknown split or a name twice."""
     found: dict[str, Split] = {}
     for row in table(path, "a table of exchanges", ("exchange", "split"), comment=b"#"):
         name, split = row["exchange"], cast(Split, row["split"])
@@ -217,8 +209,7 @@ def _number(text: str) -> int:
 def _thread(
     exchange: str, records: list[tuple], losses: Counter[str], lost: Counter[str]
 ) -> Thread | None:
-    """The thread of the posts and comments that belong to one question, None where it is missing;
-    of an id that comes twice the first stays."""
+    """What belongs to one question, None where it is missing; of an id twice the first stays."""
     posts = [Post(*record[3:]) for record in records if not record[0]]
     question = next((post for post in posts if post.parent is None), None)
     answers = {post.id: post for post in reversed(posts) if post.parent is not None}

@@ -50,11 +50,8 @@ class Task:
 
 
 def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
-    """The task in one file.
-
-    `losses` counts instances without an input or an output, and those whose id came before.
-    Raises FileNotFoundError, and ValueError naming the file when it is no task.
-    """
+    """The task in one file; `losses` counts instances without input or output, and those whose id
+    came before. Raises FileNotFoundError, and ValueError naming the file when it is no task."""
     losses, what = Counter() if losses is None else losses, "a Super-NI task"
     record: dict[str, Any] = json_document(path, what, dict)
     kept: list[Instance] = []

@@ -2,7 +2,7 @@
 
 From the public data set (Koupaee and Wang, 2018, arXiv 1810.09305): `wikihowAll.csv` has a row an
 article, `wikihowSep.csv` a row a step, and the sections. LIMA's sampling needs categories, which it
-lacks: from a column `category`, or a `categories.csv` beside it (`title,category`).
+lacks: a column `category` may be added.
 """
 
 import math
@@ -25,11 +25,9 @@ PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows",
 }
 
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
-
+# Stray marks that the public files put there, and the number that they glue to a part's title.
 _BEFORE_LINE_END = re.compile(r"(?<![ \t])[ \t]*+;?[ \t]*+\n")
-"""Stray marks that the public files put there."""
 _PART = re.compile(r"(?<=[a-z?!)])[1-9]\d?$")
-"""Number that the public files glue to a title for an article's parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +42,29 @@ class Article:
 def read_articles(
     path: str | Path, losses: Counter[str] | None = None, beside: Counter[str] | None = None
 ) -> Iterator[Article]:
-    """Articles of a wikiHow CSV, in its order; only the table of categories is held in memory.
+    """Articles of a wikiHow CSV, in its order.
 
-    `losses` counts rows with fields missing or empty. Where a row is a step (which needs a title,
-    and a headline or a text) `beside` does, and it counts rows of `categories.csv` that lack a
-    field or give a title again (the first wins). Raises as `files.table` does.
+    `losses` counts rows with fields missing or empty, or `beside` does where a row is a step (which
+    needs a title, and a headline or a text). Raises as `files.table` does.
     """
     losses = Counter() if losses is None else losses
     beside = Counter() if beside is None else beside
-    path = Path(path)
-    place = path.with_name("categories.csv")
-    categories = _categories(place, beside) if place.is_file() and place != path else {}
     number = count()
     rows = _usable(table(path, "a wikiHow CSV", ("title", "text")), losses, beside)
     for _, group in groupby(
         rows, lambda row: _title(row) if "sectionLabel" in row else next(number)
     ):
         article = list(group)
-        title, last = _title(article[0]), article[-1]
-        category = last.get("category", "").strip() or categories.get(title.casefold(), "")
-        yield Article(
-            title, _from_steps(article) if "sectionLabel" in last else _tidy(last["text"]), category
-        )
+        last = article[-1]
+        text = _from_steps(article) if "sectionLabel" in last else _tidy(last["text"])
+        yield Article(_title(last), text, last.get("category", "").strip())
 
 
 def wikihow_response(text: str) -> str:
     """An article's text as a response (section 2): "This article ..." becomes "The following
     answer ...", as in the released data; images, addresses and `PRUNED_SECTIONS` go."""
-    # The searches cost ten times the reading, and most articles have none of it.
-    if "](" in text:
-        text = _LINK.sub(lambda m: "" if m[0][0] == "!" else m[1], text)
-    if "http" in text or "www." in text:
-        text = without_addresses(text)
-    if "This article" in text:
-        text = re.sub(r"\bThis article\b", "The following answer", text)
+    text = without_addresses(_LINK.sub(lambda m: "" if m[0][0] == "!" else m[1], text))
+    text = re.sub(r"\bThis article\b", "The following answer", text)
     text = "\n".join(line.rstrip() for line in _without_sections(text))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
@@ -111,20 +98,6 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
     categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
     losses[f"not drawn, {categories}"] = sum(g.total for g in groups.values()) - len(kept)
     return Curated(kept, +losses)
-
-
-def _categories(path: Path, beside: Counter[str]) -> dict[str, str]:
-    """Category of each title, in small letters."""
-    found: dict[str, str] = {}
-    for row in table(path, "a table of categories", ("title", "category")):
-        if None in row or None in row.values() or not row["category"].strip():
-            beside["row of categories.csv with a missing field"] += 1
-            continue
-        title = _title(row).casefold()
-        if title in found:
-            beside["title seen before in categories.csv"] += 1
-        found.setdefault(title, row["category"].strip())
-    return found
 
 
 def _usable(rows: Iterable[Row], losses: Counter[str], beside: Counter[str]) -> Iterator[Row]:
