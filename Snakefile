@@ -172,7 +172,7 @@ rule exchange:
     output:
         candidates=update("data/exchanges/{exchange}.jsonl"),
     params:
-        code=module_digest("limalib.data.exchanges"),
+        code=module_digest("limalib.data.candidates"),
         settings=CANDIDATES,
     wildcard_constraints:
         exchange="|".join(map(re.escape, EXCHANGES)) or "none",

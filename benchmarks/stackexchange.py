@@ -22,8 +22,7 @@ from typing import Any
 import psutil
 import py7zr
 
-from limalib.data.exchanges import find_candidates
-from limalib.data.pairs import Wanted
+from limalib.data.candidates import Wanted, find_candidates
 from limalib.data.stackexchange import read_posts, threads
 from limalib.running.provenance import machine, versions
 

@@ -264,7 +264,7 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
         submission("a", "[WP] A hop that talks", 60),
         submission("b", "A dry planet wakes", 90),
         submission("c", "[EU] Somebody else's world", 99),
-        submission("d", "[WP] A lewd hop talks", 99, over_18=True),
+        submission("d", "[WP] A lewd hop talks", 99, barred="over 18"),
         submission("e", "[WP] A dull hop talks", 2),
         submission("f", "[WP] A lonely hop talks", 70),
         submission("g", "[WP] A lost hop talks", 70, subreddit="other"),
@@ -273,7 +273,7 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
         Comment("1", "a", "Once upon a time.", 11),
         Comment("2", "a", "Twice upon a time.", 20),
         Comment("3", "a", "Nice!", 99),
-        Comment("4", "a", "A long answer to a comment.", 99, reply=True),
+        Comment("4", "a", "A long answer to a comment.", 99, barred="a reply to a comment"),
         Comment("5", "b", "There was a planet.", 10),
         Comment("6", "f", "There was a hop once.", 1),
         Comment("7", "z", "A story for nobody at all.", 99),
@@ -327,11 +327,11 @@ def test_tags_go_and_other_kinds_of_prompt_with_them(title: str, premise: str | 
 def test_moderators_write_no_stories_and_links_are_no_premises() -> None:
     posts = [
         submission("a", "[WP] A hop that talks"),
-        submission("b", "[WP] The rules of this week", moderator=True),
-        submission("c", "[WP] A hop in a picture", link=True),
+        submission("b", "[WP] The rules of this week", barred="by a moderator"),
+        submission("c", "[WP] A hop in a picture", barred="a link or a crosspost"),
     ]
     comments = [
-        Comment("1", "a", "Welcome! Only stories as top-level comments.", 999, moderator=True),
+        Comment("1", "a", "Welcome! Only stories at the top.", 999, barred="by a moderator"),
         Comment("2", "a", "Once upon a time.", 11),
         Comment("2", "a", "Once upon a time.", 11),
     ]

@@ -140,8 +140,8 @@ def test_submissions_and_comments(tmp_path: Path) -> None:
     losses: Counter[str] = Counter()
     path = written(tmp_path / "s.ndjson", "\n".join(map(json.dumps, posts)) + "\n\n")
     assert list(read_submissions(path, losses)) == [
-        Submission("a", "AskReddit", "Why?", "", 9, False),
-        Submission("d", "x", "t", "", 1, True),
+        Submission("a", "AskReddit", "Why?", "", 9),
+        Submission("d", "x", "t", "", 1, "over 18"),
     ]
     comments = [
         {"id": "1", "link_id": "t3_a", "parent_id": "t3_a", "body": "Because.", "score": 2},
@@ -151,8 +151,8 @@ def test_submissions_and_comments(tmp_path: Path) -> None:
     ]
     path = written(tmp_path / "c.ndjson", "\n".join(map(json.dumps, comments)))
     assert list(read_comments(path, losses)) == [
-        Comment("1", "a", "Because.", 2, reply=False),
-        Comment("2", "a", "No.", 3, reply=True),
+        Comment("1", "a", "Because.", 2),
+        Comment("2", "a", "No.", 3, "a reply to a comment"),
     ]
     assert losses == {
         "submission removed or empty": 1,
@@ -204,15 +204,15 @@ POST: dict[str, Any] = {
         ({"score": "12"}, {"score": 12}),
         ({"score": 12.0}, {"score": 12}),
         ({"score": -3}, {"score": -3}),
-        ({"over_18": True}, {"over_18": True}),
+        ({"over_18": True}, {"barred": "over 18"}),
         ({"title": "Q&amp;A &gt; &lt;this&gt;?"}, {"title": "Q&A > <this>?"}),
         ({"title": "A &amp;amp; B&amp;#x200B;"}, {"title": "A & B"}),
         ({"title": "R&D; &nosuch; &"}, {"title": "R&D; &nosuch; &"}),
-        ({"crosspost_parent": "t3_x"}, {"link": True}),
-        ({"is_self": False}, {"link": True}),
+        ({"crosspost_parent": "t3_x"}, {"barred": "a link or a crosspost"}),
+        ({"is_self": False, "over_18": True}, {"barred": "a link or a crosspost"}),
         ({"is_self": True, "created_utc": "1546300800", "stickied": False}, {}),
-        ({"stickied": True}, {"moderator": True}),
-        ({"distinguished": "moderator"}, {"moderator": True}),
+        ({"stickied": True, "over_18": True}, {"barred": "by a moderator"}),
+        ({"distinguished": "moderator"}, {"barred": "by a moderator"}),
     ],
 )
 def test_the_quirks_of_the_archives(
@@ -260,7 +260,7 @@ def test_the_moderators_comments_are_known(tmp_path: Path) -> None:
         {"stickied": True},
     ]
     path = written(tmp_path / "c", "\n".join(json.dumps({**comment, **e}) for e in extra))
-    assert [read.moderator for read in read_comments(path)] == [False, True, True, True]
+    assert [read.barred for read in read_comments(path)] == ["", *["by a moderator"] * 3]
 
 
 def test_a_folder_of_archives_is_read_by_name_compressed_or_not(tmp_path: Path) -> None:

@@ -18,17 +18,19 @@ from pydantic import ValidationError
 
 from limalib import records
 from limalib.data import recipes, stackexchange
-from limalib.data.exchanges import find_all_candidates, find_candidates, keep_candidates
-from limalib.data.markup import clean_html
-from limalib.data.pairs import (
+from limalib.data.candidates import (
     _BEGINS_WITH_A_WORD,
     Pair,
     Wanted,
     candidates,
     comment_chains,
+    find_all_candidates,
+    find_candidates,
+    keep_candidates,
     stackexchange_pairs,
     unfiltered_pairs,
 )
+from limalib.data.markup import clean_html
 from limalib.data.sampling import Curated
 from limalib.data.settings import Counts, Rules, StackExchangeFilters
 from limalib.data.stackexchange import (
@@ -437,8 +439,8 @@ def test_each_lost_thread_is_counted_once_in_the_order_of_the_filters() -> None:
         ],
         SHORT,
     )
-    assert [(pair.question_id, pair.answer_id) for pair in pairs] == [(1, 100), (9, 900)]
-    assert clean_html(pairs[0].answer_html) == "Hops are boiled for bitterness."
+    assert [(pair.question.id, pair.answer.id) for pair in pairs] == [(1, 100), (9, 900)]
+    assert clean_html(pairs[0].answer.body) == "Hops are boiled for bitterness."
     assert list(losses.items()) == [
         ("no answer", 1),
         ("top answer's score too low", 1),
@@ -483,9 +485,9 @@ def test_what_the_papers_filters_keep_of_the_beer_dump(shared_data: Path) -> Non
         "first person": 15,
         "refers to others": 1,
     }
-    passed = sorted(pair.question_id for pair in pairs)
+    passed = sorted(pair.question.id for pair in pairs)
     assert passed == [8, 40, 69, 181, 250, 300, 401, 513, 602, 5015]
-    answers = [clean_html(pair.answer_html) for pair in pairs]
+    answers = [clean_html(pair.answer.body) for pair in pairs]
     assert all("<p>" not in answer and "http" not in answer for answer in answers)
 
 
@@ -530,7 +532,9 @@ def test_losses_add_up_over_exchanges() -> None:
 def test_exchanges_are_drawn_by_the_cube_root_of_their_size() -> None:
     wanted = Wanted(filters=SHORT, filtered=600, unfiltered=600)
     exchanges = [
-        candidates(name, (thread(i, (20, "Fine answer.")) for i in range(size)), wanted)
+        candidates(
+            name, (thread(i, (20, "Fine answer."), exchange=name) for i in range(size)), wanted
+        )
         for name, size in (("large", 8_000), ("small", 1_000))
     ]
     for draw in (stackexchange_pairs, unfiltered_pairs):

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from limalib.data import instructions, reddit, stackexchange, superni, wikihow
-from limalib.data.cards import Made, Stage
-from limalib.data.exchanges import find_all_candidates
-from limalib.data.pairs import (
+from limalib.data.candidates import (
     Candidates,
     Wanted,
     comment_chains,
+    find_all_candidates,
     stackexchange_pairs,
     unfiltered_pairs,
 )
+from limalib.data.cards import Made, Stage
 from limalib.data.sampling import NOTHING, Curated
 from limalib.data.settings import Counts, Paths, Rules
 from limalib.records import Dialogue

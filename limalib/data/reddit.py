@@ -33,29 +33,26 @@ _SLACK = 1000  # submissions that are held before those that are too many go
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A post that opens a thread; `text` is empty for a title alone, `link` says whether it points
-    elsewhere (a link or a crosspost), `moderator` whether it is the moderators' own."""
+    """A post that opens a thread; `text` is empty for a title alone, `barred` says why it is no
+    prompt whatever its words: by a moderator, a link or a crosspost, over 18."""
 
     id: str
     subreddit: str
     title: str
     text: str
     score: int
-    over_18: bool = False
-    link: bool = False
-    moderator: bool = False
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment under a submission (its id); `reply` says whether to another comment."""
+    """A comment under a submission (its id); `barred`: by a moderator, a reply to a comment."""
 
     id: str
     submission: str
     text: str
     score: int
-    reply: bool = False
-    moderator: bool = False
+    barred: str = ""
 
 
 def dumps(path: str | Path, kind: Kind) -> list[Path]:
@@ -98,37 +95,27 @@ def reddit_stories(
     losses: Counter[str] = Counter()
     lost = Counter() if comments_lost is None else comments_lost
     held = _most_upvoted(submissions, n * rules.premises_per_story, losses, "writingprompts", rules)
-    premises = {post.id: post for post in held}
-    stories: dict[str, Comment] = {}
+    stories: dict[str, dict[str, Comment]] = {post.id: {} for post in held}
     for story in comments:
-        best = stories.get(story.submission)
-        if story.submission not in premises:
+        if story.submission not in stories:
             lost["under another post"] += 1
         elif reason := _no_story(story, rules):
             lost[reason] += 1
-        elif best is None:
-            stories[story.submission] = story
-        elif best.id == story.id:
+        elif story.id in stories[story.submission]:
             lost["id seen before"] += 1
         else:
-            lost["not the best story"] += 1
-            if (-story.score, story.id) < (-best.score, best.id):
-                stories[story.submission] = story
-    told = [post for post in held if post.id in stories]
+            stories[story.submission][story.id] = story
+    told = [post for post in held if stories[post.id]]
     losses["no story"] = len(held) - len(told)
     losses[LESS_UPVOTED] += len(told[n:])
-    lost.update(+Counter({"under a less upvoted premise": len(told[n:])}))
-    kept = [
-        single_turn(
-            f"writingprompts/{post.id}",
-            _premise(post.title),
-            stories[post.id].text,
-            "writingprompts",
-            score=post.score,
-            story_score=stories[post.id].score,
-        )
-        for post in told[:n]
-    ]
+    others = sum(map(len, stories.values())) - len(told)
+    unused = {"not the best story": others, "under a less upvoted premise": len(told[n:])}
+    lost.update(+Counter(unused))
+    kept = []
+    for post in told[:n]:
+        story = min(stories[post.id].values(), key=lambda story: (-story.score, story.id))
+        id, meta = f"writingprompts/{post.id}", {"score": post.score, "story_score": story.score}
+        kept.append(single_turn(id, _premise(post.title), story.text, "writingprompts", **meta))
     return Curated(kept, +losses)
 
 
@@ -157,36 +144,30 @@ def _read(
 
 def _submission(row: Row) -> Submission | None:
     title, text = _plain(row["title"]), _plain(row.get("selftext") or "")
-    found = Submission(
-        id=text_of(row["id"] or None),
-        subreddit=text_of(row["subreddit"]),
-        title=title,
-        text=text,
-        score=_score(row["score"]),
-        over_18=bool(row.get("over_18")),
-        link=bool(row.get("crosspost_parent")) or row.get("is_self") is False,
-        moderator=_moderator(row),
-    )
+    id, subreddit, score = text_of(row["id"] or None), text_of(row["subreddit"]), _score(row)
+    barred = _by_moderator(row)
+    if row.get("crosspost_parent") or row.get("is_self") is False:
+        barred = barred or "a link or a crosspost"
+    if row.get("over_18"):
+        barred = barred or "over 18"
     gone = title.casefold() in _GONE or (text and text.casefold() in _GONE)
-    return None if gone or row.get("removed_by_category") else found
+    if gone or row.get("removed_by_category"):
+        return None
+    return Submission(id, subreddit, title, text, score, barred)
 
 
 def _comment(row: Row) -> Comment | None:
-    found = Comment(
-        id=text_of(row["id"] or None),
-        submission=text_of(row["link_id"]).removeprefix("t3_"),
-        text=_plain(row["body"]),
-        score=_score(row["score"]),
-        reply=row.get("parent_id", row["link_id"]) != row["link_id"],
-        moderator=_moderator(row),
-    )
-    return None if found.text.casefold() in _GONE else found
+    submission, text = text_of(row["link_id"]).removeprefix("t3_"), _plain(row["body"])
+    id, score = text_of(row["id"] or None), _score(row)
+    reply = row.get("parent_id", row["link_id"]) != row["link_id"]
+    barred = _by_moderator(row) or ("a reply to a comment" if reply else "")
+    return None if text.casefold() in _GONE else Comment(id, submission, text, score, barred)
 
 
-def _score(value: Any) -> int:
-    if isinstance(value, bool):
+def _score(row: Row) -> int:
+    if isinstance(row["score"], bool):
         raise TypeError("a score that is no number")
-    return int(value)
+    return int(row["score"])
 
 
 def _plain(value: object) -> str:
@@ -198,10 +179,9 @@ def _plain(value: object) -> str:
     return text.replace("\u200b", "").strip()
 
 
-def _moderator(row: Row) -> bool:
-    return bool(
-        row.get("distinguished") or row.get("stickied") or row.get("author") == "AutoModerator"
-    )
+def _by_moderator(row: Row) -> str:
+    known = row.get("distinguished") or row.get("stickied") or row.get("author") == "AutoModerator"
+    return "by a moderator" if known else ""
 
 
 def _most_upvoted(
@@ -238,10 +218,8 @@ def _premise(title: str) -> str:
 
 
 def _no_story(comment: Comment, rules: RedditRules) -> str | None:
-    if comment.moderator:
-        return "by a moderator"
-    if comment.reply:
-        return "a reply to a comment"
+    if comment.barred:
+        return comment.barred
     if comment.score < rules.min_score:
         return "score too low"
     fits = rules.min_chars <= len(comment.text) <= rules.max_chars
@@ -256,12 +234,8 @@ def _unfit(post: Submission, subreddit: str, rules: RedditRules) -> str | None:
         return "not a writing prompt"
     if post.text and subreddit == "askreddit":
         return "more than a title"
-    if post.moderator:
-        return "by a moderator"
-    if post.link:
-        return "a link or a crosspost"
-    if post.over_18:
-        return "over 18"
+    if post.barred:
+        return post.barred
     if post.score < rules.min_score:
         return "score too low"
     return None if self_contained(title) else "title not self-contained"

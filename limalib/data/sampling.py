@@ -52,10 +52,10 @@ class Best:
         while self.items > self.n or (self.items == self.n and self.heap[0][2] is None):
             self.items -= heapq.heappop(self.heap)[2] is not None
 
-    def ranked(self) -> list[Any]:
+    def offer(self, losses: Counter[str] = NOTHING, beside: Counter[str] = NOTHING) -> Offer:
         """The items, the highest rank first."""
         entries = sorted(self.heap, key=lambda entry: entry[:2], reverse=True)
-        return [item for *_, item in entries]
+        return Offer(self.total, [item for *_, item in entries], losses, beside)
 
 
 def stable_order(seed: int, id: str) -> int:

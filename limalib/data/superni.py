@@ -95,7 +95,7 @@ def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
             losses["not in English"] += 1
         else:
             best.add(-stable_order(seed, task.name), partial(_example, task, seed))
-    found = best.ranked()
+    found = list(best.offer().best)
     losses["not drawn"] = best.total - len(found)
     return Curated(found, +losses)
 

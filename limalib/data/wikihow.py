@@ -16,7 +16,7 @@ from pathlib import Path
 
 from limalib.data.files import Row, table
 from limalib.data.markup import without_addresses
-from limalib.data.sampling import Best, Curated, Offer, stable_order, temperature_sample
+from limalib.data.sampling import Best, Curated, stable_order, temperature_sample
 from limalib.records import single_turn
 
 # Sections left out, in small letters; the paper says "some" and does not name them.
@@ -93,7 +93,7 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
             groups[category].add(-stable_order(seed, id), pair)
     if len(groups) > 1 and "" in groups:
         losses["no category"] = groups.pop("").total
-    offers = {name: Offer(group.total, group.ranked()) for name, group in groups.items()}
+    offers = {name: group.offer() for name, group in groups.items()}
     kept = temperature_sample(offers, n, math.inf, seed)
     categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
     losses[f"not drawn, {categories}"] = sum(g.total for g in groups.values()) - len(kept)

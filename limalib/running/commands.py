@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> str:
 def exchange(options: argparse.Namespace) -> str:
     """Find the candidates in one exchange's dump and keep them."""
     from limalib import scales
-    from limalib.data import exchanges, recipes
+    from limalib.data import candidates, recipes
 
     scale, name = scales.load(options.scale), options.name
     raw = scale.raw_sources(options.runs)
@@ -56,8 +56,8 @@ def exchange(options: argparse.Namespace) -> str:
         raise ValueError(f"scale {options.scale!r} has no dump of an exchange {name!r}")
     wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
     path = scale.places(options.runs).folder / "data" / "exchanges" / f"{name}.jsonl"
-    code = provenance.module_digest("limalib.data.exchanges")
-    kept = exchanges.keep_candidates(name, found.dumps[name], wanted, path, code)
+    code = provenance.module_digest("limalib.data.candidates")
+    kept = candidates.keep_candidates(name, found.dumps[name], wanted, path, code)
     told = f"{kept.filtered.total:,} pairs pass, {kept.unfiltered.total:,} questions have answers"
     return f"finished {name}: {told}"
 

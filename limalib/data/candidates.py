@@ -1,17 +1,20 @@
 """Examples from Stack Exchange: filtered (section 2), unfiltered (section 5), and dialogues from
 comment chains (section 6).
 
-An exchange is gone through once, for the best candidates of each kind and their numbers; sets are
-then drawn from the candidates of all exchanges.
+Each exchange is gone through once, for the best candidates of each kind and their numbers, which
+may be kept in a file; sets are then drawn from the candidates of all exchanges.
 """
 
+import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from typing import NamedTuple
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -19,10 +22,12 @@ from limalib.data.chains import chains
 from limalib.data.markup import clean_html
 from limalib.data.sampling import NOTHING, Best, Curated, Offer, stable_order, temperature_sample
 from limalib.data.settings import StackExchangeFilters
-from limalib.data.stackexchange import Post, Thread
+from limalib.data.stackexchange import Post, Thread, comments_of, threads
 from limalib.data.text import first_person, refers_to_others, self_contained
-from limalib.records import Dialogue, single_turn
+from limalib.records import Dialogue, parse, replacing, single_turn
 from limalib.settings import Settings
+
+_KINDS = ("filtered", "unfiltered", "chains")
 
 # Lists, quotes, code and tables are indented and marked line by line; all else gets shorter.
 _GROWS = re.compile("<(?:[uo]l|pre|blockquote|table)", re.IGNORECASE)
@@ -33,17 +38,11 @@ _BEGINS_WITH_A_WORD = re.compile(
 
 
 class Pair(NamedTuple):
-    """A question and the answer chosen for it; scores are the site's votes. HTML is cleaned only of
-    what is drawn, which is little."""
+    """A question and the answer chosen for it, cleaned only when drawn, which few are."""
 
     exchange: str
-    question_id: int
-    answer_id: int
-    question_score: int
-    answer_score: int
-    title: str
-    question_html: str
-    answer_html: str
+    question: Post
+    answer: Post
 
 
 class Wanted(Settings):
@@ -83,8 +82,8 @@ def _too_short(thread: Thread, limits: StackExchangeFilters) -> bool:
     return len(_answer(thread)) < max(limits.min_chars, 1)
 
 
-def _says_nothing(question: Post) -> bool:
-    return not (question.title.strip() or clean_html(question.body))
+def _asks(question: Post) -> bool:
+    return bool(question.title.strip() or clean_html(question.body))
 
 
 FILTERS: dict[str, Callable[[Thread, StackExchangeFilters], bool]] = {
@@ -95,9 +94,55 @@ FILTERS: dict[str, Callable[[Thread, StackExchangeFilters], bool]] = {
     "answer too long": lambda thread, limits: len(_answer(thread)) > limits.max_chars,
     "first person": lambda thread, _: first_person(_answer(thread)),
     "refers to others": lambda thread, _: refers_to_others(_answer(thread)),
-    "question without text": lambda thread, _: _says_nothing(thread.question),
+    "question without text": lambda thread, _: not _asks(thread.question),
 }
 """What a thread can fail, in the order in which it is asked: the cheap ones first."""
+
+
+def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
+    """An exchange's candidates, from its dump, read once (and its comments for chains)."""
+    posts, comments = Counter[str](), Counter[str]()
+    path = comments_of(dump) if wanted.chains else None
+    found = threads(dump, exchange, posts, path, comments)
+    return candidates(exchange, found, wanted, posts, comments)
+
+
+def find_all_candidates(
+    dumps: Mapping[str, Path], wanted: Wanted, folder: Path | None = None, code: str = ""
+) -> list[Candidates]:
+    """The candidates of each exchange.
+
+    With a folder they are kept there, and found again only where the dump, what is wanted or
+    `code`, the digest of this module and those that it imports, has changed. Raises as `threads`
+    does; the files of other exchanges stay.
+    """
+    if folder is None:
+        return [find_candidates(name, dump, wanted) for name, dump in sorted(dumps.items())]
+    every = []
+    for exchange, dump in sorted(dumps.items()):
+        path = folder / f"{exchange}.jsonl"
+        if not (found := _kept(exchange, dump, wanted, path, code)):
+            keep_candidates(exchange, dump, wanted, path, code)
+            found = _kept(exchange, dump, wanted, path, code)
+        assert found is not None
+        every.append(found)
+    return every
+
+
+def keep_candidates(
+    exchange: str, dump: Path, wanted: Wanted, path: Path, code: str = ""
+) -> Candidates:
+    """Find an exchange's candidates and write them to a file, which appears whole or not at all."""
+    made_from = _made_from(dump, wanted, code)
+    found = find_candidates(exchange, dump, wanted)
+    first: dict[str, Any] = {"made_from": made_from}
+    for kind, offer in zip(_KINDS, found[1:], strict=True):
+        first[kind] = offer.total, len(list(offer.best)), offer.losses, offer.beside
+    chains = map(asdict, found.chains.best)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in (first, *found.filtered.best, *found.unfiltered.best, *chains):
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return found
 
 
 def candidates(
@@ -112,11 +157,7 @@ def candidates(
     are wanted, not with those of the threads."""
     filtered, unfiltered = Best(wanted.filtered), Best(wanted.unfiltered)
     dialogues = Best(wanted.chains)
-    failed, unanswered, no_chain = (
-        Counter(dict.fromkeys(FILTERS, 0)),
-        Counter[str](),
-        Counter[str](),
-    )
+    failed, no_chain = Counter(dict.fromkeys(FILTERS, 0)), Counter[str]()
     for thread in threads:
         question = thread.question
         fails = (name for name, asked in FILTERS.items() if asked(thread, wanted.filters))
@@ -124,12 +165,10 @@ def candidates(
             failed[loss] += 1
         else:
             rank = (question.score, -question.id)
-            filtered.add(rank, partial(_pair, exchange, question, thread.answers[0]))
+            filtered.add(rank, partial(Pair, exchange, question, thread.answers[0]))
         if thread.answers:
             shuffled = -stable_order(wanted.seed, f"{question.id}")
-            unfiltered.add(shuffled, partial(_any_pair, exchange, thread, wanted.seed))
-        else:
-            unanswered["no answer"] += 1
+            unfiltered.add(shuffled, partial(_any_pair, thread, wanted.seed))
         for chain in chains(thread) if wanted.chains else ():
             if isinstance(chain, str):
                 no_chain[chain] += 1
@@ -137,9 +176,9 @@ def candidates(
                 dialogues.add(_chain_rank(chain), partial(replace, chain))
     return Candidates(
         exchange,
-        Offer(filtered.total, filtered.ranked(), +failed, posts),
-        Offer(unfiltered.total, unfiltered.ranked(), unanswered, posts),
-        Offer(dialogues.total, dialogues.ranked(), no_chain, comments),
+        filtered.offer(+failed, posts),
+        unfiltered.offer(+Counter({"no answer": failed["no answer"]}), posts),
+        dialogues.offer(no_chain, comments),
     )
 
 
@@ -184,12 +223,7 @@ def _lost(offers: Iterable[Offer]) -> tuple[Counter[str], Counter[str]]:
     return losses, beside
 
 
-def _pair(exchange: str, question: Post, answer: Post) -> Pair:
-    ids, scores = (question.id, answer.id), (question.score, answer.score)
-    return Pair(exchange, *ids, *scores, question.title.strip(), question.body, answer.body)
-
-
-def _any_pair(exchange: str, thread: Thread, seed: int) -> Pair | None:
+def _any_pair(thread: Thread, seed: int) -> Pair | None:
     """The question with any of its answers; None where one of them has no text."""
     question, answer = thread.question, thread.answers[0]
     if len(thread.answers) > 1:  # To make dice takes longer than all else here.
@@ -197,7 +231,7 @@ def _any_pair(exchange: str, thread: Thread, seed: int) -> Pair | None:
         answer = thread.answers[dice.randrange(len(thread.answers))]
     # Most texts begin with a word, which is seen fast.
     answered = _BEGINS_WITH_A_WORD.match(answer.body) or clean_html(answer.body)
-    return _pair(exchange, question, answer) if answered and not _says_nothing(question) else None
+    return Pair(thread.exchange, question, answer) if answered and _asks(question) else None
 
 
 def _chain_rank(chain: Dialogue) -> tuple[int, str]:
@@ -206,17 +240,69 @@ def _chain_rank(chain: Dialogue) -> tuple[int, str]:
 
 def _dialogue(pair: Pair, seed: int) -> Dialogue:
     """The pair with its title or its body as the prompt, by a coin for this seed and question."""
-    id = f"{pair.exchange}/{pair.question_id}/{pair.answer_id}"
+    exchange, question, answer = pair
+    id = f"{exchange}/{question.id}/{answer.id}"
     part = random.Random(f"prompt/{seed}/{id}").choice(("title", "body"))
-    prompts = {"title": pair.title, "body": clean_html(pair.question_html)}
+    prompts = {"title": question.title.strip(), "body": clean_html(question.body)}
     part = part if prompts[part] else ("body" if part == "title" else "title")
     return single_turn(
         id,
         prompts[part],
-        clean_html(pair.answer_html),
+        clean_html(answer.body),
         "stackexchange",
-        exchange=pair.exchange,
+        exchange=exchange,
         prompt_from=part,
-        question_score=pair.question_score,
-        answer_score=pair.answer_score,
+        question_score=question.score,
+        answer_score=answer.score,
     )
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Some candidates in a file, read as they are taken."""
+
+    path: Path
+    start: int
+    number: int
+
+    def __iter__(self) -> Iterator[Pair | Dialogue | None]:
+        with self.path.open(encoding="utf-8") as file:
+            for line in islice(file, self.start, self.start + self.number):
+                if line.startswith("{"):
+                    yield parse(line, Dialogue)
+                elif record := json.loads(line):
+                    exchange, question, answer = record
+                    yield Pair(exchange, Post(*question), Post(*answer))
+                else:
+                    yield None
+
+
+def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> Candidates | None:
+    """The candidates in a file; None where it was made from other things, or for fewer."""
+    start, offers = 1, []
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(next(file, ""))
+        for name, value in _made_from(dump, wanted, code).items():
+            has = first["made_from"][name]
+            unneeded = name == "comments" and not wanted.chains
+            if not (has >= value if name in _KINDS else has == value or unneeded):
+                return None
+        for kind in _KINDS:
+            total, number, losses, beside = first[kind]
+            lines = _Lines(path, start, number)
+            offers.append(Offer(total, lines, Counter(losses), Counter(beside)))
+            start += number
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return Candidates(exchange, *offers)
+
+
+def _made_from(dump: Path, wanted: Wanted, code: str) -> dict[str, Any]:
+    """What decides the content of a file. A dump is known by its name, its size and its time."""
+    files = {"posts": dump, "comments": comments_of(dump) if wanted.chains else None}
+    known = {
+        name: path and [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+        for name, path in files.items()
+    }
+    return {**known, "code": code, **wanted.model_dump(mode="json")}
