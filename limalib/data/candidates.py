@@ -68,7 +68,7 @@ class Candidates(NamedTuple):
     chains: Offer
 
 
-_cleaned = lru_cache(maxsize=4)(clean_html)
+_cleaned = lru_cache(maxsize=1)(clean_html)  # filter after filter asks for the same answer
 
 
 def _answer(thread: Thread) -> str:
@@ -77,13 +77,8 @@ def _answer(thread: Thread) -> str:
 
 def _too_short(thread: Thread, limits: StackExchangeFilters) -> bool:
     html = thread.answers[0].body
-    if len(html) < limits.min_chars and not _GROWS.search(html):
-        return True
-    return len(_answer(thread)) < max(limits.min_chars, 1)
-
-
-def _asks(question: Post) -> bool:
-    return bool(question.title.strip() or clean_html(question.body))
+    surely = len(html) < limits.min_chars and not _GROWS.search(html)
+    return surely or len(_answer(thread)) < max(limits.min_chars, 1)
 
 
 FILTERS: dict[str, Callable[[Thread, StackExchangeFilters], bool]] = {
@@ -94,7 +89,6 @@ FILTERS: dict[str, Callable[[Thread, StackExchangeFilters], bool]] = {
     "answer too long": lambda thread, limits: len(_answer(thread)) > limits.max_chars,
     "first person": lambda thread, _: first_person(_answer(thread)),
     "refers to others": lambda thread, _: refers_to_others(_answer(thread)),
-    "question without text": lambda thread, _: not _asks(thread.question),
 }
 """What a thread can fail, in the order in which it is asked: the cheap ones first."""
 
@@ -120,10 +114,10 @@ def find_all_candidates(
         return [find_candidates(name, dump, wanted) for name, dump in sorted(dumps.items())]
     every = []
     for exchange, dump in sorted(dumps.items()):
-        path = folder / f"{exchange}.jsonl"
-        if not (found := _kept(exchange, dump, wanted, path, code)):
+        path, made_from = folder / f"{exchange}.jsonl", _made_from(dump, wanted, code)
+        if not (found := _kept(exchange, made_from, path)):
             keep_candidates(exchange, dump, wanted, path, code)
-            found = _kept(exchange, dump, wanted, path, code)
+            found = _kept(exchange, made_from, path)
         assert found is not None
         every.append(found)
     return every
@@ -231,7 +225,8 @@ def _any_pair(thread: Thread, seed: int) -> Pair | None:
         answer = thread.answers[dice.randrange(len(thread.answers))]
     # Most texts begin with a word, which is seen fast.
     answered = _BEGINS_WITH_A_WORD.match(answer.body) or clean_html(answer.body)
-    return Pair(thread.exchange, question, answer) if answered and _asks(question) else None
+    asked = answered and (question.title.strip() or clean_html(question.body))
+    return Pair(thread.exchange, question, answer) if asked else None
 
 
 def _chain_rank(chain: Dialogue) -> tuple[int, str]:
@@ -277,15 +272,15 @@ class _Lines:
                     yield None
 
 
-def _kept(exchange: str, dump: Path, wanted: Wanted, path: Path, code: str) -> Candidates | None:
+def _kept(exchange: str, needed: Mapping[str, Any], path: Path) -> Candidates | None:
     """The candidates in a file; None where it was made from other things, or for fewer."""
     start, offers = 1, []
     try:
         with path.open(encoding="utf-8") as file:
             first = json.loads(next(file, ""))
-        for name, value in _made_from(dump, wanted, code).items():
+        for name, value in needed.items():
             has = first["made_from"][name]
-            unneeded = name == "comments" and not wanted.chains
+            unneeded = name == "comments" and not needed["chains"]
             if not (has >= value if name in _KINDS else has == value or unneeded):
                 return None
         for kind in _KINDS:

@@ -23,7 +23,6 @@ _PARSER, _DEEPEST = html.HTMLParser(huge_tree=True), 254
 _TAG = re.compile("<[^<>]*>")
 # These stand in for <br> and for a web address while a paragraph is put together.
 _BREAK, _GONE = "\0", "\1"
-_RESERVED = dict.fromkeys(map(ord, (_BREAK, _GONE)))
 _MARK = re.compile(rf"\s*\(\s*{_GONE}\s*\)|{_GONE}")
 _ADDRESS = re.compile(  # Brackets belong to an address in pairs, a last full stop does not.
     r"""(?:https?://|www\.)(?:[^\s<>()]|\([^\s<>()]*\))*(?:[^\s<>()\]}.,;:!?'"]|\([^\s<>()]*\))"""
@@ -33,14 +32,12 @@ _ADDRESS = re.compile(  # Brackets belong to an address in pairs, a last full st
 def clean_html(text: str) -> str:
     """Plain text of an HTML fragment: paragraphs parted by blank lines, code and lists as Markdown.
 
-    Of a link, its words stay; images, bare web addresses and comments go. Any string is accepted,
-    and broken markup read as a browser would; of markup nested deeper than anybody means, the words
-    alone stay.
+    Of a link, its words stay; images, bare web addresses and comments go. Broken markup is read as
+    a browser would; of markup nested deeper than anybody means, the words alone stay.
     """
     if not text.strip():
         return ""
-    if _BREAK in text or _GONE in text:
-        text = text.translate(_RESERVED)
+    text = text.replace(_BREAK, "").replace(_GONE, "")
     # A leading "<?xml" would be taken for a header, so an element goes first.
     root = html.document_fromstring("<div>" + text + "</div>", parser=_PARSER)
     if text.count("<") > _DEEPEST and _depth(root) > _DEEPEST:
@@ -105,18 +102,12 @@ def _block(element: HtmlElement) -> Iterator[str]:
 
 
 def _items(element: HtmlElement) -> Iterator[str]:
-    number = 0
-    for child in element:
-        if not isinstance(child.tag, str):
-            continue
-        blocks = list(_blocks(child) if child.tag == "li" else _block(child))
-        if not blocks:
-            continue
-        number += 1
+    children = (child for child in element if isinstance(child.tag, str))
+    texts = ("\n".join(_blocks(c) if c.tag == "li" else _block(c)) for c in children)
+    for number, text in enumerate(filter(None, texts), 1):
         mark = f"{number}. " if element.tag == "ol" else "- "
-        indent = " " * len(mark)
-        lines = "\n".join(blocks).split("\n")
-        yield mark + "\n".join([lines[0], *(indent + line if line else "" for line in lines[1:])])
+        first, *rest = text.split("\n")
+        yield mark + "\n".join([first, *(" " * len(mark) + line if line else "" for line in rest)])
 
 
 def _inline(element: HtmlElement) -> str:

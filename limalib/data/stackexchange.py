@@ -12,13 +12,13 @@ from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar, cast, get_args
+from typing import NamedTuple, TypeVar
 
 from limalib.data import dump
 from limalib.data.files import existing, table, usable
 
 T = TypeVar("T")
-Split = Literal["stem", "other", "discarded"]
+SPLITS = ("stem", "other", "discarded")
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")
 """Our own table of the network's exchanges: the paper (section 2) has 75 STEM ones, 99 others and 5
@@ -150,15 +150,15 @@ def threads(
         ) from None
 
 
-def splits(path: str | Path = EXCHANGES) -> Mapping[str, Split]:
+def splits(path: str | Path = EXCHANGES) -> dict[str, str]:
     """Which set each exchange belongs to, from a CSV with the columns `exchange,split`, and
     `former` with an older name; lines starting with # are comments. Raises ValueError also for an
     unknown split or a name twice."""
-    found: dict[str, Split] = {}
+    found: dict[str, str] = {}
     for row in table(path, "a table of exchanges", ("exchange", "split"), comment=b"#"):
-        name, split = row["exchange"], cast(Split, row["split"])
-        if split not in get_args(Split):
-            raise ValueError(f"{path}: {name}: split {split!r} is none of {get_args(Split)}")
+        name, split = row["exchange"], row["split"]
+        if split not in SPLITS:
+            raise ValueError(f"{path}: {name}: split {split!r} is none of {SPLITS}")
         for known_as in filter(None, (name, row.get("former"))):
             if known_as in found:
                 raise ValueError(f"{path}: {known_as} is listed twice")
