@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from limalib.claims import CLAIMS
-from limalib.statistics import Estimate, PreferenceShares
+from limalib.statistics import Estimate
 
 NOT_AVAILABLE = "not available at this scale"
 NOT_PUBLISHED = "not in the paper"
@@ -55,27 +55,39 @@ _STYLE: Any = {
 }
 
 
-def preference_bars(rows: Rows) -> Figure:
-    """Figures 1 and 2: how often LIMA wins, ties and loses, a row an opponent."""
-    return _stacked_bars(rows, ("LIMA wins", "tie", "LIMA loses"), "share of test prompts")
-
-
-def system_bars(systems: Mapping[str, PreferenceShares], opponent: str) -> Figure:
-    """How often each system wins, draws and loses against one opponent, as measured."""
-    rows = [(name, shares, None) for name, shares in systems.items()]
-    parts = (f"wins against {opponent}", "draw", "loses")
-    return _stacked_bars(rows, parts, "share of prompts", source="")
-
-
-def quality_bars(rows: Rows, label: str = "share of responses") -> Figure:
-    """Figures 3 and 7: shares that are excellent, pass and fail, a row a set or a model."""
-    return _stacked_bars(rows, ("excellent", "pass", "fail"), label)
-
-
-def token_shift(rows: Rows) -> Figure:
-    """How far tuning moves the next token, a row a range of positions; reported by URIAL."""
-    parts = ("unshifted", "marginal", "shifted")
-    return _stacked_bars(rows, parts, "share of response positions", source="URIAL")
+def stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "reported") -> Figure:
+    """Figures 1 to 3 and 7: three shares a row, best to worst, measured above reported, with the
+    intervals of the first and the last at their inner edges. A row that the paper could have, and
+    has not, says so; of another `source`, or none, a row with nothing reported is lower."""
+    rows = list(rows)
+    paired = [reported is not None or source == "reported" for _, _, reported in rows]
+    ends = np.cumsum([1.0 if pair else 0.6 for pair in paired])
+    centres = ends - np.diff(ends, prepend=0) / 2
+    with _panel(0.76 * ends[-1] + 1.3, grid="x") as (figure, axes):
+        for y, pair, (_, measured, reported) in zip(centres, paired, rows, strict=True):
+            upper, lower = (y - 0.19, y + 0.23) if pair else (y, y)
+            if measured is None:
+                _note(axes, 0.01, upper, NOT_AVAILABLE)
+            else:
+                first, _, last = measured[:3]
+                _stack(axes, upper, [part.value for part in measured[:3]], measured=True)
+                _whisker(axes, first, upper - 0.15)
+                edge = Estimate(1 - last.value, 1 - last.high, 1 - last.low, last.n)
+                _whisker(axes, edge, upper + 0.15)
+            if reported is not None:
+                _stack(axes, lower, reported[:3], measured=False)
+            elif pair:
+                _note(axes, 0.01, lower, NOT_PUBLISHED)
+        axes.set_yticks(centres, [row[0] for row in rows])
+        axes.set(xlim=(0, 1), ylim=(ends[-1], 0), xlabel=label)
+        axes.xaxis.set_major_formatter(_PERCENT)
+        handles: list[Patch] = []
+        for part, (colour, _, hatch) in zip(parts, _BEST_TO_WORST, strict=True):
+            handles.append(Patch(facecolor=colour, edgecolor=_GREY, linewidth=0.5, label=part))
+            if any(paired):
+                handles.append(Patch(**_reported(hatch), label=f"{part}, {source}"))
+        _legend(figure, 3, handles)
+        return figure
 
 
 def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> Figure:
@@ -222,41 +234,6 @@ def _panel(height: float, grid: str = "both", panels: int = 1, columns: int = 2)
         yield figure, axes
         if columns and not figure.legends:
             _legend(figure, columns, axes.get_legend_handles_labels()[0])
-
-
-def _stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "reported") -> Figure:
-    """Three shares a row, best to worst, measured above reported, with the intervals of the first
-    and the last at their inner edges. A row that the paper could have, and has not, says so;
-    without a `source` for it a row with nothing reported is lower."""
-    rows = list(rows)
-    paired = [reported is not None or source == "reported" for _, _, reported in rows]
-    ends = np.cumsum([1.0 if pair else 0.6 for pair in paired])
-    centres = ends - np.diff(ends, prepend=0) / 2
-    with _panel(0.76 * ends[-1] + 1.3, grid="x") as (figure, axes):
-        for y, pair, (_, measured, reported) in zip(centres, paired, rows, strict=True):
-            upper, lower = (y - 0.19, y + 0.23) if pair else (y, y)
-            if measured is None:
-                _note(axes, 0.01, upper, NOT_AVAILABLE)
-            else:
-                first, _, last = measured[:3]
-                _stack(axes, upper, [part.value for part in measured[:3]], measured=True)
-                _whisker(axes, first, upper - 0.15)
-                edge = Estimate(1 - last.value, 1 - last.high, 1 - last.low, last.n)
-                _whisker(axes, edge, upper + 0.15)
-            if reported is not None:
-                _stack(axes, lower, reported[:3], measured=False)
-            elif pair:
-                _note(axes, 0.01, lower, NOT_PUBLISHED)
-        axes.set_yticks(centres, [row[0] for row in rows])
-        axes.set(xlim=(0, 1), ylim=(ends[-1], 0), xlabel=label)
-        axes.xaxis.set_major_formatter(_PERCENT)
-        handles: list[Patch] = []
-        for part, (colour, _, hatch) in zip(parts, _BEST_TO_WORST, strict=True):
-            handles.append(Patch(facecolor=colour, edgecolor=_GREY, linewidth=0.5, label=part))
-            if any(paired):
-                handles.append(Patch(**_reported(hatch), label=f"{part}, {source}"))
-        _legend(figure, 3, handles)
-        return figure
 
 
 def _stack(axes: Axes, y: float, shares: Sequence[float], measured: bool) -> None:

@@ -6,7 +6,7 @@ are paired over them; seeds of different arms have nothing in common, and are dr
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,9 +39,11 @@ class Estimate:
 
 def to_record(estimate: Estimate | None, unit: str) -> dict[str, Any]:
     """The estimate as an entry of a metrics file; what is unknown is None (JSON has no inf)."""
-    found = dict.fromkeys(("value", "low", "high", "n")) if estimate is None else asdict(estimate)
-    known = {name: x if x is not None and math.isfinite(x) else None for name, x in found.items()}
-    return {**known, "unit": unit}
+    if estimate is None:
+        return {"value": None, "low": None, "high": None, "n": None, "unit": unit}
+    numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    finite = {name: float(x) if math.isfinite(x) else None for name, x in numbers.items()}
+    return {**finite, "n": int(estimate.n), "unit": unit}
 
 
 def from_record(record: Mapping[str, Any]) -> Estimate | None:

@@ -28,17 +28,33 @@ GRADED = about(0.5), about(0.3), about(0.2)
 SHIFT = about(0.7), about(0.2), about(0.1)
 LADDER = {float(n): about(4.0) for n in (8, 16, 32, 64, 128)}
 
+WINS, LABELS = ("LIMA wins", "tie", "LIMA loses"), ("excellent", "pass", "fail")
+
+
+def preference_bars(rows: figures.Rows) -> Figure:
+    return figures.stacked_bars(rows, WINS, "share of test prompts")
+
+
+def quality_bars(rows: figures.Rows) -> Figure:
+    return figures.stacked_bars(rows, LABELS, "share of turns")
+
+
 EVERY: dict[str, Callable[[], Figure]] = {
-    "preference_bars": lambda: figures.preference_bars(
+    "preference_bars": lambda: preference_bars(
         [("Alpaca", preference([[1, 0, -1]]), paper.preference("Alpaca 65B").human)]
     ),
-    "system_bars": lambda: figures.system_bars({"GPT-4": preference([[1, 0, -1]])}, "DaVinci003"),
+    "system_bars": lambda: figures.stacked_bars(
+        [("GPT-4", preference([[1, 0, -1]]), None)], ("wins", "draw", "loses"), "share", source=""
+    ),
     "detectable_difference": lambda: figures.detectable_difference(
         {"25% ties": {50: 0.33, 300: 0.14, 10_000: 0.02}}, {"Bard": -0.09, "DaVinci003": 0.09}, 300
     ),
-    "quality_bars": lambda: figures.quality_bars([("test", GRADED, paper.ABSOLUTE_QUALITY)]),
-    "token_shift": lambda: figures.token_shift(
-        [("all positions", SHIFT, paper.URIAL_SHIFT), ("positions 1 to 5", SHIFT, None)]
+    "quality_bars": lambda: quality_bars([("test", GRADED, paper.ABSOLUTE_QUALITY)]),
+    "token_shift": lambda: figures.stacked_bars(
+        [("all positions", SHIFT, paper.URIAL_SHIFT), ("positions 1 to 5", SHIFT, None)],
+        ("unshifted", "marginal", "shifted"),
+        "share of positions",
+        source="URIAL",
     ),
     "ablation_bars": lambda: figures.ablation_bars([("filtered", about(4.65), 3.83)]),
     "curve": lambda: figures.curve({"score": LADDER, "content": LADDER}, "examples", "share", True),
@@ -100,7 +116,7 @@ def test_reported_never_looks_like_measured(name: str) -> None:
 
 def test_preference_rows_have_values_or_say_why_not() -> None:
     verdicts = [[1] * 6 + [0] * 2 + [-1] * 2]
-    figure = figures.preference_bars(
+    figure = preference_bars(
         [
             ("Alpaca's recipe", preference(verdicts), None),
             ("Bard", None, paper.preference("Bard").human),
@@ -115,7 +131,7 @@ def test_preference_rows_have_values_or_say_why_not() -> None:
 
 def test_quality_bars_show_the_paper_s_figure_7() -> None:
     rows = [("without", None, paper.WITHOUT_DIALOGUES), ("with", None, paper.WITH_DIALOGUES)]
-    figure = figures.quality_bars(rows, "share of turns")
+    figure = quality_bars(rows)
     texts = words(figure)
     assert {"45.2%", "19.1%", "35.7%", "76.1%", "21.7%", "2.2%", "share of turns"} <= set(texts)
     assert texts.count(NOT_AVAILABLE) == 2
@@ -125,7 +141,7 @@ def test_quality_bars_show_the_paper_s_figure_7() -> None:
 
 
 def test_quality_rows_without_a_reported_value_say_so() -> None:
-    texts = words(figures.quality_bars([("all prompts", GRADED, None)]))
+    texts = words(quality_bars([("all prompts", GRADED, None)]))
     assert {"50%", "30%", "20%", NOT_PUBLISHED} <= set(texts)
 
 
@@ -211,7 +227,7 @@ def test_lengths_are_counted_and_the_cut_is_marked() -> None:
 
 def test_systems_that_nobody_reports_have_no_hollow_bars() -> None:
     figure = EVERY["system_bars"]()
-    assert {"wins against DaVinci003", "draw", "loses"} <= set(words(figure))
+    assert {"wins", "draw", "loses"} <= set(words(figure))
     assert not any("reported" in text for text in words(figure))
     assert (len(bars(figure, "measured")), len(bars(figure, "reported"))) == (3, 0)
 

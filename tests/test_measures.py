@@ -19,7 +19,6 @@ def test_a_grid_has_a_row_a_seed_and_the_prompts_columns() -> None:
     assert measures.grid(graded, ASKED).tolist() == [[1.0, 6.0], [3.0, 2.0]]
     assert measures.grid(graded, ASKED, "correct").tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert measures.grid(graded, ASKED, "excellent").tolist() == [[0.0, 1.0], [0.0, 0.0]]
-    assert measures.grid(graded, ASKED, lambda g: -g.score).tolist() == [[-1.0, -6.0], [-3.0, -2.0]]
 
 
 def test_a_grade_without_a_label_is_no_pass() -> None:

@@ -3,7 +3,7 @@
 import html
 import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 Answered = TypeVar("Answered", Response, Grade)
-Value = str | Callable[[Grade], float]
-"""What is read off a grade: one of its fields, whether it has a label, whether it has `passed` (a
-label other than fail), or a function of it."""
-
+Value = str
+"""What is read off a grade: a field, whether it has a label, or has `passed` (a label other than
+fail)."""
 UNITS = {"correct": "share", "score": "score", "content": "score"}
 """What a judge measures, in the order in which tables show it, and its unit."""
 
@@ -33,8 +32,6 @@ def measured(*graded: Iterable[Grade]) -> list[str]:
 
 def read(grade: Grade, value: Value) -> float:
     """A value of a grade. Raises ValueError where the grade does not say it."""
-    if callable(value):
-        return float(value(grade))
     name = "label" if value == "passed" or value in get_args(Label) else value
     said = getattr(grade, name)
     if said is None:
