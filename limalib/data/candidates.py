@@ -57,10 +57,9 @@ class Wanted(Settings):
 
 
 class Candidates(NamedTuple):
-    """What an exchange has to offer: pairs that pass every filter, those with the highest question
-    scores first; questions with any answer, at random; dialogues from comments (`Dialogue`), those
-    with the best answers first. Lost are threads (for chains, posts with comments), and `beside`
-    them rows that belong to no thread."""
+    """What an exchange has to offer: pairs that pass every filter, by the question's score; any
+    question with any answer, at random; dialogues from comments, by the answer's score. Lost are
+    threads (for chains, posts with comments), and `beside` them rows that belong to no thread."""
 
     exchange: str
     filtered: Offer
@@ -104,12 +103,9 @@ def find_candidates(exchange: str, dump: Path, wanted: Wanted) -> Candidates:
 def find_all_candidates(
     dumps: Mapping[str, Path], wanted: Wanted, folder: Path | None = None, code: str = ""
 ) -> list[Candidates]:
-    """The candidates of each exchange.
-
-    With a folder they are kept there, and found again only where the dump, what is wanted or
-    `code`, the digest of this module and those that it imports, has changed. Raises as `threads`
-    does; the files of other exchanges stay.
-    """
+    """The candidates of each exchange, kept in a folder where one is given, and found again only
+    where the dump, what is wanted or `code`, the digest of this module and those that it imports,
+    has changed. Raises as `threads` does; the files of other exchanges stay."""
     if folder is None:
         return [find_candidates(name, dump, wanted) for name, dump in sorted(dumps.items())]
     every = []
@@ -146,9 +142,8 @@ def candidates(
     posts: Counter[str] = NOTHING,
     comments: Counter[str] = NOTHING,
 ) -> Candidates:
-    """The candidates among an exchange's threads, in whatever order they come, with what their
-    reader skips, which is complete when they have all been read. Memory grows with the numbers that
-    are wanted, not with those of the threads."""
+    """The candidates among an exchange's threads, in whatever order they come, with the posts and
+    comments that their reader skips on the way. Memory grows with the numbers that are wanted."""
     filtered, unfiltered = Best(wanted.filtered), Best(wanted.unfiltered)
     dialogues = Best(wanted.chains)
     failed, no_chain = Counter(dict.fromkeys(FILTERS, 0)), Counter[str]()
@@ -177,11 +172,9 @@ def candidates(
 
 
 def stackexchange_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> Curated:
-    """Up to `n` filtered examples from the exchanges of one set (section 2, Stack Exchange).
-
-    An exchange is drawn by `temperature_weights` of the pairs that pass its filters; in it, the
-    questions with the highest scores come first. The prompt is the title or the body, at random.
-    """
+    """Up to `n` filtered examples from the exchanges of one set (section 2): each time an exchange
+    is drawn by `temperature_weights` of the pairs that pass, and its question with the highest
+    score taken, with its title or its body as the prompt, at random."""
     return _drawn({one.exchange: one.filtered for one in exchanges}, n, seed)
 
 

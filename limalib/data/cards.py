@@ -48,11 +48,8 @@ _SHOWN = {
 
 
 class Stage(NamedTuple):
-    """One source of a set, or one step that looked at all of it.
-
-    `losses` counts the candidates that each filter lost, in order, `beside` all else. `raw` names
-    the raw source, empty for a step over the whole set; `asked` is how many examples were wanted.
-    """
+    """One source of a set, or one step that looked at all of it (then `raw` is empty). `losses`
+    counts the candidates that each filter lost, in order, `beside` all else."""
 
     name: str
     kept: int
@@ -91,11 +88,8 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
 
 
 def raw_digest(path: Path) -> dict[str, Any]:
-    """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON.
-
-    A folder's digest is of the names and digests of the files in it. Of a file of more than 64 MiB
-    the digest is of its size, first and last MiB, and `of` says so.
-    """
+    """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON. A
+    folder's is of the names and digests of its files, a huge file's of its size and ends."""
     files = _files_of(path)
     sizes = [file.stat().st_size for file in files]
     digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
@@ -141,11 +135,8 @@ def raw_used(
 def card(
     made: Made, tokenizer: Any, seed: int, filters: BaseModel, raw: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a set is made of, as a JSON object: Table 1 for this set, and how it came about.
-
-    Mean lengths of input (user turns) and output (assistant turns, null for prompts) are in tokens
-    of a (Hugging Face) tokenizer; `raw` is what `raw_used` gives.
-    """
+    """What a set is made of, as a JSON object: Table 1 for this set, with mean lengths of input
+    (user turns) and output (assistant turns) in tokens, and how it came about."""
     groups: defaultdict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in made.dialogues:
         groups[_part(dialogue)].append(dialogue)
@@ -179,11 +170,8 @@ def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]
 
 
 def steps(made: Made) -> list[dict[str, Any]]:
-    """What came in at each filter of a set, what went and what was left, in order, a row a filter.
-
-    A source that lost nothing has one row without a reason; what is counted `beside` has no numbers
-    around it.
-    """
+    """What came in at each filter of a set, what went and what was left, in order, a row a filter;
+    a source that lost nothing has one without a reason, what is `beside` only its number."""
     rows: list[tuple[str, str, int | None, int, int | None]] = []
     for stage in made.stages:
         beside, losses = +stage.beside, +stage.losses

@@ -55,10 +55,8 @@ def similarity(first: str, second: str) -> float:
 
 def near_duplicates(dialogues: Iterable[Dialogue], threshold: float = THRESHOLD) -> list[Match]:
     """The dialogues whose whole text nearly repeats an earlier one, each once (as `first`), with
-    the most similar of those that are no such repeats themselves.
-
-    MinHash finds candidates, so a pair near the threshold may be missed; their similarity is exact.
-    """
+    the most similar of those that are no such repeats themselves. MinHash finds candidates, so a
+    pair near the threshold may be missed; their similarity is exact."""
     dialogues = list(dialogues)
     kept, found = _index(threshold), []
     for number, (dialogue, sketch) in enumerate(zip(dialogues, _sketches(dialogues), strict=True)):
@@ -71,12 +69,9 @@ def near_duplicates(dialogues: Iterable[Dialogue], threshold: float = THRESHOLD)
 
 
 def leaks(
-    train: Iterable[Dialogue],
-    test: Iterable[Dialogue],
-    threshold: float = THRESHOLD,
+    train: Iterable[Dialogue], test: Iterable[Dialogue], threshold: float = THRESHOLD
 ) -> list[Match]:
-    """Training examples (`first`) that hold a test prompt (`second`) as a user turn (see
-    `near_duplicates`)."""
+    """Training examples (`first`) that hold a test prompt (`second`) as a user turn."""
     found: dict[tuple[str, str], Match] = {}
     for match in _between(_asked(train), _asked(test), threshold):
         if match[:2] not in found or match.kind == "exact":
@@ -92,10 +87,8 @@ def without_repeats(made: Made, threshold: float = THRESHOLD) -> Made:
 
 
 def without_leaks(made: Made, prompts: Mapping[str, Made], threshold: float = THRESHOLD) -> Made:
-    """The set without examples that hold a prompt of another split, by the split's name.
-
-    An example that holds prompts of several is counted under the first.
-    """
+    """The set without examples that hold a prompt of another split, by the split's name, counted
+    under the first."""
     losses: Counter[str] = Counter()
     left = made.dialogues
     for split, others in prompts.items():
@@ -111,7 +104,7 @@ def apart_from(made: Made, others: Iterable[Made], threshold: float = THRESHOLD)
     """The set without examples that nearly repeat one of the other sets: held-out examples give
     way, so that training sets stay as large as they are."""
     trained_on = {d.id: d for other in others for d in other.dialogues}
-    found = _between(made.dialogues, [*trained_on.values()], threshold)
+    found = _between(made.dialogues, list(trained_on.values()), threshold)
     repeats = {match.first for match in found}
     left = [dialogue for dialogue in made.dialogues if dialogue.id not in repeats]
     return made.then("trained on", left, "nearly a training example")

@@ -63,7 +63,7 @@ class Comment(NamedTuple):
 
 class Thread(NamedTuple):
     """A question with its answers, the highest score first, older first among equals, and the
-    comments under each post, by its id, in order of time."""
+    comments under each post's id, in order of time."""
 
     exchange: str
     question: Post
@@ -72,11 +72,9 @@ class Thread(NamedTuple):
 
 
 def dumps(folder: str | Path) -> dict[str, Path]:
-    """The dumps in a folder, by exchange: `<exchange>/Posts.xml` or `<exchange>.7z`.
-
-    The largest is distributed a table an archive: of those, only `<exchange>-Posts.7z` is one.
-    Raises FileNotFoundError where there is none, ValueError where an exchange has two.
-    """
+    """The dumps in a folder, by exchange: `<exchange>/Posts.xml`, `<exchange>.7z`, or of the
+    largest, which comes a table an archive, `<exchange>-Posts.7z`. Raises FileNotFoundError where
+    there is none, ValueError where an exchange has two."""
     folder = Path(folder)
     found: dict[str, Path] = {}
     for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
@@ -118,9 +116,9 @@ def threads(
 ) -> Iterator[Thread]:
     """Questions with their answers, and with comments where a file of them is given, by id.
 
-    The losses count what the readers skip, and posts and comments that came before or belong to
-    nothing. Memory does not grow; a temporary file (TMPDIR) does, to about three times the dump.
-    Raises as the readers do, and OSError where that file cannot be written.
+    The losses count what the readers skip, and what came before or belongs to nothing. Memory does
+    not grow; a temporary file (TMPDIR) does, to about three times the dump. Raises as the readers
+    do, and OSError where that file cannot be written.
     """
     losses = Counter() if losses is None else losses
     lost = Counter() if comment_losses is None else comment_losses

@@ -42,11 +42,8 @@ class Article:
 def read_articles(
     path: str | Path, losses: Counter[str] | None = None, beside: Counter[str] | None = None
 ) -> Iterator[Article]:
-    """Articles of a wikiHow CSV, in its order.
-
-    `losses` counts rows with fields missing or empty, or `beside` does where a row is a step (which
-    needs a title, and a headline or a text). Raises as `files.table` does.
-    """
+    """Articles of a wikiHow CSV, in its order. `losses` counts rows with fields missing or empty,
+    or `beside` does where a row is a step. Raises as `files.table` does."""
     losses = Counter() if losses is None else losses
     beside = Counter() if beside is None else beside
     number = count()
@@ -71,11 +68,8 @@ def wikihow_response(text: str) -> str:
 
 def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
-    others, then an article in it (section 2).
-
-    Articles without a category are left out, unless none has one: then all are drawn as one. At
-    most `n` articles of a category are held in memory, and all titles.
-    """
+    others, then an article in it (section 2). Articles without a category are left out, unless none
+    has one. At most `n` articles of a category are held in memory, and all titles."""
     losses: Counter[str] = Counter()
     groups: defaultdict[str, Best] = defaultdict(lambda: Best(n))
     seen: set[str] = set()
