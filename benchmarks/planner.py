@@ -1,13 +1,12 @@
 """What the planner says against what training takes, and its plans for the larger scales.
 
-    python benchmarks/planner.py [--steps 3] [--threads 1] [--share 0.4] [--price 2.5]
+    python benchmarks/planner.py [--steps 3] [--threads 1]
 
 Each row of the first table trains a model with random weights for a few steps, in processes of its
 own: the peak of its tensors, the growth of the process, processor seconds of a step, and the share
 that the counted operations are of what a large matrix product would do in that time. With `--device
 cuda` larger shapes are tried. The second table says what the scales `laptop`, `gpu` and `paper`
-need for the set `lima`, if a GPU reaches `--share` of its peak and costs `--price` an hour; the
-third is the plan for LLaMA 65B. The last line is one JSON object.
+need for the set `lima`; the third is the plan for LLaMA 65B. The last line is one JSON object.
 """
 
 import argparse
@@ -275,26 +274,26 @@ def show_measured(device: str, steps: int, threads: int) -> list[dict[str, Any]]
     return rows
 
 
-def show_scales(share: float, price: float) -> list[dict[str, Any]]:
+def show_scales() -> list[dict[str, Any]]:
     """Print the second table and the third, and return the figures of the second."""
     print(
-        f"\nscales:\n\n| scale | changed | devices | parameters | trained | GiB on each | fits | "
-        f"hours | device hours | cost at {price:g} an hour |"
+        "\nscales:\n\n| scale | changed | devices | parameters | trained | GiB on each | fits | "
+        "hours | device hours |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     rows, tables = [], []
     for scale, name, changes in PLANNED:
         settings = scales.load(scale).training_settings("lima", **changes)
         memory, peak_flops = GPUS[name]
         plan = plan_training(SHAPES[BASES[scale]], settings)
-        hours = plan.hours(peak_flops, share)
+        hours = plan.hours(peak_flops)
         print(
             f"| `{scale}` | {words(changes) if changes else ''} | {settings.processes} x {name} "
             f"| {plan.parameters:,} | {plan.trained:,} | {plan.needed / GIB:.1f} "
             f"| {'yes' if plan.needed <= memory else 'no'} | {hours:.2f} "
-            f"| {hours * settings.processes:.1f} | {hours * settings.processes * price:.2f} |"
+            f"| {hours * settings.processes:.1f} |"
         )
-        tables.append((scale, plan.table(peak_flops, share, price)))
+        tables.append((scale, plan.table(peak_flops)))
         rows.append({"scale": scale, "gpu": name, "gib": plan.needed / GIB, "hours": hours})
     as_published = next(table for scale, table in tables if scale == "paper")
     print(f"\npaper:\n\n{as_published}")
@@ -306,12 +305,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--share", type=float, default=0.4)
-    parser.add_argument("--price", type=float, default=2.5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     rows = show_measured(options.device, options.steps, options.threads)
-    plans = show_scales(options.share, options.price)
+    plans = show_scales()
     record = {"benchmark": "planner", "rows": rows, "plans": plans, "machine": machine()}
     print(json.dumps(record | {"versions": versions()}))
 

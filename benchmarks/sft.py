@@ -42,7 +42,7 @@ from transformers import (
 )
 
 from limalib.data.instructions import read_release
-from limalib.training.models import EOT, compute_dtype
+from limalib.training.models import EOT, blueprint, compute_dtype
 from limalib.training.packing import packed_attention
 from limalib.training.plan import Shape as Weights
 from limalib.training.plan import training_flops
@@ -356,7 +356,7 @@ def main() -> None:
         # What the result takes, without what checkpointing repeats: the same for every variant.
         operations = {
             lora: training_flops(
-                Weights(config, LoRA() if lora else None),
+                Weights(blueprint(config), LoRA() if lora else None),
                 TrainingSettings(lora=LoRA() if lora else None),
                 lengths,
             )

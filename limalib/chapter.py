@@ -141,11 +141,11 @@ class Chapter:
 
     def untuned(self, shots: int) -> dict[str, list[Response]]:
         """Answers of the scale's base without tuning, by system: with no example in its prompt, and
-        with `shots` of LIMA's; see `prompting.prompted`."""
-        from limalib.training import models, prompting
+        with `shots` of LIMA's; see `sampling.prompted`."""
+        from limalib.training import models, sampling
 
         base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
-        return prompting.prompted(*base, examples, self.prompts, scale.sampling, scale.seeds, shots)
+        return sampling.prompted(*base, examples, self.prompts, scale.sampling, scale.seeds, shots)
 
     def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
         """A row for each of the scale's `systems` that answered: version, date, source, answers."""

@@ -13,8 +13,8 @@ EOT = 258  # the first id that the byte tokenizer leaves free
 A, B, C, D = 2, 3, 4, 5
 
 
-def rendered(dialogue: Dialogue, max_tokens: int = 99, **options: bool) -> tuple[list[int], str]:
-    result = render(dialogue, byte_tokenizer(), EOT, max_tokens, **options)
+def rendered(dialogue: Dialogue, max_tokens: int = 99) -> tuple[list[int], str]:
+    result = render(dialogue, byte_tokenizer(), EOT, max_tokens)
     return result.ids, "".join("x" if counts else "-" for counts in result.mask)
 
 
@@ -29,11 +29,6 @@ def test_every_answer_of_a_conversation_is_trained_on() -> None:
     ids, mask = rendered(Dialogue("1", turns))
     assert ids == [0, A, EOT, B, EOT, C, EOT, D, EOT]
     assert mask == "---xx--xx"
-
-
-def test_prompts_are_trained_on_when_asked_but_never_bos() -> None:
-    _, mask = rendered(single_turn("1", "ab", "cd"), train_on_prompts=True)
-    assert mask == "-xxxxxx"
 
 
 def test_a_tokenizer_without_bos_gets_none() -> None:

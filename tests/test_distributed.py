@@ -134,6 +134,7 @@ def test_in_bf16_with_recomputed_layers_and_several_passes(tmp_path: Path, name:
         "precision": "bf16",
         "activation_checkpointing": True,
         "micro_batch_tokens": 30,
+        "logits_bytes": 3 * 2 * 264 * 4,  # four tokens' logits at a time
         "optimizer": "adamw8bit",
     }
     single = go(tmp_path / "one", start, **kind)

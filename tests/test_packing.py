@@ -7,12 +7,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    BloomConfig,
+    Gemma3Config,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    Llama4TextConfig,
+    MambaConfig,
+    OPTConfig,
+    PreTrainedModel,
+)
 
 from limalib.training import packing
+from limalib.training.loss import summed_loss
 from limalib.training.packing import Pack, hidden_states, pack, packed_attention, share, split
+from limalib.training.plan import plan_training
 from limalib.training.rendering import Rendered
-from tests.tiny import llama
+from limalib.training.settings import TrainingSettings
+from tests.tiny import ODD, llama, odd
 
 
 def examples() -> list[Rendered]:
@@ -89,11 +102,75 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
     assert groups == [[1, 3, 9, 17], [24], [25], [40]]
 
 
-def test_attention_with_a_window_smaller_than_an_example_is_refused() -> None:
+# --- windows, caps and scales
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("longest_padded", [512, 0], ids=["padded", "one by one"])
+@pytest.mark.parametrize("logits_bytes", [2**30, 3 * 4 * 264 * 11], ids=["at once", "in parts"])
+def test_what_attention_and_head_do_besides_is_the_models_own(
+    name: str, longest_padded: int, logits_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
+    model = odd(name)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        found = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
+        model.zero_grad()
+        return found
+
+    batch, alone, expected = pack(examples()), [], torch.zeros(())
+    for example in examples():
+        alone.append(model.model(torch.tensor([example.ids])).last_hidden_state[0])
+        logs = model(torch.tensor([example.ids])).logits[0].log_softmax(-1)
+        for i, (token, counts) in enumerate(zip(example.ids, example.mask, strict=True)):
+            expected = expected - (logs[i - 1, token] if counts and i else 0.0)
+    expected.backward()
+    of_each = gradients()
+    with packed_attention(model):
+        hidden = hidden_states(model, batch)
+        total = summed_loss(model, batch, logits_bytes)
+    total.backward()
+    assert (hidden - torch.cat(alone)).abs().max().item() < 1e-5
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    for key, gradient in gradients().items():
+        error = (gradient - of_each[key]).abs().max() / of_each[key].abs().max()
+        assert error.item() < 1e-5, key
+
+
+@pytest.mark.parametrize("name", ["gemma3", "mistral", "qwen2", "gemma2"])
+@pytest.mark.parametrize("window", [6, 8])
+def test_a_window_of_one_token_more_or_less_is_another_model(name: str, window: int) -> None:
+    model = odd(name)
+    with torch.no_grad(), packed_attention(model):
+        right = hidden_states(model, pack(examples()))
+        model.config.sliding_window = window
+        assert (hidden_states(model, pack(examples())) - right).abs().max().item() > 1e-3
+
+
+REFUSED = {
+    "chunked_attention": lambda: Llama4TextConfig(num_local_experts=1),
+    "linear_attention": lambda: MambaConfig(),
+    "attention sinks": lambda: GptOssConfig(num_local_experts=1),
+    "attention that it keeps to itself": lambda: BloomConfig(),
+    "attention and MLP not found": lambda: OPTConfig(),
+    "more than text": lambda: Gemma3Config(),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_cannot_be_packed_is_named_before_anything_is_loaded(reason: str) -> None:
+    config = REFUSED[reason]()
+    config.get_text_config().num_hidden_layers = 2
+    with pytest.raises(ValueError, match=reason) as error:
+        plan_training(config, TrainingSettings())
+    assert "\n" not in str(error.value)
+
+
+def test_a_layer_with_a_mask_of_its_own_is_refused() -> None:
     query = torch.zeros(1, 2, 8, 4)
-    segments = segments_of(8)
-    with pytest.raises(ValueError, match="no window smaller than an example"):
-        packing._packed_attention(llama(), query, query, query, None, segments, sliding_window=4)
+    with pytest.raises(ValueError, match="LlamaForCausalLM has a mask of its own: it cannot be"):
+        packing._packed_attention(llama(), query, query, query, torch.zeros(1, 1, 8, 8))
 
 
 # --- on a GPU
@@ -116,12 +193,14 @@ def varlen_attn(
     assert ends.dtype == torch.int32  # it takes no other
     assert torch.equal(ends, key_ends)
     assert (longest, longest_key) == (int(ends.diff().max()),) * 2
-    assert window_size == (-1, 0)
+    assert window_size[1] == 0
     assert enable_gqa
+    distance = torch.arange(longest)[:, None] - torch.arange(longest)
+    seen = (distance >= 0) & (distance <= window_size[0])  # so many before it, and itself
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
             *(states[start:end].transpose(0, 1)[None] for states in (query, key, value)),
-            is_causal=True,
+            attn_mask=seen[: end - start, : end - start],
             scale=scale,
             enable_gqa=True,
         )[0].transpose(0, 1)
@@ -131,32 +210,41 @@ def varlen_attn(
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
-def test_flash_attention_is_told_the_same_segments(
-    key_heads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("window", [40, 5, 1])
+def test_flash_attention_is_told_the_same_segments_and_window(
+    key_heads: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "varlen_attn", varlen_attn)
     draw = torch.Generator().manual_seed(0)
     query = torch.randn(1, 4, 40, 8, generator=draw)
     key, value = torch.randn(2, 1, key_heads, 40, 8, generator=draw)
     segments = segments_of(3, 20, 1, 16)
-    on_gpu = packing._varlen_attention(query, key, value, segments, 0.3)
-    here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
+    on_gpu = packing._varlen_attention(query, key, value, segments, 0.3, window)
+    mask = packing._Mask(segments, window)
+    here, _ = packing._packed_attention(llama(), query, key, value, mask, scaling=0.3)
     assert on_gpu.shape == here.shape == (1, 40, 4, 8)
     torch.testing.assert_close(on_gpu, here, rtol=1e-5, atol=1e-6)
 
 
-def test_segments_are_those_of_flex_attention_with_a_mask_of_documents() -> None:
+@pytest.mark.parametrize(("window", "cap"), [(None, None), (5, None), (None, 0.5), (5, 0.5)])
+def test_segments_are_those_of_flex_attention_with_a_mask_of_documents(
+    window: int | None, cap: float | None
+) -> None:
     draw = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 1, 2, 40, 16, generator=draw)
     segments = segments_of(3, 20, 1, 16)
     document = torch.repeat_interleave(torch.arange(4), torch.tensor(segments.lengths))
 
     def sees(batch: object, head: object, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        return (q >= k) & (document[q] == document[k])
+        return (q >= k) & (q - k < (window or 40)) & (document[q] == document[k])
+
+    def capped(score: torch.Tensor, *_: object) -> torch.Tensor:
+        return cap * torch.tanh(score / cap) if cap else score
 
     mask = create_block_mask(sees, 1, 1, 40, 40, device="cpu")
-    flexible = flex_attention(query, key, value, block_mask=mask, scale=0.3)
-    here, _ = packing._packed_attention(llama(), query, key, value, None, segments, scaling=0.3)
+    flexible = flex_attention(query, key, value, capped, block_mask=mask, scale=0.3)
+    own = packing._Mask(segments, window)
+    here, _ = packing._packed_attention(llama(), query, key, value, own, scaling=0.3, softcap=cap)
     torch.testing.assert_close(flexible.transpose(1, 2), here, rtol=1e-5, atol=1e-6)
 
 

@@ -6,8 +6,16 @@ from hypothesis import given, strategies
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from limalib.records import Dialogue, Turn
-from limalib.training.sampling import Generation, draw, generate, penalize, sample
-from limalib.training.settings import SamplingSettings
+from limalib.training.sampling import (
+    Generation,
+    converse,
+    draw,
+    generate,
+    penalize,
+    prompted,
+    sample,
+)
+from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings
 from tests.tiny import byte_tokenizer, dialogues, llama
 
 EOT = 258
@@ -195,3 +203,30 @@ def test_conversations_are_prompts_too() -> None:
 
 def test_no_prompts_give_no_answers() -> None:
     assert sample(llama(), byte_tokenizer(), [], settings(), "s", 0) == []
+
+
+# --- conversations, and a base without tuning
+
+SHORT = SamplingSettings(max_new_tokens=4, repetition_penalty=1.0)
+
+
+def test_each_answer_becomes_part_of_the_next_prompt() -> None:
+    conversation = Dialogue("c", (Turn("user", "ab"), Turn("user", "cd")))
+    asked, answered = converse(llama(), byte_tokenizer(), [conversation], SHORT, "s", 0)
+    assert [prompt.id for prompt in asked] == ["c/0", "c/1"]
+    assert asked[1].turns == (
+        Turn("user", "ab"), Turn("assistant", answered[0].text), Turn("user", "cd"),
+    )  # fmt: skip
+
+
+def test_the_base_answers_once_a_seed_with_and_without_examples() -> None:
+    asked = [Dialogue("p", (Turn("user", "ab"),))]
+    model = llama(), byte_tokenizer()
+    found = prompted(*model, dialogues(3), asked, SHORT, seeds=[0, 1], shots=2)
+    for system in (ZERO_SHOT, FEW_SHOT):
+        assert [(a.prompt_id, a.system, a.seed) for a in found[system]] == [
+            ("p", system, 0),
+            ("p", system, 1),
+        ]
+    with pytest.raises(ValueError, match="4 shots asked for, but the training set has 3 examples"):
+        prompted(*model, dialogues(3), asked, SHORT, [0], shots=4)

@@ -8,8 +8,14 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
+    Cohere2Config,
+    CohereConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
+    GraniteConfig,
+    HyperCLOVAXConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -63,6 +69,45 @@ FAMILIES: dict[str, type[PretrainedConfig]] = {
     "gpt_neox": GPTNeoXConfig,
     "gpt2": GPT2Config,
 }
+
+
+# Windows shorter than the examples, by layer; caps of scores and of logits that bite; scales.
+ODD: dict[str, tuple[type[PretrainedConfig], dict[str, Any]]] = {
+    "gemma3": (
+        Gemma3TextConfig,
+        {"sliding_window": 7, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    ),
+    "mistral": (MistralConfig, {"sliding_window": 7}),
+    "qwen2": (
+        Qwen2Config,
+        {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 2},
+    ),
+    "gemma2": (
+        Gemma2Config,
+        {"sliding_window": 7, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+    ),
+    "granite": (GraniteConfig, {"logits_scaling": 8.0, "attention_multiplier": 0.3}),
+    "hyperclovax": (HyperCLOVAXConfig, {"logits_scaling": 2.0}),  # times, where Granite divides
+    "cohere": (CohereConfig, {"logit_scale": 0.25}),
+    "cohere2": (Cohere2Config, {"logit_scale": 0.25, "sliding_window": 7}),
+}
+
+
+def odd(name: str, vocabulary: int = 264) -> PreTrainedModel:
+    """A small model of `ODD` with random weights far enough from zero to tell errors."""
+    torch.manual_seed(0)
+    kind, own = ODD[name]
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
+    config = kind(
+        vocab_size=vocabulary, max_position_embeddings=128, **shape, **heads, **ids, **own
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return model
 
 
 def family(

@@ -74,7 +74,7 @@ def plan(options: argparse.Namespace) -> str:
     settings = scale.training_settings(options.training_set, **chosen)
     planned = plan_training(options.base_model or scale.base(), settings)
     peak = GPUS[options.gpu][1] if options.gpu else None
-    return planned.table(peak, options.share, options.price)
+    return planned.table(peak)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,12 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--scale", default="laptop")
     add("--runs", default="runs")
     add("--seed", type=int, default=0)
-    add = commands.add_parser("plan", help="memory, time and cost of training").add_argument
+    add = commands.add_parser("plan", help="memory and time of training").add_argument
     add("--scale", default="miniature")
     add("--training-set", default="lima")
     add("--base-model", help="a folder or hub id (the scale's)")
     add("--processes", type=int, help="GPUs (the scale's)")
     add("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
-    add("--share", type=float, default=0.4, help="of its peak that is reached")
-    add("--price", type=float, help="of a GPU for an hour")
     return parser

@@ -19,19 +19,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from pydantic import TypeAdapter
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from limalib import records
 from limalib.records import Dialogue, write_json
 from limalib.settings import ROOT, Settings
 from limalib.training import loop, models, state
 from limalib.training.log import LOG, Step, TrainingLog, read_log
-from limalib.training.loop import Evaluate
+from limalib.training.loop import Evaluate, Watch, progress_bar
 from limalib.training.settings import TrainingSettings
-from limalib.training.watching import Watch, progress_bar
 
+# A line that a process prints: what a `Watch` is told, by the first, or what stopped it.
 Told = TypeAdapter(tuple[Step, int, int] | str)
-"""A line that a process prints: what a `Watch` is told, by the first, or what stopped it."""
 
 
 class Job(Settings):
@@ -56,14 +54,14 @@ def train(
 ) -> TrainingLog:
     """Load a base model and fine-tune it, as `loop.train` does, on `settings.processes`.
 
-    Several are started by `launcher`, a command such as `srun torchrun ...` to which the module and
-    its job are added; empty, torchrun starts them on this machine. They keep every candidate, and
-    `evaluate` judges those here afterwards.
-
-    Raises as `loop.train` does; RuntimeError, one line, when a process failed or was killed.
+    Several are started by torchrun here, or by `launcher`, such as `srun torchrun ...`, to which
+    the module and its job are added; `evaluate` judges their candidates here afterwards. Raises as
+    `loop.train` does; RuntimeError, one line, when a process failed or was killed.
     """
     if settings.processes == 1 and not launcher:
-        loaded = models.load_base(base, settings)
+        # In float32, as it is trained; under adapters in what it computes in.
+        dtype = models.compute_dtype(settings.precision, models.device())
+        loaded = models.load(base, dtype if settings.lora else torch.float32, settings.quantization)
         return loop.train(*loaded, dialogues, settings, out_dir, evaluate, progress, replace)
     if settings.lora:
         raise ValueError(f"processes {settings.processes}: lora is trained on one process")
@@ -88,14 +86,14 @@ def train(
 
 
 def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
-    """Evaluate, on this process's device, the kept candidates that nobody has evaluated yet, and
-    choose among them. Raises OSError when one was not kept."""
+    """Evaluate the kept candidates that nobody has evaluated yet, and choose among them. Raises
+    OSError when one was not kept."""
     out_dir = Path(out_dir)
     log = read_log(out_dir)
     first, last = log.settings.candidate_epochs
     waiting = [epoch for epoch in log.epochs[first - 1 : last] if not epoch.metrics]
     for epoch in waiting:
-        model, _ = models.load_result(state.candidate(out_dir, epoch.epoch))
+        model, _ = models.load(state.candidate(out_dir, epoch.epoch))
         judged = epoch.model_copy(update={"metrics": evaluate(model, epoch.epoch)})
         epochs = tuple(judged if e.epoch == epoch.epoch else e for e in log.epochs)
         log = log.model_copy(update={"epochs": epochs})
@@ -107,15 +105,13 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
     """Run the processes to their end, drawing the steps that the first one tells of; what else they
     say goes to `log.txt`. Raises RuntimeError with the first cause."""
     errors = []
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    here = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
     with (
         (folder / "log.txt").open("w", encoding="utf-8") as said,
         subprocess.Popen(
-            command,
+            *(command, -1, None, None, subprocess.PIPE, said),
             cwd=ROOT,
-            env={**os.environ, **threads, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=said,
+            env=here,
             text=True,
             start_new_session=True,
         ) as process,
@@ -198,11 +194,11 @@ def _tell(*told: Any) -> None:
 
 def _load_once(base: str) -> models.Loaded:
     """The base model in the first process, as it is on disk; only its shape in the others."""
-    config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    empty = models.blueprint(base)
     if dist.get_rank() == 0:
-        return models.load(base, config.dtype or torch.float32)
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config), models.load_tokenizer(base)
+        dtype = empty.config.dtype or torch.float32
+        return models.load(base, dtype, on=torch.device("cpu"))
+    return empty, models.load_tokenizer(base)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib.records import Dialogue
@@ -18,9 +19,10 @@ from limalib.training.packing import packed_attention
 from limalib.training.rendering import Rendered, render_all
 from limalib.training.settings import TrainingSettings
 from limalib.training.step import Learner
-from limalib.training.watching import Scalars, Watch, progress_bar, tensorboard
 
 Evaluate = Callable[[PreTrainedModel, int], dict[str, float]]
+Watch = Callable[[Step, int, int], None]
+"""What is told of every step: the step, its number counted from 1, and how many there will be."""
 
 
 def train(
@@ -37,13 +39,12 @@ def train(
     """Fine-tune `model` on dialogues, where it is, and leave the chosen checkpoint in `out_dir`.
 
     `evaluate(model, epoch)` is called after every epoch; its metric `quality` chooses among
-    `candidate_epochs`, else the last is chosen. A killed run goes on where it stood, with whatever
-    number of processes; one whose result is there does nothing. `replace` allows to start anew
-    where other inputs made what is there. Of a group of processes only the first needs to hold
-    the model's weights.
+    `candidate_epochs`, else the last is chosen. A killed run goes on where it stood, one whose
+    result is there does nothing; `replace` allows to start anew where other inputs made what is
+    there. Of a group of processes only the first needs to hold the model's weights.
 
-    Raises ValueError for an empty set, results or states of other inputs and what cannot be read,
-    FloatingPointError, MemoryError, and OSError for a full disk. Saved states stay.
+    Raises ValueError (empty set, other inputs, damaged states), FloatingPointError, MemoryError,
+    and OSError for a full disk. Saved states stay.
     """
     out_dir = Path(out_dir)
     eot_id = models.add_end_of_turn(model, tokenizer)
@@ -116,25 +117,22 @@ class _Run:
 
     def to_the_end(self, progress: bool, watch: Watch | None) -> None:
         """Train from the step reached so far to the last epoch that matters."""
-        with ExitStack() as stack:
-            watchers = [watch] if watch else []
-            if progress:
-                watchers.append(stack.enter_context(progress_bar()))
-            write: Scalars = lambda *_: None  # noqa: E731
-            if self.settings.tensorboard and sharding.rank() == 0:
-                folder = self.out_dir / "tensorboard"
-                write = stack.enter_context(tensorboard(folder, len(self.steps)))
+        shown = self.settings.tensorboard and sharding.rank() == 0
+        board = tensorboard(self.out_dir / "tensorboard", len(self.steps)) if shown else None
+        with progress_bar() if progress else nullcontext() as draw, board or nullcontext() as write:
+            watchers = [each for each in (watch, draw, write) if each]
             while len(self.epochs) < self.inputs.last_epoch:
                 end = (len(self.epochs) + 1) * self.steps_per_epoch
                 if len(self.steps) < end:
-                    self._train(end, watchers, write)
+                    self._train(end, watchers)
                     if self.evaluate:  # which may fail, and then costs no epoch
                         self._save()
                 self._end_epoch(len(self.epochs) + 1)
-                write(dict(self.epochs[-1].metrics), end)
+                if write:
+                    write(self.epochs[-1], end, end)
                 self._save()
 
-    def _train(self, end: int, watchers: list[Watch], write: Scalars) -> None:
+    def _train(self, end: int, watchers: list[Watch]) -> None:
         """Train to step `end` of this epoch."""
         every, total = self.settings.checkpoint_steps, self.inputs.last_epoch * self.steps_per_epoch
         self.model.train()
@@ -144,13 +142,6 @@ class _Run:
                 self.steps.append(step)
                 for watcher in watchers:
                     watcher(step, number, total)
-                values = {
-                    "loss": step.loss,
-                    "gradient norm": step.gradient_norm,
-                    "learning rate": step.learning_rate,
-                    "tokens a second": step.tokens / step.seconds,
-                }
-                write(values, number)
                 if every and number % every == 0 and number < end:
                     self._save()
 
@@ -208,12 +199,51 @@ class _Run:
             return sharding.gathered(self.model, self.learner.dtype)
         if self.adapted is None:
             return self.model
-        base, tokenizer = models.load(self.model.name_or_path, self.learner.dtype)
+        cpu = torch.device("cpu")  # a GPU may have no room for a second one
+        base, tokenizer = models.load(self.model.name_or_path, self.learner.dtype, on=cpu)
         models.add_end_of_turn(base, tokenizer)
         return models.merge_lora(self.adapted, base)
 
     def _save(self) -> None:
         state.save(self.out_dir, self.learner, self.log())
+
+
+@contextmanager
+def progress_bar() -> Iterator[Watch]:
+    """A bar of the steps it is told of: loss, rate, tokens a second and time left."""
+    with tqdm(desc="training", unit="step") as bar:
+        recent: list[Step] = []
+
+        def draw(step: Step, number: int, total: int) -> None:
+            if bar.total is None:
+                bar.reset(total)
+                bar.initial = bar.n = number - 1
+            recent[:] = [*recent[-19:], step]
+            speed = sum(s.tokens for s in recent) / sum(s.seconds for s in recent)
+            loss = "nothing to learn" if step.loss is None else f"loss {step.loss:.3f}"
+            bar.set_postfix_str(
+                f"{loss}, rate {step.learning_rate:.2g}, {speed:,.0f} tokens/s", refresh=False
+            )
+            bar.update(number - bar.n)
+
+        yield draw
+
+
+@contextmanager
+def tensorboard(folder: Path, done: int) -> Iterator[Callable[[Step | Epoch, int, int], None]]:
+    """What writes steps, and what was measured after epochs, where TensorBoard looks, from the step
+    after `done` on."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and rarely wanted
+
+    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
+
+        def write(what: Step | Epoch, number: int, _: int) -> None:
+            values = what.metrics if isinstance(what, Epoch) else what.model_dump()
+            for name, value in values.items():
+                if value is not None:
+                    writer.add_scalar(name, value, number)
+
+        yield write
 
 
 def _stream(*parts: Any) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from limalib.records import Dialogue
@@ -15,21 +14,28 @@ from limalib.training.packing import Pack, hidden_states, pack, packed_attention
 from limalib.training.rendering import render_all
 from limalib.training.settings import TrainingSettings
 
-MOST_LOGITS = 2**28
-"""More logits than this are computed part by part, and again for the gradient."""
 
-
-def summed_loss(model: PreTrainedModel, batch: Pack) -> Tensor:
+def summed_loss(model: PreTrainedModel, batch: Pack, logits_bytes: int = 2**30) -> Tensor:
     """Cross-entropy in nats, summed over the supervised tokens of a pack, whose logits alone are
-    computed."""
-    hidden = hidden_states(model, batch).index_select(0, batch.sources)
-    head = model.get_output_embeddings()
-    rows = max(1, MOST_LOGITS // model.config.vocab_size)
+    computed: a few at a time where they, and what is made of them, take more than `logits_bytes`.
+    """
+    hidden, targets = hidden_states(model, batch).index_select(0, batch.sources), batch.targets
+    rows = rows_at_once(model.config.vocab_size, hidden.element_size(), logits_bytes)
     if len(hidden) <= rows:
-        return _head_and_loss(head, hidden, batch.targets)
-    parts = zip(hidden.split(rows), batch.targets.split(rows), strict=True)
-    losses = [checkpoint(_head_and_loss, head, *part, use_reentrant=False) for part in parts]
-    return torch.stack(losses).sum()
+        return _loss(model, hidden, targets)
+    if not torch.is_grad_enabled():
+        parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+        return torch.stack([_loss(model, *part) for part in parts]).sum()
+    tables = [model.get_output_embeddings()]
+    tables += [model.get_input_embeddings()] if model.config.tie_word_embeddings else []
+    weights = {w: None for table in tables for w in table.parameters() if w.requires_grad}
+    loss: Tensor = _LossInParts.apply(model, rows, targets, hidden, *weights)
+    return loss
+
+
+def rows_at_once(vocabulary: int, element: int, logits_bytes: int) -> int:
+    """Tokens whose logits fit: themselves, as they are before a cap, and their gradient."""
+    return max(1, logits_bytes // (3 * element * vocabulary))
 
 
 def perplexity(
@@ -48,39 +54,93 @@ def perplexity(
     model.eval()
     with torch.inference_mode(), packed_attention(model):
         total = sum(
-            summed_loss(model, pack(group, model.device)).item()
+            summed_loss(model, pack(group, model.device), settings.logits_bytes).item()
             for group in split(examples, settings.micro_batch_tokens)
         )
     return math.exp(total / count)
 
 
-def _head_and_loss(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
-    return _SummedCrossEntropy.apply(head(hidden), targets)
+class _Outputs(dict[Any, Any]):
+    __getattr__ = dict.get
+
+
+class _Known(nn.Module):
+    """A base model whose last hidden states are known already."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.outputs = _Outputs({0: hidden, "last_hidden_state": hidden})
+
+    def forward(self, *_: Any, **__: Any) -> _Outputs:
+        return self.outputs
+
+
+def _loss(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Summed cross-entropy of the logits that the model's own forward makes of hidden states: some
+    models cap or rescale what their head says."""
+    base, name = model.base_model, model.base_model_prefix
+    setattr(model, name, _Known(hidden[None]))
+    try:
+        logits = model.forward(use_cache=False).logits[0]
+    finally:
+        setattr(model, name, base)
+    loss: Tensor = _SummedCrossEntropy.apply(logits, targets)
+    return loss
+
+
+class _LossInParts(torch.autograd.Function):
+    """`_loss` of some rows after the other, each part's gradient found before the next part: no
+    more than one part's logits are ever there, and none is computed twice."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, model: PreTrainedModel, rows: int, targets: Tensor, hidden: Tensor, *weights: Any
+    ) -> Tensor:
+        total = hidden.new_zeros((), dtype=torch.float32)
+        gradients = [torch.empty_like(hidden), *map(torch.zeros_like, weights)]
+        parts = (each.split(rows) for each in (hidden, targets, gradients[0]))
+        for part, target, gradient in zip(*parts, strict=True):
+            with torch.enable_grad():
+                part = part.detach().requires_grad_()
+                loss = _loss(model, part, target)
+            own, *found = torch.autograd.grad(loss, [part, *weights])
+            gradient.copy_(own)
+            for whole, more in zip(gradients[1:], found, strict=True):
+                whole += more
+            total += loss.detach()
+        ctx.save_for_backward(*gradients)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, None, *(found.mul_(gradients[0]) for found in ctx.saved_tensors)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy of logits [tokens, vocabulary], in float32 whatever their number type.
+    """Cross-entropy of logits [tokens, vocabulary], in float32 whatever their number type, whose
+    gradient takes the logits' own place in memory.
 
-    Loss and gradient come from one pass over a few rows at a time, which stay in the processor's
-    cache; a float32 copy of all logits would not.
+    Both come from one pass over a few rows at a time, which stay in a processor's cache; a float32
+    copy of all logits would not.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, rows: int = 256) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         total = logits.new_zeros((), dtype=torch.float32)
-        gradient = torch.empty_like(logits)
-        for part, target, out in zip(
-            logits.split(rows), targets[:, None].split(rows), gradient.split(rows), strict=True
-        ):
-            part = part.float()
-            part = part - part.logsumexp(dim=1, keepdim=True)
-            total -= part.gather(1, target).sum()
-            part.exp_().scatter_add_(1, target, part.new_full(target.shape, -1.0))
-            out.copy_(part)
-        ctx.save_for_backward(gradient)
+        rows = (2**26 if logits.is_cuda else 2**18) // logits.shape[1]
+        rows = max(1, min(256, rows))
+        parts = zip(logits.split(rows), targets[:, None].split(rows), strict=True)
+        for part, target in parts:
+            logs = part.float()
+            logs = logs - logs.logsumexp(dim=1, keepdim=True)
+            total -= logs.gather(1, target).sum()
+            if ctx.needs_input_grad[0]:
+                logs.exp_().scatter_add_(1, target, logs.new_full(target.shape, -1.0))
+                part.copy_(logs)
+        ctx.save_for_backward(logits)
         return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0], None
+        return gradient.mul_(gradients[0]), None

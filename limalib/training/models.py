@@ -1,8 +1,5 @@
-"""Causal language models: loading, EOT, residual dropout by layer, adapters, saving.
-
-Models are ordinary Hugging Face checkpoints. Weights are read and written as safetensors only, and
-code that comes with a checkpoint is never run.
-"""
+"""Causal language models, ordinary Hugging Face checkpoints: loading, EOT, residual dropout by
+layer, adapters, saving. Weights are safetensors only; code of a checkpoint's own is never run."""
 
 import os
 import shutil
@@ -14,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
-from limalib.training.settings import LoRA, TrainingSettings
+from limalib.training.settings import LoRA
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -56,45 +56,43 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 def load(
     name: str | Path,
-    dtype: torch.dtype = torch.float32,
-    quantization: Literal["4bit", "8bit"] | None = None,
-    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    quantization: Literal["4bit"] | None = None,
+    on: torch.device | None = None,
 ) -> Loaded:
-    """The model, in eval mode, and the tokenizer of a folder or of a name on the hub.
+    """The model, in eval mode, and the tokenizer of a folder or of a name on the hub: by default
+    where this process computes, on a GPU in bfloat16 if that computes in it, else in float32.
 
     `quantization` loads the linear layers but the head in bitsandbytes' 4 bits (nf4 with double
-    quantisation) or 8 bits; they then compute in `dtype`. Raises FileNotFoundError, OSError or
-    ValueError, in one line, for what is missing, damaged, unknown, or does not fit.
+    quantisation), to compute in `dtype`. Raises FileNotFoundError, OSError or ValueError, in one
+    line, for what is missing, damaged, unknown, or does not fit.
     """
+    on = on or device()
+    dtype = dtype or compute_dtype("auto" if on.type == "cuda" else "fp32", on)
     tokenizer = load_tokenizer(name)
     quantised = quantization and BitsAndBytesConfig(
-        load_in_8bit=quantization == "8bit",
-        load_in_4bit=quantization == "4bit",
+        load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
     try:
         # The library reports what does not fit as a table on the screen; here it becomes an error.
-        with _quiet():
+        with _quiet(), _odd_config(name):
             model, report = AutoModelForCausalLM.from_pretrained(
                 str(name),
                 dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,
                 quantization_config=quantised,
-                device_map={"": device} if quantization else None,
+                device_map={"": on} if quantization else None,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
     except SafetensorError as error:
         raise OSError(f"{name}: weights are damaged or half-written ({error})") from None
     except OSError as error:
-        raise OSError(f"{name}: no complete safetensors weights ({_first_line(error)})") from None
-    except ValueError as error:
-        own = "trust_remote_code" in str(error)
-        reason = "it runs code of its own, which is not done here" if own else _first_line(error)
-        raise ValueError(f"{name}: {reason}") from None
+        raise OSError(f"{name}: no complete safetensors weights ({_line(error)})") from None
     lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if lacking:
         raise OSError(
@@ -112,21 +110,39 @@ def load(
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    return (model if quantization else model.to(device)).eval(), tokenizer
+    return (model if quantization else model.to(on)).eval(), tokenizer
 
 
-def load_base(name: str | Path, settings: TrainingSettings) -> Loaded:
-    """The base model to be trained: in float32, with adapters in what it computes in."""
-    here = device()
-    dtype = compute_dtype(settings.precision, here) if settings.lora else torch.float32
-    return load(name, dtype, settings.quantization, here)
+def blueprint(model: PretrainedConfig | str | Path) -> PreTrainedModel:
+    """The model of a config, or of a folder's or hub name's, on the meta device, where nothing is
+    loaded. Raises ValueError, in one line, where there is no config or none that can be built."""
+    config = model if isinstance(model, PretrainedConfig) else None
+    try:
+        with _odd_config(config.model_type if config else model), torch.device("meta"):
+            config = config or AutoConfig.from_pretrained(str(model), trust_remote_code=False)
+            return AutoModelForCausalLM.from_config(config)
+    except OSError as error:
+        raise ValueError(f"{model}: no config of a model ({_line(error)})") from None
 
 
-def load_result(folder: str | Path) -> Loaded:
-    """A trained checkpoint, to be sampled from: in bfloat16 on a GPU that computes in it."""
-    here = device()
-    dtype = compute_dtype("auto", here) if here.type == "cuda" else torch.float32
-    return load(folder, dtype, device=here)
+# What transformers raises where config.json says something impossible.
+_ODD = (
+    *(StrictDataclassError, ValueError, TypeError, AttributeError),
+    *(ArithmeticError, LookupError, RuntimeError),
+)
+
+
+@contextmanager
+def _odd_config(name: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except _ODD as error:
+        reason = f"no model can be made of its config.json ({_line(error)})"
+        if "trust_remote_code" in str(error):
+            reason = "it runs code of its own, which is not done here"
+        raise ValueError(f"{name}: {reason}") from None
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
@@ -138,18 +154,22 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except OSError as error:
-        reason = _first_line(error)
+        reason = _line(error)
         raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise OSError(f"{name}: no tokenizer that can be read ({_first_line(error)})") from None
+    except _ODD as error:
+        raise OSError(f"{name}: no tokenizer that can be read ({_line(error)})") from None
     # Where its files are missing the library makes an empty one, without a word.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise OSError(f"{name}: no tokenizer; copy the base model's tokenizer files there")
     return tokenizer
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _line(error: Exception) -> str:
+    """The first line of what an error says, and the second where the first ends on a colon."""
+    first, *more = [*map(str.strip, str(error).strip().splitlines()), ""][:2]
+    return (
+        " ".join([first, *more]).strip() if first.endswith(":") else first or type(error).__name__
+    )
 
 
 @contextmanager
@@ -167,12 +187,9 @@ def _quiet() -> Iterator[None]:
 
 
 def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id of the end-of-turn token, added to tokenizer and model when missing.
-
-    The embedding table grows only when the new id does not fit. The new row starts as that of EOS
-    (as the mean of all rows where there is none): a few examples take too few steps to learn from
-    nothing where to stop.
-    """
+    """Id of the end-of-turn token, added to tokenizer and model when missing. Its row starts as
+    that of EOS (the mean of all rows where there is none): a few examples take too few steps to
+    learn from nothing where to stop."""
     if EOT in tokenizer.get_vocab():
         return tokenizer.convert_tokens_to_ids(EOT)
     known, eos_id = len(tokenizer), tokenizer.eos_token_id
@@ -195,13 +212,13 @@ def _embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The model's one list of as many modules as the config says, else ValueError."""
     for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+        if isinstance(module, nn.ModuleList) and 0 < len(module) == model.config.num_hidden_layers:
             return module
     raise ValueError(f"{type(model).__name__}: transformer blocks not found")
 
 
 def sublayers(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Attention and MLP of one transformer block. Raises ValueError when they are not found."""
+    """Attention and MLP of one transformer block; ValueError when they are not found."""
     for attention in ("self_attn", "attn", "attention"):
         if hasattr(layer, attention) and hasattr(layer, "mlp"):
             return getattr(layer, attention), layer.mlp
@@ -211,10 +228,8 @@ def sublayers(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
 @contextmanager
 def residual_dropout(model: PreTrainedModel, p_max: float) -> Iterator[None]:
     """Within the block, drop out what attention and MLP add to the residual stream, at a rate that
-    rises linearly over the layers from 0 to `p_max` (paper, section 3), in train mode only.
-
-    An architecture's own dropout (GPT-2: 0.1 everywhere) is off meanwhile, but for adapters'.
-    """
+    rises linearly over the layers from 0 to `p_max` (paper, section 3), in train mode only. Other
+    dropout (GPT-2: 0.1 everywhere) is off meanwhile, but for adapters'."""
     own, hooks = [], []
     for name, module in model.named_modules():
         attribute = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
@@ -245,10 +260,8 @@ def _drop(rate: float, module: nn.Module, _inputs: Any, output: Any) -> Any:
 
 
 def dropout(states: Tensor, rate: float) -> Tensor:
-    """Zero a share `rate` of the elements (to 1/65536) and scale the others by 1 / (1 - rate).
-
-    Like torch's, but drawn 16 bits an element, four at a time: less than half the time on a CPU.
-    """
+    """Zero a share `rate` of the elements (to 1/65536) and scale the others by 1 / (1 - rate): like
+    torch's, but drawn 16 bits an element, four at a time, in half the time on a CPU."""
     count = states.numel()
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=states.device)
     bits.random_(-(2**63), None)

@@ -1,7 +1,8 @@
 """Padding-free batches: examples laid end to end in one row, each of which sees only itself.
 
 Everything but attention works on each token alone. Attention that knows where an example ends is
-given to the model through transformers' interface for the length of a `with` block.
+given to the model for the length of a `with` block, through transformers' two interfaces: what a
+model says of each layer's mask is the mask's window, and the pack travels with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from limalib.training import models
 from limalib.training.rendering import Rendered
 
 LONGEST_PADDED = 512
@@ -76,8 +78,7 @@ def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pa
 
 
 def split(examples: Sequence[Rendered], max_tokens: int) -> Iterator[list[Rendered]]:
-    """Examples in groups of at most `max_tokens` tokens each, the shortest first (one example may
-    exceed it alone)."""
+    """Examples in groups of at most `max_tokens` tokens (but for one alone), the shortest first."""
     group: list[Rendered] = []
     for example in sorted(examples, key=lambda example: len(example.ids)):
         if group and sum(len(e.ids) for e in group) + len(example.ids) > max_tokens:
@@ -92,10 +93,7 @@ def share(
     examples: Sequence[Rendered], max_tokens: int, processes: int
 ) -> list[list[list[Rendered]]]:
     """A step's examples for each process, about as many tokens each, in groups as `split` has them.
-
-    Processes that share a model go through it equally often: one that has fewer groups gets tokens
-    from which nothing is learnt.
-    """
+    All go through the model equally often: who has fewer groups gets tokens that teach nothing."""
     shares: list[list[Rendered]] = [[] for _ in range(processes)]
     sizes = [0] * processes
     for example in sorted(examples, key=lambda example: -len(example.ids)):
@@ -109,36 +107,50 @@ def share(
 
 def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
     """Last hidden states of a pack, [tokens, hidden]. Call it inside `packed_attention`."""
-    output = model.base_model(
-        input_ids=batch.ids,
-        position_ids=batch.positions,
-        use_cache=False,
-        segments=batch,  # of which attention needs to know where they lie
+    AttentionMaskInterface.register(
+        "packed", lambda *_, local_size=None, **__: _Mask(batch, local_size)
     )
+    output = model.base_model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)
     return output.last_hidden_state[0]
 
 
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block, the model's attention keeps the examples of a pack apart.
-
-    Raises ValueError for a model that changes its logits on the way out, as Gemma 2, Granite and
-    Cohere do: the loss is computed from hidden states and the head alone.
-    """
-    changes = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-    changed = [name for name in changes if getattr(model.config, name, None) not in (None, 1)]
-    if changed:
-        raise ValueError(
-            f"{type(model).__name__} sets {', '.join(changed)}: models that rescale or cap their "
-            "logits cannot be trained here"
-        )
-    AttentionInterface.register("packed", _packed_attention)  # the library finds it by its name
+    """Within the block, the model's attention keeps the examples of a pack apart. Raises ValueError
+    for a model that lets them see each other somewhere else."""
+    check(model)
+    AttentionInterface.register("packed", _packed_attention)
     before = model.config._attn_implementation
     model.set_attn_implementation("packed")
     try:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+def check(model: PreTrainedModel) -> None:
+    """Raise ValueError, which names what it is, for a model that mixes tokens by other means than
+    the attention that is known here. It may be on the meta device."""
+    config = model.config
+    known = {"full_attention", "sliding_attention"}
+    reasons = sorted({*(getattr(config, "layer_types", None) or known)} - known)
+    if not model._can_set_attn_implementation():
+        reasons.append("attention that it keeps to itself")
+    if getattr(config, "use_bidirectional_attention", False) or not getattr(
+        config, "is_causal", True
+    ):
+        reasons.append("attention to what comes later")
+    if any(hasattr(module, "sinks") for module in model.modules()):
+        reasons.append("attention sinks")
+    if config.get_text_config() is not config:
+        reasons.append("more than text")
+    if reasons:
+        raise ValueError(
+            f"{type(model).__name__} has {', '.join(reasons)}: it cannot be trained here, where "
+            "examples lie end to end"
+        )
+    for layer in models.decoder_layers(model):
+        models.sublayers(layer)
 
 
 def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
@@ -157,44 +169,53 @@ def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     return found
 
 
+@dataclass(frozen=True)
+class _Mask:
+    """A token sees those before it in its segment: the last `window`, itself among them, or all."""
+
+    segments: Pack
+    window: int | None
+
+
 @torch.compiler.disable
 def _packed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
-    segments: Pack,
+    attention_mask: _Mask | Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    sliding_window: int | None = None,
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention inside each segment: [1, heads, tokens, size] in, [1, tokens, heads, size]
-    out, as transformers' attention interface has it."""
-    longest = max(segments.lengths)
-    if dropout or softcap or (sliding_window is not None and sliding_window < longest):
+    out, as transformers' attention interface has it; `softcap` bounds the scores."""
+    if dropout or not isinstance(attention_mask, _Mask):
         raise ValueError(
-            f"{type(module).__name__}: packed attention knows no attention dropout, no softcap and "
-            f"no window smaller than an example ({longest} tokens)"
+            f"{type(module).__name__} has {'attention dropout' if dropout else 'a mask of its own'}"
+            ": it cannot be trained here, where examples lie end to end"
         )
+    segments = attention_mask.segments
+    longest = max(segments.lengths)
+    window = min(attention_mask.window or longest, longest)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if query.is_cuda and query.dtype != torch.float32 and query.shape[-1] <= _LARGEST_FLASH_HEAD:
-        return _varlen_attention(query, key, value, segments, scale), None
+    flash = query.is_cuda and query.dtype != torch.float32 and not softcap
+    if flash and query.shape[-1] == value.shape[-1] <= _LARGEST_FLASH_HEAD:
+        return _varlen_attention(query, key, value, segments, scale, window), None
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
     states = (query[0], key[0], value[0])
-    if longest <= LONGEST_PADDED:
-        output = _PaddedAttention.apply(*states, segments.blocks, scale)
+    if longest <= LONGEST_PADDED or softcap:
+        output = _PaddedAttention.apply(*states, segments.blocks, scale, window, softcap)
     else:
-        output = _segment_attention(*states, segments.lengths, scale)
-    return output.transpose(0, 1)[None], None
+        output = _segment_attention(*states, segments.lengths, scale, window)
+    return output.transpose(0, 1)[None].contiguous(), None
 
 
 def _varlen_attention(
-    query: Tensor, key: Tensor, value: Tensor, segments: Pack, scale: float
+    query: Tensor, key: Tensor, value: Tensor, segments: Pack, scale: float, window: int
 ) -> Tensor:
     """All segments in one call of flash attention, in and out as `_packed_attention`."""
     ends, longest = segments.ends, max(segments.lengths)
@@ -202,53 +223,71 @@ def _varlen_attention(
         *(states[0].transpose(0, 1) for states in (query, key, value)),
         *(ends, ends, longest, longest),
         scale=scale,
-        window_size=(-1, 0),  # back to the segment's beginning, and no token ahead
+        window_size=(window - 1, 0),  # tokens before this one, and none ahead
         enable_gqa=True,
     )[None]
 
 
 def _segment_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float
+    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float, window: int
 ) -> Tensor:
     """Segments one by one, for long ones: [heads, tokens, size] in and out."""
     states = [query, key, value]
     if query.device.type == "cpu":  # where the fused kernel is faster in float32 than in bf16
         states = [state.float() for state in states]
-    parts = [
-        nn.functional.scaled_dot_product_attention(*part, is_causal=True, scale=scale)
-        for part in zip(*(state[None].split(list(lengths), dim=2) for state in states), strict=True)
-    ]
+    parts = []
+    for part in zip(*(state[None].split(list(lengths), dim=2) for state in states), strict=True):
+        length, mask = part[0].shape[2], None
+        if window < length:
+            mask = torch.ones(length, length, dtype=torch.bool, device=query.device)
+            mask = mask.tril().triu(1 - window)
+        seen: dict[str, Any] = {"is_causal": True} if mask is None else {"attn_mask": mask}
+        parts.append(nn.functional.scaled_dot_product_attention(*part, scale=scale, **seen))
     return torch.cat(parts, dim=2)[0].to(query.dtype)
 
 
 class _PaddedAttention(torch.autograd.Function):
     """Segments block by block, padded, with the attention matrices written out: [heads, tokens,
-    size] in and out.
-
-    Faster on a CPU than the fused kernel, which is slow in bf16 and for short sequences, and than
-    autograd's own gradient of slices and padding. A padded key comes after every real query, so the
-    causal mask hides it; a padded query gets no gradient.
-    """
+    size] in and out. Faster on a CPU than the fused kernel and than autograd's gradient of slices.
+    The causal mask hides padded keys, as they come last; padded queries get no gradient."""
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: Sequence[Block], scale: float
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        blocks: Sequence[Block],
+        scale: float,
+        window: int,
+        softcap: float | None,
     ) -> Tensor:
         saved = []
-        output = torch.empty_like(query)
+        output = torch.empty_like(value)
         for block in blocks:
             q, k, v = (_pad(states, block) for states in (query, key, value))
-            mask = q.new_full((block.longest, block.longest), -torch.inf).triu_(1)
-            weights = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale).softmax(dim=-1)
+            hidden = q.new_full((block.longest, block.longest), -torch.inf)
+            mask = hidden.triu(1)
+            if window < block.longest:
+                mask += hidden.tril_(-window)
+            if softcap:
+                scores = mask + softcap * _capped(q, k, scale, softcap)
+            else:
+                scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale)
+            weights = scores.softmax(dim=-1)
             _unpad(torch.bmm(weights, v), block, output)
             saved += [q, k, v, weights]
         ctx.save_for_backward(*saved)
-        ctx.blocks, ctx.scale = blocks, scale
+        ctx.blocks, ctx.scale, ctx.softcap = blocks, scale, softcap
+        ctx.sizes = [states.shape[2] for states in (query, key, value)]
         return output
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        grad_query, grad_key, grad_value = (torch.empty_like(gradients[0]) for _ in range(3))
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        heads, tokens, _ = gradients[0].shape
+        grad_query, grad_key, grad_value = (
+            gradients[0].new_empty((heads, tokens, size)) for size in ctx.sizes
+        )
         saved = ctx.saved_tensors  # read once, as checkpointing computes them anew for each reading
         for i, block in enumerate(ctx.blocks):
             q, k, v, weights = saved[4 * i : 4 * i + 4]
@@ -257,10 +296,17 @@ class _PaddedAttention(torch.autograd.Function):
             grad_weights = torch.bmm(g, v.transpose(1, 2))
             # Gradient of the softmax: w (dw - sum(w dw)), the sum over keys.
             scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            if ctx.softcap:
+                scores *= 1 - _capped(q, k, ctx.scale, ctx.softcap) ** 2
             scores *= ctx.scale
             _unpad(torch.bmm(scores, k), block, grad_query)
             _unpad(torch.bmm(scores.transpose(1, 2), q), block, grad_key)
-        return grad_query, grad_key, grad_value, None, None
+        return grad_query, grad_key, grad_value, None, None, None, None
+
+
+def _capped(query: Tensor, key: Tensor, scale: float, softcap: float) -> Tensor:
+    """Scores that are bounded, as shares of their bound."""
+    return torch.bmm(query, key.transpose(1, 2)).mul_(scale / softcap).tanh_()
 
 
 def _pad(states: Tensor, block: Block) -> Tensor:

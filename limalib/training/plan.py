@@ -1,10 +1,10 @@
-"""What a training run needs, before anything is loaded: memory on each device, time and cost.
+"""What a training run needs, before anything is loaded: memory on each device, and time.
 
-Weights are counted on a model built on the meta device, where tensors have a shape and no content.
-The rest are formulas, held against measurements (`benchmarks/planner.py`).
+Weights are counted on the meta device, where tensors have a shape and no content. The rest are
+formulas, held against measurements (`benchmarks/planner.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,13 +12,13 @@ from typing import Literal
 import psutil
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from limalib import paper
 from limalib.training import models
-from limalib.training.loss import MOST_LOGITS
-from limalib.training.packing import LONGEST_PADDED, blocks
+from limalib.training.loss import rows_at_once
+from limalib.training.packing import LONGEST_PADDED, blocks, check
 from limalib.training.settings import LoRA, TrainingSettings
 
 GIB = 2**30
@@ -35,6 +35,8 @@ GPUS: Mapping[str, tuple[float, float]] = {
     "H200": (141e9, 989.4e12),
 }
 """By their makers' data sheets: bytes, and dense bfloat16 operations a second (float32 sums)."""
+SHARE_OF_PEAK = 0.4
+"""What training is taken to reach of them."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,7 @@ class Plan:
     `flops`, the operations of the whole run."""
 
     name: str
-    config: PretrainedConfig
     settings: TrainingSettings
-    lengths: Lengths
     device: Device
     parameters: int
     trained: int
@@ -58,28 +58,22 @@ class Plan:
         """Bytes on each device."""
         return sum(self.memory.values())
 
-    def hours(self, peak_flops: float, share: float = 0.4) -> float:
-        """Hours on devices that reach `share` of `peak_flops` operations a second."""
-        return self.flops / (self.settings.processes * peak_flops * share) / 3600
+    def hours(self, peak_flops: float) -> float:
+        """Hours on devices that do `peak_flops` operations a second at their best."""
+        return self.flops / (self.settings.processes * peak_flops * SHARE_OF_PEAK) / 3600
 
-    def table(
-        self, peak_flops: float | None = None, share: float = 0.4, price: float | None = None
-    ) -> str:
-        """The plan in Markdown: with time for a known peak, with cost for a price an hour."""
-        devices = self.settings.processes
+    def table(self, peak_flops: float | None = None) -> str:
+        """The plan in Markdown, with time for a known peak."""
         rows = {
             "parameters": f"{self.parameters:,}",
             "of them trained": f"{self.trained:,}",
-            "devices": str(devices),
+            "devices": str(self.settings.processes),
             **{f"{name}, GiB": f"{size / GIB:.2f}" for name, size in self.memory.items()},
             "**memory on each device, GiB**": f"**{self.needed / GIB:.1f}**",
             "tokens": f"{self.tokens:,}",
             "operations": f"{self.flops:.2e}",
         }
-        if peak_flops:
-            hours = self.hours(peak_flops, share)
-            rows |= {"**hours**": f"**{hours:.2f}**", "device hours": f"{hours * devices:.1f}"}
-            rows |= {"cost": f"{hours * devices * price:,.2f}"} if price else {}
+        rows |= {"**hours**": f"**{self.hours(peak_flops):.2f}**"} if peak_flops else {}
         lines = [f"| {name} | {value} |" for name, value in rows.items()]
         return "\n".join([f"| {self.name} | |", "|---|---|", *lines])
 
@@ -90,27 +84,20 @@ def plan_training(
     lengths: Lengths | None = None,
     device: Device = "cuda",
 ) -> Plan:
-    """What it takes to train a model with these settings on `settings.processes` devices.
-
-    Only the config is read of a folder or hub id; ValueError where there is none. `lengths` are by
-    default the means of LIMA's sources (Table 1 of the paper).
-    """
+    """What training a model takes, of which only the config is read; ValueError for one that cannot
+    be, or cannot be trained here. Without `lengths`, those of LIMA (Table 1 of the paper)."""
     name = model.model_type if isinstance(model, PretrainedConfig) else Path(model).name
-    if not isinstance(model, PretrainedConfig):
-        try:
-            model = AutoConfig.from_pretrained(str(model), trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"{model}: no config of a model ({reason})") from None
+    empty = models.blueprint(model)
+    check(empty)
+    shape = Shape(empty, settings.lora)
     if lengths is None:
         rows = [row for row in paper.TABLE_1 if row.split == "train"]
         lengths = [(r.mean_input, r.mean_output or 0) for r in rows for _ in range(r.examples)]
     limit = settings.max_tokens
     lengths = [(min(p, limit), min(p + a, limit) - min(p, limit)) for p, a in lengths]
-    shape = Shape(model, settings.lora)
     epochs = min(settings.epochs, settings.stop_after_epoch)
     return Plan(
-        *(name, model, settings, lengths, device, shape.parameters, shape.trained),
+        *(name, settings, device, shape.parameters, shape.trained),
         memory=_memory(shape, settings, lengths, device),
         tokens=epochs * sum(map(sum, lengths)),
         flops=epochs * training_flops(shape, settings, lengths),
@@ -119,57 +106,30 @@ def plan_training(
 
 def require(planned: Plan, available: float | None = None) -> None:
     """Raise MemoryError when a plan needs more than `available` bytes on each device (default: what
-    is free here). The message is one line and says which changes of the settings would fit."""
-    before, on_cpu = planned.settings, planned.device == "cpu"
+    is free here), in one line that says what there is to change."""
+    settings, on_cpu = planned.settings, planned.device == "cpu"
     if available is None:
         available = psutil.virtual_memory().available if on_cpu else torch.cuda.mem_get_info()[0]
     if on_cpu:  # its processes share one memory
-        available /= before.processes
+        available /= settings.processes
     if planned.needed <= available:
         return
-    fitting: list[str] = []
-    for changes in _alternatives(before, on_cpu):
-        if "processes" in changes and "processes" in " ".join(fitting):
-            continue
-        settings = before.model_copy(update=changes)
-        needed = plan_training(planned.config, settings, planned.lengths, planned.device).needed
-        if needed <= available:
-            changed = {n: str(v).lower() for n, v in changes.items() if getattr(before, n) != v}
-            changed |= {"lora": "{}"} if "lora" in changed else {}
-            words = " and ".join(f"{name}: {value}" for name, value in changed.items())
-            fitting.append(f"{words} ({needed / GIB:.1f} GiB)")
-    on_each = f" on each of {before.processes} devices" if before.processes > 1 else ""
-    would = f"what would fit: {'; '.join(fitting)}" if fitting else "no change of settings fits"
+    parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in planned.memory.items())
     raise MemoryError(
-        f"{planned.name}: training needs {planned.needed / GIB:.1f} GiB{on_each}, "
-        f"{available / GIB:.1f} GiB are free; {would}"
+        f"{planned.name}: training needs {planned.needed / GIB:.1f} GiB on each of "
+        f"{settings.processes} ({parts}), {available / GIB:.1f} GiB are free; what takes less, the "
+        "mildest first: micro_batch_tokens near max_tokens, activation_checkpointing: true, "
+        "optimizer: adamw8bit, more processes, lora: {} with quantization: 4bit"
     )
 
 
-def _alternatives(settings: TrainingSettings, on_cpu: bool) -> Iterator[dict[str, object]]:
-    """Changes of settings that save memory, the mildest first."""
-    smaller: dict[str, object] = {
-        "micro_batch_tokens": min(settings.micro_batch_tokens, settings.max_tokens),
-        "activation_checkpointing": True,
-    }
-    frugal = smaller if settings.lora else smaller | {"optimizer": "adamw8bit"}
-    yield from ({name: value} for name, value in frugal.items())
-    yield frugal
-    if settings.processes == 1:
-        qlora = {"lora": settings.lora or LoRA(), "quantization": "4bit"}
-        yield from (qlora, qlora | smaller)
-    if not (settings.lora or on_cpu):  # adapters are trained on one process
-        for changes in ({}, smaller, frugal):
-            yield from (changes | {"processes": settings.processes * 2**n} for n in range(1, 8))
-
-
 class Shape:
-    """Numbers of weights, counted on a model built on the meta device."""
+    """Numbers of weights of a model, which may be on the meta device."""
 
-    def __init__(self, config: PretrainedConfig, lora: LoRA | None) -> None:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-        layers, head = models.decoder_layers(model), model.get_output_embeddings().weight
+    def __init__(self, model: PreTrainedModel, lora: LoRA | None) -> None:
+        config, layers = model.config, models.decoder_layers(model)
+        head = model.get_output_embeddings().weight
+        tables = {model.get_input_embeddings().weight, head}
         widths = [  # of what enters a matrix and of what leaves it
             part.weight.shape if isinstance(part, Conv1D) else part.weight.shape[::-1]
             for part in layers.modules()
@@ -178,7 +138,7 @@ class Shape:
         self.config, self.head, self.parameters = config, head.numel(), model.num_parameters()
         self.linear = sum(i * o for i, o in widths)  # weights of the layers' matrices
         self.adapters = sum(lora.rank * (i + o) for i, o in widths) if lora else 0
-        eot_rows = sum(t.shape[1] for t in {model.get_input_embeddings().weight, head})
+        eot_rows = sum(table.shape[1] for table in tables)
         self.trained = self.adapters + eot_rows if lora else self.parameters
         self.outside = self.parameters - sum(weight.numel() for weight in layers.parameters())
         self.inputs = sum(i for i, _ in widths) // len(layers)  # widths of all that enters matrices
@@ -189,15 +149,12 @@ class Shape:
 
 
 def training_flops(shape: Shape, settings: TrainingSettings, lengths: Lengths) -> float:
-    """Floating-point operations of one epoch.
-
-    A token takes 2 for each weight in the forward pass and 4 in the backward pass (Kaplan et al.
-    2020, arXiv 2001.08361, section 2.1), of which 2 are for the weights' own gradients, and 2 more
-    where checkpointing repeats the forward pass. The head works at supervised places only. Of n
-    tokens, attention takes 2 n^2 a dimension (half is masked), and twice that backward.
-    """
+    """Floating-point operations of one epoch: for a token 2 a weight forward and 4 backward (Kaplan
+    et al. 2020, arXiv 2001.08361, section 2.1), of which 2 are for the weights' own gradients, and
+    2 where checkpointing repeats the forward pass. The head works at supervised places only; of n
+    tokens, attention takes 2 n^2 a dimension (half is masked), and twice that backward."""
     tokens, lora = sum(map(sum, lengths)), settings.lora is not None
-    supervised = tokens if settings.train_on_prompts else sum(answer for _, answer in lengths)
+    supervised = sum(answer for _, answer in lengths)
     again = 1 if settings.activation_checkpointing else 0
     inner = (6 + 2 * again) * (shape.linear + shape.adapters) - (2 * shape.linear if lora else 0)
     head = shape.head * (4 if lora else 6)
@@ -232,9 +189,7 @@ def _memory(
         first = transit = (element + 4) * max(layer, shape.outside)  # a layer's, to be shared out
     else:
         # 4 bits, an 8-bit scale for 64 weights, a float32 scale for 256 of those scales.
-        stored = {"4bit": 1 / 2 + 1 / 64 + 4 / (64 * 256), "8bit": 1}.get(
-            settings.quantization or "", element
-        )
+        stored = 1 / 2 + 1 / 64 + 4 / (64 * 256) if settings.quantization else element
         others = shape.parameters - shape.linear + (shape.trained if lora else 0)
         states["weights"] = int(shape.linear * stored) + element * others
         # A table's bfloat16 gradient on its way, before it is added in float32.
@@ -242,12 +197,13 @@ def _memory(
         first += 0 if several else 2 * transit
         states |= {"master copy": 4 * shape.trained} if element == 2 else {}
     answers = sum(answer for _, answer in lengths) / max(1, sum(map(sum, lengths)))
-    rows = sum(batch) * (1.0 if settings.train_on_prompts else answers)
-    logits = min(rows * shape.config.vocab_size, MOST_LOGITS)
+    rows = sum(batch) * answers
+    words, cap = shape.config.vocab_size, getattr(shape.config, "final_logit_softcapping", None)
+    rows = min(rows, rows_at_once(words, element, settings.logits_bytes))
     loss = states | {
         "gradients": (gradient if several else 0) + first,
         "activations": _activations(shape, settings, batch, element, device),
-        "logits": int(2 * logits * element),  # and their gradient
+        "logits": int(rows * words * element * (3 if cap else 1)),  # their gradient in their place
     }
     backward = states | {"gradients": gradient + transit}
     fullest = max(loss, backward, key=lambda items: sum(items.values()))
@@ -260,10 +216,10 @@ def _activations(
 ) -> int:
     """Bytes that a forward pass over a pack keeps for its gradient, the logits left out.
 
-    Counted as in Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for each token: a norm
-    keeps what enters it (LLaMA's in float32) and what its weights are multiplied with; attention
-    its queries, keys, values and output; an MLP four times its inner width, with a plain GELU
-    twice; residual dropout its draws. Adapters keep their inputs after dropout, and its draws.
+    As in Korthikanti et al. 2022 (arXiv 2205.05198, section 4.1), for each token: a norm keeps what
+    enters it (LLaMA's in float32) and what its weights are multiplied with; attention its queries,
+    keys, values and output; an MLP four times its inner width, with a plain GELU twice; residual
+    dropout its draws; adapters their inputs after dropout, and its draws.
     """
     config, tokens, on_gpu = shape.config, sum(batch), device == "cuda"
     hidden, heads, queries = config.hidden_size, config.num_attention_heads, shape.queries
@@ -271,9 +227,10 @@ def _activations(
     norm = (4 + 2 * element if rms else 2 * element) * hidden
     inner = (getattr(config, "intermediate_size", None) or 4 * hidden) * (2 if gelu else 4)
     draws = 2 * hidden * element if settings.residual_dropout else 0
-    if on_gpu:  # flash attention, which knows grouped keys and keeps no weights
+    capped = getattr(config, "attn_logit_softcapping", None)
+    if on_gpu and not capped:  # flash attention, which knows grouped keys and keeps no weights
         attention = element * 2 * (queries + shape.keys) * tokens
-    elif max(batch) > LONGEST_PADDED:  # in float32
+    elif max(batch) > LONGEST_PADDED and not capped:  # in float32
         attention = (4 * 4 + element) * queries * tokens
     else:
         padded = [(b.longest, b.count) for b in blocks(batch, torch.device("cpu"))]

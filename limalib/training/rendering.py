@@ -28,16 +28,10 @@ class Rendered:
 
 
 def render(
-    dialogue: Dialogue,
-    tokenizer: PreTrainedTokenizerBase,
-    eot_id: int,
-    max_tokens: int,
-    train_on_prompts: bool = False,
+    dialogue: Dialogue, tokenizer: PreTrainedTokenizerBase, eot_id: int, max_tokens: int
 ) -> Rendered:
-    """Token ids of a dialogue, cut after `max_tokens`, and whether the loss counts each.
-
-    The EOT that ends an answer is trained on, else a model never learns to stop; BOS never is.
-    Text that happens to contain the name of a special token stays plain text.
+    """Token ids of a dialogue, cut after `max_tokens`, and whether the loss counts each: the EOT
+    that ends an answer too, else a model never learns to stop. Text stays text, whatever it says.
 
         token   BOS   Why    ?   EOT   Because    .    EOT
         mask      -     -    -     -         x    x      x
@@ -47,7 +41,7 @@ def render(
     for turn in dialogue.turns:
         text = tokenizer.encode(turn.text, add_special_tokens=False, split_special_tokens=True)
         ids += [*text, eot_id]
-        mask += [train_on_prompts or turn.role == "assistant"] * (len(text) + 1)
+        mask += [turn.role == "assistant"] * (len(text) + 1)
     return Rendered(ids[:max_tokens], mask[:max_tokens], max(0, len(ids) - max_tokens))
 
 
@@ -65,5 +59,4 @@ def render_all(
     settings: TrainingSettings,
 ) -> list[Rendered]:
     """Dialogues as these settings have them read."""
-    limits = (settings.max_tokens, settings.train_on_prompts)
-    return [render(dialogue, tokenizer, eot_id, *limits) for dialogue in dialogues]
+    return [render(each, tokenizer, eot_id, settings.max_tokens) for each in dialogues]

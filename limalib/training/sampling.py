@@ -5,8 +5,9 @@ batch, and draws one stream of random numbers for all, so that an answer depends
 """
 
 import hashlib
+import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,10 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from limalib.records import Dialogue, Response
+from limalib.records import Dialogue, Response, Turn
 from limalib.training import models
 from limalib.training.rendering import render_prompt
-from limalib.training.settings import SamplingSettings
+from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings
 
 
 class Generation(NamedTuple):
@@ -37,11 +38,8 @@ def sample(
     seed: int,
     samples: int = 1,
 ) -> list[Response]:
-    """`samples` answers to each prompt, in the prompts' order.
-
-    A draw depends on the settings' seed, the training run's `seed`, the prompt's id and the
-    sample's number, not on what else is asked.
-    """
+    """`samples` answers to each prompt, in the prompts' order. A draw depends on the settings'
+    seed, the run's, the prompt's id and the sample's number, not on what else is asked."""
     eot_id = models.add_end_of_turn(model, tokenizer)
     ids = [render_prompt(prompt, tokenizer, eot_id) for prompt in prompts]
     which = [(i, number) for i in range(len(prompts)) for number in range(samples)]
@@ -55,6 +53,69 @@ def sample(
     return answers
 
 
+def prompted(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Dialogue],
+    prompts: Sequence[Dialogue],
+    settings: SamplingSettings,
+    seeds: Iterable[int],
+    shots: int,
+) -> dict[str, list[Response]]:
+    """Answers of a base without tuning to the prompts, by system, one for each seed: bare, and with
+    `shots` examples, drawn by seed from the single-turn ones without refusals where sources say
+    which these are (ValueError when there are too few). They end at EOS or the next question."""
+    pool = [d for d in examples if d.source in ("authors", "nlp") and not d.meta.get("safety")]
+    pool = pool or list(examples)
+    if len(pool) < shots:
+        raise ValueError(f"{shots} shots asked for, but the training set has {len(pool)} examples")
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    found: dict[str, list[Response]] = {ZERO_SHOT: [], FEW_SHOT: []}
+    for seed in seeds:
+        header = "Questions and answers\n" + "".join(
+            f"Q: {d.turns[0].text}\nA: {d.turns[1].text}\n"
+            for d in random.Random(f"shots-{seed}").sample(pool, shots)
+        )
+        keys = [f"{seed}/{prompt.id}/0" for prompt in prompts]
+        for system, before, after in (ZERO_SHOT, "", "\n"), (FEW_SHOT, f"{header}Q: ", "\nA:"):
+            texts = [before + prompt.prompt + after for prompt in prompts]
+            ids = [[*start, *tokenizer.encode(text, add_special_tokens=False)] for text in texts]
+            answers = generate(model, ids, tokenizer.eos_token_id, settings, keys)
+            for prompt, (tokens, stopped) in zip(prompts, answers, strict=True):
+                whole = tokenizer.decode(tokens, skip_special_tokens=True)
+                text, next_question, _ = whole.partition("\nQ:")
+                of = (prompt.id, system, seed, 0, text.strip())
+                found[system].append(Response(*of, stopped or bool(next_question), len(tokens)))
+    return found
+
+
+def converse(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Dialogue],
+    settings: SamplingSettings,
+    system: str,
+    seed: int,
+) -> tuple[list[Dialogue], list[Response]]:
+    """Hold conversations whose user turns are given: each answer becomes part of the next prompt.
+    Returns the prompts (one for every user turn, ids `<conversation>/<turn>`) and the answers."""
+    asked: list[Dialogue] = []
+    answered: list[Response] = []
+    history: dict[str, tuple[Turn, ...]] = {c.id: () for c in conversations}
+    for turn in range(max(len(c.turns) for c in conversations)):
+        open_ones = [c for c in conversations if turn < len(c.turns)]
+        now = [
+            Dialogue(f"{c.id}/{turn}", (*history[c.id], c.turns[turn]), c.source, {"turn": turn})
+            for c in open_ones
+        ]
+        answers = sample(model, tokenizer, now, settings, system, seed)
+        for conversation, prompt, answer in zip(open_ones, now, answers, strict=True):
+            history[conversation.id] = (*prompt.turns, Turn("assistant", answer.text))
+        asked += now
+        answered += answers
+    return asked, answered
+
+
 @torch.inference_mode()
 def generate(
     model: PreTrainedModel,
@@ -63,11 +124,9 @@ def generate(
     settings: SamplingSettings,
     keys: Sequence[str] | None = None,
 ) -> list[Generation]:
-    """Continue each prompt (token ids) until EOT, EOS or the limit; results in the same order.
-
-    `keys` name the random stream of each prompt (default: its position). Where a prompt leaves too
-    little of the context for an answer, its beginning is cut off, with a warning.
-    """
+    """Continue each prompt (token ids) until EOT, EOS or the limit. `keys` name the random stream
+    of each (default: its position). Where a prompt leaves too little of the context for an answer,
+    its beginning is cut off, with a warning."""
     keys = keys or [str(i) for i in range(len(prompts))]
     context = _context(model)
     longest = context - min(settings.max_new_tokens, context // 4)
@@ -101,7 +160,6 @@ def _continue(
     stops: Tensor,
     settings: SamplingSettings,
 ) -> list[Generation]:
-    """Continue one batch of prompts; rows that end leave the batch and its cache."""
     device, context = model.device, _context(model)
     longest = max(map(len, prompts))
     lengths = [min(settings.max_new_tokens, context - len(prompt)) for prompt in prompts]
@@ -191,11 +249,8 @@ def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
-    """One token a row from the nucleus of mass `top_p` (Holtzman et al. 2020, arXiv 1904.09751).
-
-    `logits` is [rows, vocabulary], `uniform` [rows] in [0, 1): the token in whose share of the
-    nucleus the number falls, likeliest first.
-    """
+    """One token a row from the nucleus of mass `top_p` (Holtzman et al. 2020, arXiv 1904.09751): of
+    logits [rows, vocabulary] that in whose share, likeliest first, `uniform` [rows] falls."""
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits / temperature
@@ -215,6 +270,5 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> T
 
 
 def _uniform(seed: int, key: str, count: int) -> Tensor:
-    """Random numbers in [0, 1) that depend on nothing but seed and key."""
     entropy = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:16], "big")
     return torch.from_numpy(np.random.Generator(np.random.Philox(entropy)).random(count))

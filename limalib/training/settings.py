@@ -39,16 +39,18 @@ class TrainingSettings(Settings):
     batch_examples: int = Field(32, ge=1)  # in a step, whatever their lengths; smaller models: 64
     max_tokens: int = Field(2048, ge=2)  # longer texts are cut, and counted
     residual_dropout: float = Field(0.3, ge=0, lt=1)  # at the top layer; smaller models: 0.2
-    train_on_prompts: bool = False  # the paper does not say what it did
     # bf16: weights in bfloat16 beside a float32 master copy, about twice as fast where the
     # processor computes in it, which `auto` looks for.
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"  # bitsandbytes: moments in 8 bits
     lora: LoRA | None = None  # train adapters and the row of EOT instead of every weight
-    # Linear layers of the base in bitsandbytes' 4 bits (nf4, double quantisation: QLoRA) or 8 bits.
-    # They cannot be trained themselves, so this needs `lora`.
-    quantization: Literal["4bit", "8bit"] | None = None
+    # Linear layers of the base in bitsandbytes' 4 bits (nf4, double quantisation: QLoRA). They
+    # cannot be trained themselves, so this needs `lora`.
+    quantization: Literal["4bit"] | None = None
     micro_batch_tokens: int = Field(16384, ge=1)  # at once: less memory, the same result
+    # What logits may take at once, with what is made of them: of 262,144 words (Gemma) those of
+    # 16,384 tokens would take 26 GB in bfloat16. Less is hardly slower.
+    logits_bytes: int = Field(2**30, ge=1)
     # Compute again what the gradient needs: much less memory, a third slower, the same result.
     activation_checkpointing: bool = False
     # torch.compile: faster on a GPU after a minute or so; other draws of dropout.
@@ -59,7 +61,6 @@ class TrainingSettings(Settings):
     checkpoint_steps: int | None = Field(None, ge=1)  # save the state within epochs too
     keep_candidates: bool = False  # so that the choice among their checkpoints can be changed later
     tensorboard: bool = False  # write what happens to the folder `tensorboard`
-    gradient_clip: float | None = Field(None, gt=0)  # largest norm; the paper names none
     seed: int = Field(0, ge=0)  # decides the order of the examples and what is dropped out
 
     @model_validator(mode="after")

@@ -1,8 +1,5 @@
-"""One model over several processes: each holds a share of every weight (FSDP).
-
-A layer's weights are gathered when it computes and given up again after it. With one process
-nothing here does anything, so the code that trains need not ask how many there are.
-"""
+"""One model over several processes: each holds a share of every weight (FSDP), and a layer's are
+gathered while it computes. With one process nothing here does anything."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -19,12 +16,10 @@ Anything = TypeVar("Anything")
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def processes() -> int:
-    """How many processes share the model."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -69,7 +64,6 @@ def shard(
 
 
 def _receive(module: nn.Module, device: torch.device) -> None:
-    """Put what the first process holds of `module` on `device`, in every process."""
     received: dict[Tensor, Tensor] = {}  # by identity: tied tensors stay one
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):

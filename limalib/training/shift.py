@@ -39,11 +39,8 @@ def base_ranks(
     settings: SamplingSettings,
 ) -> pd.DataFrame:
     """A row for every token of the tuned model's greedy answers: the number of its `prompt`, its
-    `place` in the answer, the `token`, and its `rank` for the base, 0 being the first.
-
-    The base has never seen an end of turn: it reads a line break for the prompt's, and the
-    answer's is left out.
-    """
+    `place` in the answer, the `token`, and its `rank` for the base, 0 being the first. The base,
+    which has seen no end of turn, reads a line break for the prompt's; the answer's is left out."""
     eot = models.add_end_of_turn(tuned, tokenizer)
     asked = [render_prompt(prompt, tokenizer, eot) for prompt in prompts]
     answers = generate(tuned, asked, eot, settings.model_copy(update={"temperature": 0.0}))

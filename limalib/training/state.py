@@ -56,8 +56,8 @@ def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
 
 
 def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state's folder and what its state.json says; None to start from the base. Raises
-    ValueError when it cannot be read, and for other inputs unless `replace` says to start anew."""
+    """The newest state's folder and what its state.json says; None to start from the base.
+    ValueError when it cannot be read, and for other inputs unless `replace`."""
     folder = out_dir / STATE
     found = max(folder.glob("step-*"), key=lambda path: int(path.name[5:]), default=None)
     if found:
@@ -74,8 +74,8 @@ def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[
 
 
 def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> TrainingLog:
-    """Go back to a state that `find` found; returns its log. Raises ValueError when it cannot be
-    read, and for 8-bit moments of other processes."""
+    """Go back to a state that `find` found; returns its log. ValueError when it cannot be read, and
+    for 8-bit moments of other processes."""
     saved_by = state["processes"]
     if saved_by != sharding.processes() and learner.settings.optimizer == "adamw8bit":
         raise ValueError(
@@ -89,7 +89,6 @@ def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> TrainingLo
 
 
 def _read_tensors(folder: Path, saved_by: int, learner: Learner) -> dict[str, Tensor]:
-    """This process's share of a state that `saved_by` processes wrote."""
     paths = [folder / f"tensors-{number}.safetensors" for number in range(saved_by)]
     if saved_by == sharding.processes():
         return load_file(paths[sharding.rank()], device=str(learner.device))
@@ -102,16 +101,13 @@ def _read_tensors(folder: Path, saved_by: int, learner: Learner) -> dict[str, Te
     return tensors
 
 
-# --- checkpoints and the result
-
-
 def candidate(out_dir: Path, epoch: int | None) -> Path:
     """Folder of a candidate epoch's checkpoint."""
     return out_dir / CANDIDATES / f"epoch-{epoch}"
 
 
 def result(out_dir: Path, wanted: TrainingLog, replace: bool) -> TrainingLog | None:
-    """The log of the result in `out_dir`; None where there is none, or one to be replaced. Raises
+    """The log of the result in `out_dir`; None where there is none, or one to be replaced.
     ValueError when it is of other inputs or not as training left it."""
     if not (out_dir / LOG).is_file():
         return None
@@ -137,7 +133,7 @@ def finish(out_dir: Path, log: TrainingLog) -> TrainingLog:
 
 def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`: all is copied
-    before any of it replaces what was there. Raises ValueError when the checkpoint was not kept."""
+    before any of it replaces what was there. ValueError when it was not kept."""
     kept, temporary = candidate(out_dir, log.chosen_epoch), out_dir / ".publishing"
     if not kept.is_dir():
         raise ValueError(
@@ -164,7 +160,7 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
 
 def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
     """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand; 0 goes
-    back to the choice by quality. Raises ValueError for one that is no candidate or not kept."""
+    back to the choice by quality. ValueError for one that is no candidate or not kept."""
     out_dir, log = Path(out_dir), read_log(out_dir)
     first, last = log.settings.candidate_epochs
     if epoch and not first <= epoch <= min(last, len(log.epochs)):
@@ -179,7 +175,6 @@ def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weights, over the digests of their files."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("model*.safetensors")):
         with path.open("rb") as file:
@@ -202,7 +197,6 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _damaged(path: Path) -> Iterator[None]:
-    """Say in one line that a state cannot be read."""
     try:
         yield
     except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:

@@ -1,8 +1,5 @@
-"""One optimiser step, exact however it is split to fit into memory, or over processes.
-
-The loss of a step's *examples* is summed over all their supervised tokens and divided by their
-number, so it does not matter how many passes they take.
-"""
+"""One optimiser step, exact however it is split to fit into memory, or over processes: the loss of
+its *examples* is summed over all their supervised tokens and divided by their number."""
 
 import ctypes
 import math
@@ -25,27 +22,24 @@ from limalib.training.settings import TrainingSettings
 class _Objective(nn.Module):
     """The summed loss as a module, so that what shares a model's weights gathers them for it."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, logits_bytes: int) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.logits_bytes = model, logits_bytes
 
     def forward(self, batch: Pack) -> Tensor:
-        return summed_loss(self.model, batch)
+        return summed_loss(self.model, batch, self.logits_bytes)
 
 
 class Learner:
-    """A model and its optimiser: one call, one step.
-
-    In bf16 the optimiser steps on a float32 master copy of the weights: most updates are smaller
-    than bfloat16's grain. Of several processes each steps on its own share of the float32 weights.
-    """
+    """A model and its optimiser. In bf16 it steps on a float32 master copy of the weights, as most
+    updates are smaller than bfloat16's grain; of several processes each on its own share."""
 
     def __init__(self, model: PreTrainedModel, settings: TrainingSettings) -> None:
         self.model, self.settings = model, settings
         self.alone = sharding.processes() == 1
         self.device = model.device if self.alone else models.device()
         self.dtype = models.compute_dtype(settings.precision, self.device)
-        self.objective = _Objective(model)
+        self.objective = _Objective(model, settings.logits_bytes)
         layers = models.decoder_layers(model)
         if self.alone:
             self._take_weights()
@@ -81,12 +75,9 @@ class Learner:
                 weight.data = weight.data.bfloat16()
 
     def step(self, examples: Sequence[Rendered], rate: float) -> tuple[float, float] | None:
-        """One optimiser step on examples at learning rate `rate`, inside `packed_attention`.
-
-        Returns the mean loss in nats and the norm of its gradient before clipping, or None, having
-        done nothing, when no token is supervised. Raises FloatingPointError, before any weight is
-        touched, when one of them is not finite.
-        """
+        """One optimiser step at learning rate `rate`, inside `packed_attention`: the mean loss in
+        nats and the norm of its gradient, or None, with nothing done, when no token is supervised.
+        FloatingPointError, before any weight is touched, when one of them is not finite."""
         count = sum(example.supervised for example in examples)
         if not count:
             return None
@@ -97,10 +88,8 @@ class Learner:
         if not (math.isfinite(loss) and norm.isfinite()):
             raise FloatingPointError(
                 f"loss {loss}, gradient norm {norm.item()}: lower learning_rate "
-                f"({self.settings.learning_rate:g}) or set gradient_clip"
+                f"({self.settings.learning_rate:g})"
             )
-        if self.settings.gradient_clip is not None:
-            nn.utils.clip_grads_with_norm_(self.master, self.settings.gradient_clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
