@@ -1,7 +1,7 @@
 """Helpers of the LIMA reproduction. A map, each line knowing those above it:
 
 - plain data: `records` (dialogues, responses, grades, verdicts), `settings`, `paper`
-- numbers: `statistics` (intervals, agreement), `significance` (tests, win rates)
+- numbers: `statistics` (intervals, agreement), `significance` (tests and their power)
 - `claims` (each a test fixed in advance), `figures` (one function each)
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)

@@ -23,23 +23,16 @@ def win_rate(verdicts: ArrayLike) -> tuple[float, float]:
     return 100 * float(points.mean()), 100 * float(stats.sem(points))
 
 
-def won_and_lost(verdicts: ArrayLike) -> tuple[int, int]:
-    """Prompts won and lost, of verdicts or differences [seeds, prompts]. A prompt has one vote, the
-    sign of its mean over seeds, so that votes are independent, as the sign test wants them.
-    >>> won_and_lost([[1, 1, -1, 0], [1, -1, -1, 0]])  # the second prompt is undecided
-    (1, 1)
-    """
-    votes = prompt_means(verdicts)
-    return int((votes > 0).sum()), int((votes < 0).sum())
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact p-value that independent wins and losses are equally likely; ties are left
-    out (Dixon and Mood 1946).
-    >>> sign_test(5, 0)  # 2 * (1/2)^5 = 1/16
+def sign_test(verdicts: ArrayLike) -> float:
+    """Two-sided exact p-value that verdicts or differences [seeds, prompts] are as often won as
+    lost (Dixon and Mood 1946). A prompt has one vote, the sign of its mean over seeds, so that
+    votes are independent; ties are left out.
+    >>> sign_test([[1, 1, 1, 1, 1, 0, 1], [1, 1, 1, 1, 1, 0, -1]])  # five to none: 2 * (1/2)^5
     0.0625
     """
-    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    votes = np.sign(prompt_means(verdicts))
+    wins, decided = int((votes > 0).sum()), int(abs(votes).sum())
+    return float(stats.binomtest(wins, decided).pvalue) if decided else 1.0
 
 
 def permutation_test(differences: ArrayLike, *, seed: int = 0) -> float:

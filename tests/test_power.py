@@ -9,13 +9,14 @@ from hypothesis import given, strategies
 
 from limalib import paper, significance
 from limalib.significance import sign_test
+from limalib.statistics import counted
 
 
 def simulated(net: float, tie: float, prompts: int, runs: int = 20_000) -> float:
     """Share of drawn comparisons that the sign test finds at 5%."""
     win = (1 - tie + net) / 2
     drawn = np.random.default_rng(0).multinomial(prompts, [win, tie, 1 - tie - win], size=runs)
-    found = cache(lambda wins, losses: sign_test(wins, losses) < 0.05)
+    found = cache(lambda wins, losses: sign_test(counted(wins, 1, losses)) < 0.05)
     return sum(found(int(wins), int(losses)) for wins, _, losses in drawn) / runs
 
 

@@ -176,16 +176,17 @@ def test_preference_refuses_other_verdicts() -> None:
 
 
 def test_sign_test_known_values() -> None:
-    assert significance.sign_test(8, 2) == pytest.approx(0.109375)  # 2 * (1 + 10 + 45) / 1024
-    assert significance.sign_test(3, 3) == 1.0
-    assert significance.sign_test(0, 0) == 1.0
+    ten = statistics.counted(8, 5, 2)
+    assert significance.sign_test(ten) == pytest.approx(0.109375)  # 2 * (1 + 10 + 45) / 1024
+    assert significance.sign_test(statistics.counted(3, 0, 3)) == 1.0
+    assert significance.sign_test([[0, 0]]) == 1.0
 
 
 def test_the_paper_s_wins_and_losses() -> None:
     """Derived: of 300 prompts, wins and losses differ at 5% for Alpaca, Claude and GPT-4 only."""
     pvalues = {
         row.opponent: significance.sign_test(
-            round(300 * row.human.win), round(300 * row.human.lose)
+            statistics.counted(*(round(300 * share) for share in row.human))
         )
         for row in paper.PREFERENCE
     }
@@ -364,8 +365,9 @@ def test_win_rates_are_those_that_alpaca_eval_published(shared_data: Path) -> No
 
 
 def test_a_prompt_has_one_vote_whatever_its_seeds() -> None:
-    assert significance.won_and_lost([[1, 1, 0, -1], [1, -1, 0, -1], [1, 1, 1, -1]]) == (3, 1)
-    assert significance.won_and_lost([[math.nan, 1], [-1, math.nan]]) == (1, 1)
+    three_to_one = [[1, 1, 0, -1], [1, -1, 0, -1], [1, 1, 1, -1]]
+    assert significance.sign_test(three_to_one) == 0.625  # 2 * (1 + 4) / 16
+    assert significance.sign_test([[math.nan, 1], [-1, math.nan]]) == 1.0
 
 
 def test_permutation_of_few_differences_is_exact() -> None:
@@ -385,7 +387,7 @@ def test_permutation_of_few_differences_is_exact() -> None:
 @settings(max_examples=40, deadline=None)
 def test_on_verdicts_of_one_seed_the_permutation_test_is_the_sign_test(verdicts: list[int]) -> None:
     # With only +1 and -1 to turn, patterns are coin tosses and the mean is the number of heads.
-    exact = significance.sign_test(verdicts.count(1), verdicts.count(-1))
+    exact = significance.sign_test([verdicts])
     assert significance.permutation_test([verdicts]) == pytest.approx(exact)
 
 
@@ -396,7 +398,7 @@ def test_many_permutations_are_drawn_and_agree_with_the_exact_test(
     drawn = significance.permutation_test(row)
     assert drawn == significance.permutation_test(row)
     assert drawn != significance.permutation_test(row, seed=1)
-    assert drawn == pytest.approx(significance.sign_test(44, 35), abs=0.02)
+    assert drawn == pytest.approx(significance.sign_test(row), abs=0.02)
     # The pattern seen counts as one of those drawn, so no p-value is 0.
     monkeypatch.setattr(significance, "PERMUTATIONS", 99)
     assert significance.permutation_test([[1.0] * 40]) == pytest.approx(0.02)
@@ -404,7 +406,7 @@ def test_many_permutations_are_drawn_and_agree_with_the_exact_test(
 
 def test_the_permutation_test_weighs_sizes_which_the_sign_test_does_not() -> None:
     gains, losses = [3.0] * 10, [-0.1] * 10
-    assert significance.sign_test(10, 10) == 1.0
+    assert significance.sign_test([gains + losses]) == 1.0
     assert significance.permutation_test([gains + losses]) < 0.01
 
 
@@ -447,7 +449,7 @@ def test_intervals_and_tests_of_the_paper_s_own_shares(
     assert (net.low, net.high) == pytest.approx((low, high), abs=0.013)
     assert (net.low > 0 or net.high < 0) == differs
     for p in (
-        significance.sign_test(*significance.won_and_lost(row)),
+        significance.sign_test(row),
         significance.permutation_test(row),
     ):
         assert (p < 0.05) == differs

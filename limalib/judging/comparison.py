@@ -79,7 +79,7 @@ def p_values(compared: Mapping[str, Comparison]) -> dict[str, float]:
     """P-values of the sign test against each rival that a decision was made on, corrected for
     their number (Holm)."""
     nets = {rival: found.net for rival, found in compared.items() if found.net is not None}
-    signs = [significance.sign_test(*significance.won_and_lost(net)) for net in nets.values()]
+    signs = [significance.sign_test(net) for net in nets.values()]
     return dict(zip(nets, significance.holm(signs), strict=True))
 
 
