@@ -6,25 +6,33 @@ All take the same 32 examples and weights, at the miniature's shape, without dro
 gradient norm are shown beside the time, since a faster step that computes something else is no
 faster. Steps of all variants alternate, so that what else the machine does falls on all of them
 alike; the figure is the median in processor seconds.
+
+A second table is of loss and gradient with Gemma's vocabulary of 262,144, at the width of its
+smallest model, each way in a process of its own, whose growth is shown beside the median time.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
+import psutil
 import torch
 import transformers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from limalib.training.loss import summed_loss
 from limalib.training.models import compute_dtype
-from limalib.training.packing import packed_attention
+from limalib.training.packing import hidden_states, pack, packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.settings import TrainingSettings
 from limalib.training.step import Learner
@@ -149,6 +157,66 @@ def measure(steps: dict[str, Step], tokens: int, rounds: int) -> list[Row]:
     ]
 
 
+WAYS = {"all logits, PyTorch's own loss": 0, "1 GiB, the default": 2**30, "256 MiB": 2**28}
+"""What the second table compares, by `logits_bytes`."""
+
+
+def large_vocabulary(logits_bytes: int, threads: int) -> dict[str, float]:
+    """Loss and gradient norm of 2,048 tokens, median processor seconds, GiB of growth."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=262_144,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config).to(compute_dtype("auto", torch.device("cpu")))
+    ids = torch.randint(config.vocab_size, (8, 256)).tolist()
+    batch = pack([Rendered(row, [True] * 256) for row in ids])
+    before, seconds = psutil.Process().memory_info().rss, []
+    for _ in range(4):
+        model.zero_grad()
+        started = time.process_time()
+        with packed_attention(model):
+            if logits_bytes:
+                loss = summed_loss(model, batch, logits_bytes)
+            else:
+                logits = model.lm_head(hidden_states(model, batch)[batch.sources])
+                loss = nn.functional.cross_entropy(logits.float(), batch.targets, reduction="sum")
+                del logits
+        loss.backward()
+        seconds.append(time.process_time() - started)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    norm = nn.utils.get_total_norm([w.grad for w in model.parameters() if w.grad is not None])
+    return {
+        "seconds": statistics.median(seconds[1:]),
+        "gib": grown / 2**30,
+        "loss": loss.item() / len(batch.targets),
+        "gradient_norm": norm.item() / len(batch.targets),
+    }
+
+
+def show_vocabulary(threads: int) -> dict[str, dict[str, float]]:
+    """Print the second table and return its figures."""
+    print(
+        "\nvocabulary:\n\n| logits | seconds | GiB | loss | gradient norm |\n|---|---|---|---|---|"
+    )
+    found, context = {}, multiprocessing.get_context("spawn")
+    for name, logits_bytes in WAYS.items():
+        with ProcessPoolExecutor(1, mp_context=context) as alone:
+            row = alone.submit(large_vocabulary, logits_bytes, threads).result()
+        print(
+            f"| {name} | {row['seconds']:.1f} | {row['gib']:.2f} | {row['loss']:.4f} "
+            f"| {row['gradient_norm']:.4f} |",
+            flush=True,
+        )
+        found[name] = row
+    return found
+
+
 def machine() -> dict[str, str | int | bool]:
     """What the figures depend on beside the code."""
     return {
@@ -189,7 +257,9 @@ def main() -> None:
                 f"| {name} | {row.step} | {1000 * row.seconds:.1f} | {row.tokens_per_second:,.0f} "
                 f"| {row.speedup:.2f} | {row.loss:.4f} | {row.gradient_norm:.4f} |"
             )
-    print(json.dumps({"benchmark": "training", "tables": tables, "machine": machine()}))
+    large = show_vocabulary(arguments.threads)
+    record = {"benchmark": "training", "tables": tables, "vocabulary": large}
+    print(json.dumps(record | {"machine": machine()}))
 
 
 if __name__ == "__main__":
