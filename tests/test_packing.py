@@ -196,7 +196,8 @@ def varlen_attn(
     assert window_size[1] == 0
     assert enable_gqa
     distance = torch.arange(longest)[:, None] - torch.arange(longest)
-    seen = (distance >= 0) & (distance <= window_size[0])  # so many before it, and itself
+    back = longest if window_size[0] == -1 else window_size[0]
+    seen = (distance >= 0) & (distance <= back)  # so many before it, and itself
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
             *(states[start:end].transpose(0, 1)[None] for states in (query, key, value)),

@@ -3,6 +3,7 @@ layer, adapters, saving. Weights are safetensors only; code of a checkpoint's ow
 
 import os
 import shutil
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,8 +155,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except OSError as error:
-        reason = _line(error)
-        raise OSError(f"{name}: no such folder or model of the hub ({reason})") from None
+        raise OSError(f"{name}: no such folder or model of the hub ({_line(error)})") from None
     except _ODD as error:
         raise OSError(f"{name}: no tokenizer that can be read ({_line(error)})") from None
     # Where its files are missing the library makes an empty one, without a word.
@@ -165,11 +165,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what an error says, and the second where the first ends on a colon."""
-    first, *more = [*map(str.strip, str(error).strip().splitlines()), ""][:2]
-    return (
-        " ".join([first, *more]).strip() if first.endswith(":") else first or type(error).__name__
-    )
+    return textwrap.shorten(str(error) or type(error).__name__, 250, placeholder=" ...")
 
 
 @contextmanager

@@ -136,9 +136,8 @@ def check(model: PreTrainedModel) -> None:
     reasons = sorted({*(getattr(config, "layer_types", None) or known)} - known)
     if not model._can_set_attn_implementation():
         reasons.append("attention that it keeps to itself")
-    if getattr(config, "use_bidirectional_attention", False) or not getattr(
-        config, "is_causal", True
-    ):
+    both_ways = getattr(config, "use_bidirectional_attention", False)
+    if both_ways or not getattr(config, "is_causal", True):
         reasons.append("attention to what comes later")
     if any(hasattr(module, "sinks") for module in model.modules()):
         reasons.append("attention sinks")
@@ -223,7 +222,8 @@ def _varlen_attention(
         *(states[0].transpose(0, 1) for states in (query, key, value)),
         *(ends, ends, longest, longest),
         scale=scale,
-        window_size=(window - 1, 0),  # tokens before this one, and none ahead
+        # Tokens before this one (-1: all, for which there is a faster kernel), and none ahead.
+        window_size=(window - 1 if window < longest else -1, 0),
         enable_gqa=True,
     )[None]
 
@@ -266,10 +266,10 @@ class _PaddedAttention(torch.autograd.Function):
         output = torch.empty_like(value)
         for block in blocks:
             q, k, v = (_pad(states, block) for states in (query, key, value))
-            hidden = q.new_full((block.longest, block.longest), -torch.inf)
-            mask = hidden.triu(1)
+            unseen = q.new_full((block.longest, block.longest), -torch.inf)
+            mask = unseen.triu(1)
             if window < block.longest:
-                mask += hidden.tril_(-window)
+                mask += unseen.tril_(-window)
             if softcap:
                 scores = mask + softcap * _capped(q, k, scale, softcap)
             else:
