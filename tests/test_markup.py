@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limalib.data.markup import clean_html, without_addresses
+from limalib.data.markup import _marked, _without_marks, clean_html
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_any_soup_is_accepted_and_leaves_clean_edges(markup: str) -> None:
 
 @given(TEXT)
 def test_escaped_text_comes_back_but_for_its_white_space(text: str) -> None:
-    expected = " ".join(without_addresses(text).split())
+    expected = " ".join(_without_marks(_marked(text)).split())
     assert " ".join(clean_html(html.escape(text)).split()) == expected
 
 

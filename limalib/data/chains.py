@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from limalib.data.markup import clean_html, without_addresses
+from limalib.data.markup import clean_html, without_links
 from limalib.data.stackexchange import Comment, Post, Thread
 from limalib.records import Dialogue, Role, Turn
 
 _ADDRESSED = re.compile(r"\A\s*@[\w.-]+[\s,:;]*")
-_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
 _FEWEST_TURNS = 4
 
 
@@ -67,8 +66,5 @@ def _chain(thread: Thread, post: Post, comments: Sequence[Comment]) -> Dialogue 
 def _said(comments: Iterable[Comment], asker: int) -> Iterator[Turn]:
     """Comments as turns, without links and addressees; what one says in a row is one turn."""
     for user, group in groupby(comments, key=lambda comment: comment.user):
-        plain = (
-            without_addresses(_LINK.sub(r"\1", _ADDRESSED.sub("", each.text))).strip()
-            for each in group
-        )
+        plain = (without_links(_ADDRESSED.sub("", each.text)).strip() for each in group)
         yield Turn("user" if user == asker else "assistant", "\n\n".join(filter(None, plain)))

@@ -23,6 +23,7 @@ _PARSER, _DEEPEST = html.HTMLParser(huge_tree=True), 254
 _TAG = re.compile("<[^<>]*>")
 # These stand in for <br> and for a web address while a paragraph is put together.
 _BREAK, _GONE = "\0", "\1"
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 _MARK = re.compile(rf"\s*\(\s*{_GONE}\s*\)|{_GONE}")
 _ADDRESS = re.compile(  # Brackets belong to an address in pairs, a last full stop does not.
     r"""(?:https?://|www\.)(?:[^\s<>()]|\([^\s<>()]*\))*(?:[^\s<>()\]}.,;:!?'"]|\([^\s<>()]*\))"""
@@ -45,8 +46,10 @@ def clean_html(text: str) -> str:
     return "\n\n".join(_blocks(root)).strip("\n")
 
 
-def without_addresses(text: str) -> str:
-    """The text with bare web addresses taken out, with the brackets around one."""
+def without_links(text: str) -> str:
+    """Markdown without links, of which the words stay, images, and bare web addresses, which go
+    with the brackets around one."""
+    text = _LINK.sub(lambda link: "" if link[0][0] == "!" else link[1], text)
     return _without_marks(_marked(text))
 
 

@@ -121,6 +121,6 @@ def _instance(record: Any) -> Instance | None:
 
 def _strings(value: Any) -> list[str]:
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+    if not isinstance(values, list):
         raise TypeError(f"expected a string or a list of strings, not {value!r:.60}")
     return [text_of(item) for item in values]

@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 
-from limalib.data.files import Row, table
-from limalib.data.markup import without_addresses
+from limalib.data.files import Row, table, usable
+from limalib.data.markup import without_links
 from limalib.data.sampling import Best, Curated, stable_order, temperature_sample
 from limalib.records import single_turn
 
@@ -24,7 +24,6 @@ PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows",
     *("sources and citations", "community q&a", "video")
 }
 
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)")
 # Stray marks that the public files put there, and the number that they glue to a part's title.
 _BEFORE_LINE_END = re.compile(r"(?<![ \t])[ \t]*+;?[ \t]*+\n")
 _PART = re.compile(r"(?<=[a-z?!)])[1-9]\d?$")
@@ -46,22 +45,22 @@ def read_articles(
     or `beside` does where a row is a step. Raises as `files.table` does."""
     losses = Counter() if losses is None else losses
     beside = Counter() if beside is None else beside
-    number = count()
-    rows = _usable(table(path, "a wikiHow CSV", ("title", "text")), losses, beside)
-    for _, group in groupby(
-        rows, lambda row: _title(row) if "sectionLabel" in row else next(number)
-    ):
-        article = list(group)
-        last = article[-1]
-        text = _from_steps(article) if "sectionLabel" in last else _tidy(last["text"])
-        yield Article(_title(last), text, last.get("category", "").strip())
+    rows = table(path, "a wikiHow CSV", ("title", "text"))
+    for steps, alike in groupby(rows, lambda row: "sectionLabel" in row):
+        bad = f"{'step' if steps else 'row'} with too few or too many fields"
+        empty = "step without title or text" if steps else "empty title or text"
+        whole = usable(alike, _whole, bad, empty, beside if steps else losses)
+        together = groupby(whole, _title) if steps else ((_title(row), [row]) for row in whole)
+        for title, group in together:
+            article = list(group)
+            text = _from_steps(article) if steps else _tidy(article[0]["text"])
+            yield Article(title, text, article[-1].get("category", "").strip())
 
 
 def wikihow_response(text: str) -> str:
     """An article's text as a response (section 2): "This article ..." becomes "The following
     answer ...", as in the released data; images, addresses and `PRUNED_SECTIONS` go."""
-    text = without_addresses(_LINK.sub(lambda m: "" if m[0][0] == "!" else m[1], text))
-    text = re.sub(r"\bThis article\b", "The following answer", text)
+    text = re.sub(r"\bThis article\b", "The following answer", without_links(text))
     text = "\n".join(line.rstrip() for line in _without_sections(text))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
@@ -94,17 +93,11 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
     return Curated(kept, +losses)
 
 
-def _usable(rows: Iterable[Row], losses: Counter[str], beside: Counter[str]) -> Iterator[Row]:
-    for row in rows:
-        step = "sectionLabel" in row
-        lost = beside if step else losses
-        texts = ("headline", "text") if step else ("text",)
-        if None in row or None in row.values():
-            lost[f"{'step' if step else 'row'} with too few or too many fields"] += 1
-        elif row["title"].strip() and any(row.get(name, "").strip() for name in texts):
-            yield row
-        else:
-            lost["step without title or text" if step else "empty title or text"] += 1
+def _whole(row: Row) -> Row | None:
+    if None in row or None in row.values():
+        raise ValueError
+    texts = ("headline", "text") if "sectionLabel" in row else ("text",)
+    return row if row["title"].strip() and any(row.get(t, "").strip() for t in texts) else None
 
 
 def _from_steps(steps: Iterable[Row]) -> str:
