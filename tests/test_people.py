@@ -298,6 +298,16 @@ def test_verdicts_come_back_as_they_went(
     assert people.load(path) == verdicts
 
 
+def test_columns_of_the_csv_may_be_more_and_in_another_order(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.csv"
+    people.export(path, [verdict()])
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+    changed = {"note": "hm", **dict(reversed(row.items()))}
+    path.write_text(",".join(changed) + "\n" + ",".join(changed.values()) + "\n")
+    assert people.load(path) == [verdict()]
+
+
 def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.csv"
     names = ["=1+1", "+1", "-1", "@x", "'=1", "\t=1", "plain"]

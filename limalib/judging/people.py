@@ -104,7 +104,7 @@ def export(path: str | Path, said: Iterable[Verdict]) -> None:
 
 
 def load(path: str | Path) -> list[Verdict]:
-    """Verdicts that `export` wrote; columns of a CSV may be in another order. Raises
+    """Verdicts that `export` wrote; columns of a CSV may be more and in another order. Raises
     FileNotFoundError, and ValueError naming file and line."""
     if Path(path).suffix != ".csv":
         return list(records.read(path, Verdict))
@@ -112,6 +112,7 @@ def load(path: str | Path) -> list[Verdict]:
     form: Any = {"engine": "python", "encoding": "utf-8-sig", "dtype": numbers}
     with records.reading(path, "CSV"):
         table = pd.read_csv(path, keep_default_na=False, index_col=False, **form)
+        table = table[[field.name for field in fields(Verdict) if field.name in table]]
         table = table.replace(rf"^'{_FORMULA}", r"\1", regex=True)
         table = table.replace({"preferred": {"": None}, "shown_first": {"": None}})
         rows = map(json.dumps, table.to_dict("records"))
