@@ -1,7 +1,7 @@
 """The library's fine-tuning step against TRL's `SFTTrainer`, on real LIMA rows.
 
     pip install -e '.[bench]'
-    python benchmarks/sft.py [--lima FOLDER] [--shapes miniature 135m 8b]
+    python benchmarks/sft.py [--lima FOLDER] [--shapes miniature 135m 270m 8b]
 
 Both get the same random weights, the same token ids and the same supervised positions, and take the
 same number of examples a step; the loss of the first step shows that they compute the same. Every
@@ -86,6 +86,19 @@ SHAPES = {
         },
         examples=4,
         max_tokens=1024,
+    ),
+    "270m": Shape(  # most of it the table of Gemma's vocabulary
+        {
+            "vocab_size": 262144,
+            "hidden_size": 640,
+            "intermediate_size": 2048,
+            "num_hidden_layers": 18,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 256,
+        },
+        examples=4,
+        max_tokens=512,
     ),
     "8b": Shape(
         {

@@ -105,13 +105,14 @@ def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
     """Run the processes to their end, drawing the steps that the first one tells of; what else they
     say goes to `log.txt`. Raises RuntimeError with the first cause."""
     errors = []
-    here = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
     with (
         (folder / "log.txt").open("w", encoding="utf-8") as said,
         subprocess.Popen(
-            *(command, -1, None, None, subprocess.PIPE, said),
+            command,
             cwd=ROOT,
-            env=here,
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=said,
             text=True,
             start_new_session=True,
         ) as process,
