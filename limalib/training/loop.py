@@ -56,10 +56,11 @@ def train(
             f"{out_dir}: evaluation during training and lora need one process, not "
             f"{sharding.processes()}: evaluate kept candidates afterwards"
         )
+    read = "".join(repr((example.ids, example.mask)) for example in examples)
     log = TrainingLog(
         settings=settings,
         inputs={
-            "data": _digest_examples(examples),
+            "data": hashlib.sha256(read.encode()).hexdigest(),
             "base": sharding.broadcast(lambda: _digest_weights(model)),
         },
         examples=len(examples),
@@ -249,13 +250,6 @@ def tensorboard(folder: Path, done: int) -> Iterator[Callable[[Step | Epoch, int
 def _stream(*parts: Any) -> int:
     """A seed for a random stream that depends on all of `parts`, and on nothing else."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")
-
-
-def _digest_examples(examples: Sequence[Rendered]) -> str:
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(repr((example.ids, example.mask)).encode())
-    return digest.hexdigest()
 
 
 def _digest_weights(model: PreTrainedModel) -> str:
