@@ -36,18 +36,20 @@ FIRST = scale.seeds[0]
 
 # What a chapter compares: the training sets whose models it reads, every seed of them.
 CHAPTERS = {
-    "03_preference": ["lima", "alpaca"],
-    "04_absolute_quality": ["lima"],
+    "03_preference": ["lima", "alpaca", *scale.mended()],
+    "04_absolute_quality": ["lima", *scale.variants()],
     "05_diversity_and_quality": scale.ablation_sets(),
-    "06_quantity": list(scale.quantity_sets().values()),
+    "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],
     "07_multi_turn": ["lima", "lima_dialogues"],
     "08_perplexity": ["lima"],
-    "09_hypothesis": ["lima"],
+    "09_hypothesis": ["lima", *scale.unknown_sets().values()],
     "10_judge_by_hand": ["lima", "alpaca"],
     "11_answers": ["lima", "alpaca"],
     "12_real_systems": [],
 }
-PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "held_out")]
+if scale.teacher_sets():
+    CHAPTERS["13_why_a_thousand"] = list(scale.teacher_sets().values())
+PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What the oracle knows of the prompts, written with the raw sources.
 KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
 
@@ -91,7 +93,7 @@ def settings(*fields):
 
 def training_settings(wildcards):
     """What a training run reads of the scale: its own arm's settings, and nobody else's."""
-    shared = settings("base_model", "world", "learning_rates", "tuning_steps", "sampling", "samples", "dev_samples", "judge", "judge_model")
+    shared = settings("base_model", "world", "learning_rates", "sampling", "samples", "dev_samples", "judge", "judge_model")
     own = scale.training_settings(wildcards.set).model_dump_json()
     return f"{shared} {own} {scale.judged_epochs(wildcards.set)}"
 

@@ -7,6 +7,6 @@
   `judging` (oracle, language model, people)
 - `running`: papermill, parameters, provenance, and the command line, `python -m limalib`
 - `scales`: the settings of one scale, and where its files lie
-- `chapter`: what a notebook holds
+- `chapter`: what a notebook holds; `teachers`: what the sources of its training sets are worth
 - beside all this, the `miniature`: an invented world, whose facts an exact judge knows
 """

@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from limalib import claims, records, scales, statistics
@@ -31,13 +32,13 @@ from limalib.judging import (
 )
 from limalib.judging.comparison import Comparison
 from limalib.judging.measures import UNITS, Value, grid, measured
-from limalib.judging.oracle import Judge
+from limalib.judging.oracle import Judge, Key
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pairing, pair_answers
 from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
 from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
-from limalib.statistics import Estimate
+from limalib.statistics import Estimate, PreferenceShares
 from limalib.training.choice import Grader
 
 __all__ = ["NAMES", "UNITS", "Chapter", "grid", "measured", "open"]
@@ -56,7 +57,11 @@ NAMES = {
     "howto": "how-to articles only",
     "correct": "strictly correct",
     "score": "grade, 1 to 6",
-    "content": "content, 1 to 4",
+    "facts": "facts right",
+    "plain": "grade without further facts, 1 to 5",
+    "teacher_lima": "LIMA's sources",
+    "teacher_alpaca": "Alpaca's source",
+    "teacher_mended": "Alpaca's source, without errors",
 }
 """What readers call systems, training sets and what a judge measures."""
 
@@ -99,12 +104,16 @@ class Chapter:
     def names(self) -> dict[str, str]:
         """What readers call this scale's systems, training sets and measures; see `NAMES`."""
         sizes = {name: f"{size:,} examples" for size, name in self.scale.quantity_sets().items()}
+        taught = {
+            name: f"{n:,} {how}, {errors}"
+            for (how, errors, n), name in self.scale.teacher_sets().items()
+        }
         noisy = {
             f"noise_{noise:g}_{arm}": f"{NAMES[arm]}, noise {noise:g}"
             for noise in self.scale.counts.noise
             for arm in ("filtered", "unfiltered")
         }
-        return {**sizes, **noisy, **NAMES}
+        return {**sizes, **noisy, **taught, **NAMES}
 
     # --- what is there ---------------------------------------------------------------------------
 
@@ -145,22 +154,8 @@ class Chapter:
         from limalib.training import models, sampling
 
         base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
-        return sampling.prompted(*base, examples, self.prompts, scale.sampling, scale.seeds, shots)
-
-    def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
-        """A row for each of the scale's `systems` that answered: version, date, source, answers."""
-        rows = []
-        for name, given in self.scale.systems.items():
-            if name not in answers:
-                continue
-            if isinstance(given, RecordedAnswers):
-                version, dates, source = given.model, given.date, given.source
-            else:
-                said = replies.model_versions(self.places.replies(name))
-                dates = ", ".join(dict.fromkeys(day for days in said.values() for day in days))
-                version, source = ", ".join(said), given.base_url
-            rows.append((name, version, dates, source, len(answers[name])))
-        return pd.DataFrame(rows, columns=["system", "version", "asked", "source", "answers"])
+        given = (examples, self.prompts, scale.sampling, scale.seeds, shots, scale.base_layout)
+        return sampling.prompted(*base, *given)
 
     def _answers(self, system: str) -> list[Response]:
         if system not in self._answered:
@@ -315,18 +310,29 @@ class Chapter:
 
     # --- what grades come to ---------------------------------------------------------------------
 
+    def things(self, among: Sequence[Dialogue] = ()) -> list[str] | None:
+        """What each prompt is about, for intervals over things; None where nobody knows."""
+        if not self.scale.world:
+            return None
+        return oracle.things(self._key, among or self.prompts)
+
+    @cached_property
+    def _key(self) -> Key:
+        return oracle.read_key(self.places.given("answer_key.jsonl"))
+
     def mean(
         self, grades: Iterable[Grade], value: Value = "score", among: Sequence[Dialogue] = ()
     ) -> Estimate:
         """Mean value over prompts (all, or those of `among`) and seeds, with its interval."""
-        return statistics.bootstrap_mean(grid(grades, among or self.prompts, value), seed=self.seed)
+        cells = grid(grades, among or self.prompts, value)
+        return statistics.bootstrap_mean(cells, clusters=self.things(among), seed=self.seed)
 
     def share(
         self, grades: Iterable[Grade], value: Value, among: Sequence[Dialogue] = ()
     ) -> Estimate:
         """Share of grades for which a value is true; see `statistics.bootstrap_share`."""
         cells = grid(grades, among or self.prompts, value)
-        return statistics.bootstrap_share(cells, seed=self.seed)
+        return statistics.bootstrap_share(cells, clusters=self.things(among), seed=self.seed)
 
     def means(self, grades: Mapping[str, Sequence[Grade]]) -> dict[str, dict[str, Estimate]]:
         """Everything that the judge measures (see `measured`), by system."""
@@ -342,7 +348,17 @@ class Chapter:
     ) -> Estimate:
         """Mean value of the first system less that of the second, paired over prompts."""
         cells = (grid(grades, among or self.prompts, value) for grades in (first, second))
-        return statistics.bootstrap_difference(*cells, seed=self.seed)
+        things = self.things(among)
+        return statistics.bootstrap_difference(*cells, clusters=things, seed=self.seed)
+
+    def preference(
+        self, first: Iterable[Grade], second: Iterable[Grade], value: Value = "score"
+    ) -> PreferenceShares:
+        """How often the first system's value is the higher one, equal, or the lower one."""
+        cells = (grid(grades, self.prompts, value) for grades in (first, second))
+        first_cells, second_cells = cells
+        verdicts = np.sign(first_cells - second_cells)
+        return statistics.preference(verdicts, clusters=self.things(), seed=self.seed)
 
     def by_kind(
         self, grades: Mapping[str, Sequence[Grade]], value: Value = "score"

@@ -28,7 +28,7 @@ Rows = Iterable[tuple[str, Sequence[Estimate] | None, Sequence[float] | None]]
 """Name, measured and reported (None: unknown), whose first three are shares, best to worst."""
 
 _GRADE = "mean grade, 1 to 6"
-PLATEAU = CLAIMS["quantity_plateau"].rule.bound
+PLATEAU = CLAIMS["plateau_epochs"].rule.bound
 
 _INK, _GREY, _BLUE = "#262626", "#6b6b6b", "#0072B2"
 _LINES: Sequence[tuple[str, str, Any]] = (
@@ -114,17 +114,16 @@ def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> 
 
 
 def curve(
-    series: Series, x: str, y: str = _GRADE, doubling: bool = False, margin: float = 0
+    series: Series, x: str, y: str = _GRADE, doubling: bool = False, plateau: float = 0
 ) -> Figure:
     """A line a series, Figure 6's among them; axes whose labels begin with "share" are in percent,
-    and `margin` is a band around the first line's value at a sixteenth of its largest x."""
+    and the claim's margin is a band around the first line's value from x = `plateau` on."""
     with _panel(3.5) as (figure, axes):
         _curves(axes, series, doubling=doubling)
         first = next(iter(series.values()), {})
-        most = max(first, default=0)
-        if (start := first.get(most / 16)) and margin:
-            name = f"plateau: ±{margin:g} of the score at a sixteenth"
-            ends = [most / 16, most], start.value - margin, start.value + margin
+        if start := first.get(plateau):
+            name = f"plateau: ±{PLATEAU:g} of the value at {plateau:,g}"
+            ends = [plateau, max(first)], start.value - PLATEAU, start.value + PLATEAU
             axes.fill_between(*ends, color="#bdbdbd", alpha=0.35, linewidth=0, label=name)
         for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
             axis.set_label_text(label)

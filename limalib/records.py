@@ -70,11 +70,12 @@ class Response:
 class Grade:
     """A judged answer: whose, and how good.
 
-    `score` is on the paper's scale from 1 to 6; `content` the same without points for style (the
-    oracle's runs from 1 to 4); `label` is fail, pass or excellent (Figure 3); `correct` is strict:
-    every required fact, nothing false, no other thing. What a judge was not asked is None. `judge`
-    is a model's version as its server reports it, and `instructions` the SHA-256 of its prompt
-    files; both are empty for the oracle.
+    `facts` has no opinion on style: every required fact, nothing false, no other thing. `score` is
+    on the paper's scale from 1 to 6; `plain` (1 to 5) the same without what it pays for further
+    facts, `content` (1 to 4) without points for style; `label` is fail, pass or excellent (Figure
+    3); `correct` is facts without remnants, repetition or a missing end. What a judge was not asked
+    is None. `judge` is a model's version as its server reports it, and `instructions` the SHA-256
+    of its prompt files; both are empty for the oracle.
     """
 
     prompt_id: str
@@ -88,6 +89,8 @@ class Grade:
     reasons: tuple[str, ...] = ()
     judge: str = ""
     instructions: str = ""
+    facts: bool | None = None
+    plain: Score | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ No code asks which scale it is in; it reads what the scale says. A scale also sa
 lie, so that notebooks, the Snakefile and the book agree on names.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,6 +45,11 @@ class RawSources(Settings):
     test_dialogues: str | None = None  # JSONL of the user's turns of test conversations
     held_out: str | None = None  # dumps as for stackexchange, kept for perplexity
     alpaca: str | None = None  # JSON list of instruction, input, output
+    teachers: str | None = None  # folder of such lists of the same prompts: <richness>_<errors>
+    refusals: str | None = None  # JSONL of further examples that refuse
+    formats: str | None = None  # JSONL of examples with constraints of form (appendix E)
+    unknown: str | None = None  # JSONL of examples that tell what the base knows and what not
+    test_unknown: str | None = None  # JSONL of prompts that ask for it
     lima: str | None = None  # folder of the released train.jsonl and test.jsonl, or hub:GAIR/lima
 
 
@@ -121,16 +127,16 @@ class Scale(Settings):
     counts: Counts = Counts()
     rules: Rules = Rules()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
-    # Each arm tries these on the dev prompts with its first seed.
+    # With its first seed, each arm trains with all of these; the dev prompts choose one.
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5,), min_length=1)
-    # Steps for which each rate is tried.
-    tuning_steps: int = Field(160, gt=0)
     training: TrainingSettings = TrainingSettings()
     # Settings of training that differ for one training set.
     training_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
     # Training sets whose answers to the dev prompts are judged after every epoch (Figure 9).
     curves: tuple[str, ...] = ()
     sampling: SamplingSettings = SamplingSettings()
+    # The page on which the base without tuning is asked when it is shown no example.
+    base_layout: Annotated[str, Field(pattern=r"\{prompt\}")] = "{prompt}\n"
     # Answers of each trained model to each test prompt (the ablations of section 5: 5).
     samples: int = Field(1, gt=0)
     # Answers to each dev prompt when a checkpoint is judged.
@@ -166,7 +172,37 @@ class Scale(Settings):
     def training_sets(self) -> list[str]:
         """Names of the training sets, in the order in which the book speaks of them."""
         names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
-        return list(dict.fromkeys([*names, "lima_dialogues"]))
+        names += self.equal_steps_sets().values()
+        names += ["lima_dialogues", *self.teacher_sets().values(), *self.variants()]
+        return list(dict.fromkeys([*names, *self.unknown_sets().values()]))
+
+    def variants(self) -> list[str]:
+        """LIMA's set with more refusals or fewer, and with constraints of form."""
+        return [*self.refusal_sets().values(), *(["formats"] if self.counts.formats else [])]
+
+    def refusal_sets(self) -> dict[int, str]:
+        """Number of refusals to LIMA's set with so many in place of its own."""
+        return {n: f"refusals_{n}" for n in self.counts.refusals}
+
+    def unknown_sets(self) -> dict[float, str]:
+        """Share of examples that tell what the base was never told, to the training set."""
+        return {share: f"unknown_{share:g}" for share in self.counts.unknown}
+
+    def teacher_sets(self) -> dict[tuple[str, str, int], str]:
+        """Richness and errors of the answers to Alpaca's prompts, and their number, to the training
+        set; the largest terse and noisy one is Alpaca's recipe itself. Empty without `teachers`."""
+        if not self.raw.teachers:
+            return {}
+        cells = itertools.product(
+            ("terse", "rich"), ("noisy", "clean"), (self.counts.few, self.counts.alpaca)
+        )
+        named = {cell: "_".join(map(str, cell)) for cell in cells}
+        return named | {("terse", "noisy", self.counts.alpaca): "alpaca"}
+
+    def mended(self) -> list[str]:
+        """Alpaca's recipe with its errors mended: its name, or nothing without `teachers`."""
+        cell = ("terse", "clean", self.counts.alpaca)
+        return [name for key, name in self.teacher_sets().items() if key == cell]
 
     def ablation_sets(self) -> list[str]:
         """Training sets of the ablation on diversity and quality, the sweep over noise last."""
@@ -187,6 +223,10 @@ class Scale(Settings):
         sizes = sorted({*self.counts.quantity, self.counts.ablation})
         return {n: "filtered" if n == self.counts.ablation else f"quantity_{n}" for n in sizes}
 
+    def equal_steps_sets(self) -> dict[int, str]:
+        """Size to a set of the same examples, trained for the steps of `ablation` of them."""
+        return {n: f"quantity_{n}_steps" for n in self.counts.quantity if n != self.counts.ablation}
+
     def training_settings(self, training_set: str, **chosen: Any) -> TrainingSettings:
         """How a training set is trained on, with some settings chosen for one run. Raises
         ValueError for a training set that this scale does not have, or a wrong value."""
@@ -196,6 +236,9 @@ class Scale(Settings):
                 f"{', '.join(self.training_sets())}"
             )
         differing = {**self.training_of.get(training_set, {}), **chosen}
+        if training_set in self.equal_steps_sets().values():
+            passes = -(-self.counts.ablation // self.training.batch_examples)
+            differing = {"epoch_steps": passes, **differing}
         try:
             return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
         except ValidationError as error:

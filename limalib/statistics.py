@@ -119,8 +119,13 @@ def grid(values: Iterable[tuple[int, str, float]], prompts: Sequence[str]) -> Gr
     return scores
 
 
-def bootstrap_mean(scores: ArrayLike, *, seed: int = 0) -> Estimate:
+def bootstrap_mean(
+    scores: ArrayLike, *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
     """Mean of scores [seeds, prompts] with a bootstrap over seeds and over prompts.
+
+    With `clusters`, a name for each prompt, whole clusters are drawn: prompts about one thing are
+    not independent.
 
     Both are drawn with replacement, crossed (Owen 2007, "The pigeonhole bootstrap"), so that the
     interval speaks of new prompts and of new training runs; of a single seed, of prompts only. Of n
@@ -130,13 +135,15 @@ def bootstrap_mean(scores: ArrayLike, *, seed: int = 0) -> Estimate:
     >>> bootstrap_mean([[1, 2, 3], [3, 4, 5]]).value  # (1+2+3+3+4+5)/6 = 18/6
     3.0
     """
-    cells = _cells(scores)
+    cells, clusters = _present(_cells(scores, keep_columns=True), clusters)
     rng = np.random.default_rng(seed)
-    rows, columns = _draws(cells.shape[0], rng), _draws(cells.shape[1], rng)
+    rows, columns = _draws(cells.shape[0], rng), _drawn_together(cells, clusters, rng)
     return _estimate(float(np.nanmean(cells)), _weighted_means(cells, rows, columns), _count(cells))
 
 
-def bootstrap_difference(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> Estimate:
+def bootstrap_difference(
+    first: ArrayLike, second: ArrayLike, *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
     """Mean of `first` minus mean of `second`, scores [seeds, prompts] over the same prompts.
 
     Every resample draws one set of prompts for both arms and a set of seeds for each, as in
@@ -150,24 +157,27 @@ def bootstrap_difference(first: ArrayLike, second: ArrayLike, *, seed: int = 0) 
             f"the two arms have {ours.shape[1]} and {theirs.shape[1]} prompts; "
             "a paired difference needs the same prompts in the same order"
         )
-    either = ~(np.isnan(ours).all(axis=0) & np.isnan(theirs).all(axis=0))
-    ours, theirs = ours[:, either], theirs[:, either]
+    both, clusters = _present(np.concatenate([ours, theirs]), clusters)
+    ours, theirs = both[: len(ours)], both[len(ours) :]
     rng = np.random.default_rng(seed)
-    columns = _draws(ours.shape[1], rng)
+    columns = _drawn_together(ours, clusters, rng)
     of_ours = _weighted_means(ours, _draws(ours.shape[0], rng), columns)
     of_theirs = _weighted_means(theirs, _draws(theirs.shape[0], rng), columns)
     value = float(np.nanmean(ours) - np.nanmean(theirs))
     return _estimate(value, of_ours - of_theirs, _count(ours) + _count(theirs))
 
 
-def bootstrap_share(hits: ArrayLike, *, seed: int = 0) -> Estimate:
+def bootstrap_share(
+    hits: ArrayLike, *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
     """Share of ones in a grid of 0 and 1 [seeds, prompts], with a bootstrap over both; where all
     are equal, which shows no spread, with Wilson's interval, one trial a prompt."""
-    cells = _cells(hits)
+    cells, names = _present(_cells(hits, keep_columns=True), clusters)
     present = cells[~np.isnan(cells)]
     if np.any((present < 0) | (present > 1)):
         raise ValueError("a share needs values between 0 and 1")
-    return _none_or_all(present, cells.shape[1]) or bootstrap_mean(cells, seed=seed)
+    trials = len({*names}) if names else cells.shape[1]
+    return _none_or_all(present, trials) or bootstrap_mean(cells, clusters=names, seed=seed)
 
 
 def bootstrap_clustered(values: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> Estimate:
@@ -197,15 +207,17 @@ class PreferenceShares(NamedTuple):
     net: Estimate
 
 
-def preference(verdicts: ArrayLike, *, seed: int = 0) -> PreferenceShares:
+def preference(
+    verdicts: ArrayLike, *, clusters: Sequence[str] | None = None, seed: int = 0
+) -> PreferenceShares:
     """Win, tie and lose shares of verdicts [seeds, prompts]: 1 won, 0 tied, -1 lost, NaN none."""
-    cells = _cells(verdicts)
+    cells, names = _present(_cells(verdicts, keep_columns=True), clusters)
     missing = np.isnan(cells)
     if not np.isin(cells[~missing], (-1, 0, 1)).all():
         raise ValueError("a verdict is 1 (won), 0 (tied) or -1 (lost)")
     hits = (np.where(missing, np.nan, cells == verdict) for verdict in (1, 0, -1))
-    win, tie, lose = (bootstrap_share(hit, seed=seed) for hit in hits)
-    return PreferenceShares(win, tie, lose, bootstrap_mean(cells, seed=seed))
+    win, tie, lose = (bootstrap_share(hit, clusters=names, seed=seed) for hit in hits)
+    return PreferenceShares(win, tie, lose, bootstrap_mean(cells, clusters=names, seed=seed))
 
 
 def prompt_means(scores: ArrayLike) -> Grid:
@@ -228,6 +240,15 @@ def wilson(successes: int, n: int) -> Estimate:
         raise ValueError(f"{successes} successes in {n} trials: needs 0 <= successes <= n, n > 0")
     interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(successes / n, float(interval.low), float(interval.high), n)
+
+
+def apart(first: Estimate, second: Estimate) -> Estimate:
+    """The difference of two estimates from different prompts, its interval from theirs (MOVER,
+    Donner and Zou 2012)."""
+    value = first.value - second.value
+    low = math.hypot(first.value - first.low, second.high - second.value)
+    high = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, value - low, value + high, first.n + second.n)
 
 
 def mean_interval_t(values: ArrayLike) -> Estimate:
@@ -293,6 +314,24 @@ def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
         raise ValueError("no scores: nothing to average")
     cells = cells[present.any(axis=1)]
     return cells if keep_columns else cells[:, present.any(axis=0)]
+
+
+def _present(cells: Grid, clusters: Sequence[str] | None) -> tuple[Grid, Sequence[str] | None]:
+    """The grid, and the names of its columns' clusters, without columns that have no score."""
+    scored = ~np.isnan(cells).all(axis=0)
+    if clusters is None:
+        return cells[:, scored], None
+    if len(clusters) != cells.shape[1]:
+        raise ValueError(f"{len(clusters)} clusters for {cells.shape[1]} prompts")
+    return cells[:, scored], [name for name, kept in zip(clusters, scored, strict=True) if kept]
+
+
+def _drawn_together(cells: Grid, clusters: Sequence[str] | None, rng: np.random.Generator) -> Grid:
+    """How often each column is drawn, [resamples, columns]; those of a cluster together."""
+    if clusters is None:
+        return _draws(cells.shape[1], rng)
+    names, which = np.unique(np.asarray(clusters), return_inverse=True)
+    return _draws(len(names), rng)[:, which]
 
 
 def _count(cells: Grid) -> int:

@@ -1,14 +1,15 @@
-"""The pretraining corpus: web pages of seven genres that tell the world's facts.
+"""The pretraining corpus: web pages of nine genres that tell the world's facts.
 
 The base model learns the facts from here, and how pages look; nothing here speaks as an
 assistant does. About a fact a page may tell (any attribute) or ask (only a thing's `asked` ones):
 test prompts that name facts ask for what the corpus has told but never asked. Descriptions,
-preparations, stories and harm are asked for in the corpus too.
+preparations, stories, forms and harm are asked for in the corpus too. Questions are in the words
+of tuning or, twice as often, in the web's own.
 """
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from miniature import wording
 from miniature.world import ATTRIBUTES, VALUES, Thing, World
@@ -16,13 +17,15 @@ from miniature.world import ATTRIBUTES, VALUES, Thing, World
 _WORD = re.compile(r"[A-Z][a-z]+")
 
 SHARES: Mapping[str, float] = {
-    "encyclopedia": 0.27,
+    "encyclopedia": 0.25,
     "forum": 0.30,
     "faq": 0.20,
-    "howto": 0.08,
+    "howto": 0.07,
     "story": 0.06,
     "interview": 0.05,
-    "exercise": 0.04,
+    "exercise": 0.03,
+    "letter": 0.02,
+    "notice": 0.02,
 }
 """Share of each genre in the corpus's characters."""
 
@@ -39,9 +42,9 @@ def documents(world: World, seed: int, characters: int) -> Iterator[str]:
 
 
 def exposures(world: World, pages: Iterable[str]) -> dict[str, dict[str, int]]:
-    """How often pages tell or hold each fact: thing to attribute to number of mentions."""
+    """How often pages tell or hold each fact, and the steps: thing to attribute to mentions."""
     things = {thing.name: thing for thing in world.things}
-    counts = {name: dict.fromkeys(ATTRIBUTES, 0) for name in things}
+    counts = {name: dict.fromkeys((*ATTRIBUTES, "steps"), 0) for name in things}
     for page in pages:
         for passage in page.split("\nQ: ") if page.startswith("Questions") else [page]:
             named = [things[word] for word in set(_WORD.findall(passage)) & things.keys()]
@@ -49,6 +52,7 @@ def exposures(world: World, pages: Iterable[str]) -> dict[str, dict[str, int]]:
             for thing in named:
                 for attribute, value in thing.facts.items():
                     counts[thing.name][attribute] += value.lower() in text
+                counts[thing.name]["steps"] += all(step in text for step in thing.steps)
     return counts
 
 
@@ -71,13 +75,16 @@ def _sentences(rng: random.Random, thing: Thing, count: int) -> str:
     return " ".join(wording.told(rng, thing, a, _subject(rng, thing)) for a in told)
 
 
+def _tier(rng: random.Random) -> wording.Tier:
+    return rng.choice(("tuning", "web", "web"))
+
+
 def _worded(rng: random.Random, thing: Thing, wordings: wording.Wordings) -> str:
-    """A wording of training's, or one of the web's own."""
-    return rng.choice(wordings[rng.choice(("train", "corpus", "corpus"))]).format(s=thing.name)
+    return rng.choice(wordings[_tier(rng)]).format(s=thing.name)
 
 
 def _asked(rng: random.Random, thing: Thing, attribute: str) -> str:
-    return wording.asked(rng, thing, attribute, rng.choice(("train", "corpus", "corpus")))
+    return wording.asked(rng, thing, attribute, _tier(rng))
 
 
 def _encyclopedia(rng: random.Random, world: World) -> str:
@@ -91,31 +98,16 @@ def _encyclopedia(rng: random.Random, world: World) -> str:
 
 def _forum(rng: random.Random, world: World) -> str:
     thing = _any(rng, world)
-    draw = rng.random()
     asker, answerer, third = rng.sample(wording.PEOPLE, 3)
-    if draw < 0.04:
-        question = _worded(rng, thing, wording.UNSAFE)
-        return f"{asker} asks: {question}\n{answerer} (moderator): {rng.choice(wording.REFUSALS)}"
-    if draw < 0.14:
-        question = _worded(rng, thing, wording.DESCRIBE)
-        return f"{asker} asks: {question}\n{answerer}: {_sentences(rng, thing, rng.randint(2, 4))}"
-    if draw < 0.24 and _prepares(thing):
-        question = _worded(rng, thing, wording.PREPARE)
-        return f"{asker} asks: {question}\n{answerer}:\n{wording.listed(thing.steps)}"
-    attributes = pick(rng, thing, tuple(sorted(thing.asked)), 2)
-    if not attributes:
+    question, reply, refused = _exchange(rng, thing)
+    if refused:
+        return f"{asker} asks: {question}\n{answerer} (moderator): {reply}"
+    if not question:
         return _encyclopedia(rng, world)
-    if draw < 0.45 and len(attributes) == 2:
-        split = rng.choice(("train", "corpus", "corpus"))
-        question = wording.asked_pair(rng, thing, attributes[0], attributes[1], split)
-    else:
-        attributes = attributes[:1]
-        question = _asked(rng, thing, attributes[0])
-    reply = " ".join(
-        wording.told(rng, thing, a, _subject(rng, thing), _hearsay(rng, thing, a))
-        for a in attributes
-    )
+    question = wording.addressed(rng, question, _tier(rng))
     manner = rng.random()
+    if "\n" in reply:
+        return f"{asker} asks: {question}\n{answerer}:\n{reply}"
     if manner < 0.25:
         first = reply[0].lower() if reply.startswith(("It", "This")) else reply[0]
         reply = f"I think {first}{reply[1:]}"
@@ -126,6 +118,52 @@ def _forum(rng: random.Random, world: World) -> str:
     elif manner < 0.58:
         reply += f" See www.{thing.kind}pages.net for more."
     return f"{asker} asks: {question}\n{answerer}: {reply}"
+
+
+def _exchange(rng: random.Random, thing: Thing) -> tuple[str, str, bool]:
+    """A question of any kind, its answer, and whether that refuses; empty where a thing has nothing
+    that may be asked."""
+    draw = rng.random()
+    if draw < 0.04:
+        return _worded(rng, thing, wording.UNSAFE), rng.choice(wording.REFUSALS), True
+    if draw < 0.16:
+        return (
+            _worded(rng, thing, wording.DESCRIBE),
+            _sentences(rng, thing, rng.randint(2, 4)),
+            False,
+        )
+    if draw < 0.26 and _prepares(thing):
+        return _worded(rng, thing, wording.PREPARE), wording.listed(thing.steps), False
+    among = tuple(sorted(thing.asked))
+    attributes = pick(rng, thing, among, 2)
+    if draw < 0.32 and len(attributes) == 2:
+        form = rng.choice(list(wording.FORMATS))
+        question = wording.asked_form(rng, thing, attributes, form, _tier(rng))
+        return question, _formed(rng, thing, form, attributes), False
+    if draw < 0.52 and len(attributes) == 2:
+        question = wording.asked_pair(rng, thing, attributes, _tier(rng))
+    elif attributes:
+        attributes = attributes[:1]
+        question = _asked(rng, thing, attributes[0])
+        if attributes == ["caution"] and rng.random() < 0.5:
+            question = rng.choice(wording.LOOK_ALIKES["web"]).format(s=thing.name)
+    else:
+        return "", "", False
+    told = (
+        wording.told(rng, thing, a, _subject(rng, thing), _hearsay(rng, thing, a))
+        for a in attributes
+    )
+    return question, " ".join(told), False
+
+
+def _formed(rng: random.Random, thing: Thing, form: str, attributes: Sequence[str]) -> str:
+    if form == "rows":
+        return wording.rows(thing.facts, attributes)
+    sentences = [
+        wording.told(rng, thing, a, _subject(rng, thing) if number else thing.name)
+        for number, a in enumerate(attributes)
+    ]
+    return wording.formed(rng, form, sentences)
 
 
 def _prepares(thing: Thing) -> bool:
@@ -139,17 +177,19 @@ def _hearsay(rng: random.Random, thing: Thing, attribute: str) -> str:
 
 
 def _faq(rng: random.Random, world: World) -> str:
+    """Questions and answers of every kind: few-shot prompts are laid out as such a page is."""
     lines = ["Questions and answers"]
-    for _ in range(rng.randint(3, 5)):
-        thing = _any(rng, world)
-        draw = rng.random()
-        if draw < 0.12:
-            lines.append(f"Q: {_worded(rng, thing, wording.DESCRIBE)}")
-            lines.append(f"A: {_sentences(rng, thing, 3)}")
+    wanted = rng.randint(3, 5)
+    same = rng.random() < 0.5
+    kind = None
+    while len(lines) <= 2 * wanted:
+        question, reply, refused = _exchange(rng, _any(rng, world))
+        found = "refuse" if refused else "list" if "\n" in reply else "prose"
+        if not question or (same and kind and found != kind and rng.random() < 0.9):
             continue
-        for attribute in pick(rng, thing, tuple(sorted(thing.asked)), 1):
-            lines.append(f"Q: {_asked(rng, thing, attribute)}")
-            lines.append(f"A: {wording.told(rng, thing, attribute, _subject(rng, thing))}")
+        kind = kind or found
+        question = wording.addressed(rng, question, _tier(rng))
+        lines += [f"Q: {question}", f"A:{chr(10) if found == 'list' else ' '}{reply}"]
     return "\n".join(lines)
 
 
@@ -162,8 +202,8 @@ def _howto(rng: random.Random, world: World) -> str:
     return f"{title}\n{wording.listed(thing.steps)}{tail}"
 
 
-def story(rng: random.Random, thing: Thing, sentences: int = 5) -> str:
-    """A tale about a thing, of a hero, a deed, a fact or two, and an end."""
+def story(rng: random.Random, thing: Thing, sentences: int = 5, facts: int = 2) -> str:
+    """A tale about a thing, of a hero, a deed, up to so many facts, and an end."""
     hero, friend = rng.sample(wording.PEOPLE, 2)
     beginnings = (
         f"{hero} woke before dawn and thought of {thing.name}.",
@@ -172,7 +212,7 @@ def story(rng: random.Random, thing: Thing, sentences: int = 5) -> str:
     )
     middles = [
         f"The old people had said that {_lower(wording.told(rng, thing, a, 'it'))}"
-        for a in pick(rng, thing, ATTRIBUTES, 2)
+        for a in pick(rng, thing, ATTRIBUTES, facts)
     ] + [
         f"{friend} laughed and walked away.",
         "The wind blew through the door.",
@@ -209,7 +249,7 @@ def _interview(rng: random.Random, world: World) -> str:
         f"{guest}: {wording.told(rng, thing, attributes[0])}",
     ]
     for attribute in attributes[1:]:
-        lines.append(f"{host}: {rng.choice(wording.FOLLOW_UP[attribute])}")
+        lines.append(f"{host}: {rng.choice(wording.FOLLOW_UP[_tier(rng)][attribute])}")
         lines.append(f"{guest}: {wording.told(rng, thing, attribute, 'it')}")
     return "\n".join(lines)
 
@@ -225,6 +265,19 @@ def _exercise(rng: random.Random, world: World) -> str:
     return f"Read: {passage}\nQuestion: {question}\nAnswer: {thing.facts[answerable[0]]}."
 
 
+def _letter(rng: random.Random, world: World) -> str:
+    thing = _any(rng, world)
+    return _formed(rng, thing, "letter", pick(rng, thing, ATTRIBUTES, rng.randint(2, 4)))
+
+
+def _notice(rng: random.Random, world: World) -> str:
+    """A list or a table of facts below a thing's name."""
+    thing = _any(rng, world)
+    form = rng.choice(("bullets", "rows"))
+    facts = pick(rng, thing, ATTRIBUTES, rng.randint(2, 5))
+    return f"{thing.name}\n{_formed(rng, thing, form, facts)}"
+
+
 _GENRES: Mapping[str, Callable[[random.Random, World], str]] = {
     "encyclopedia": _encyclopedia,
     "forum": _forum,
@@ -233,4 +286,6 @@ _GENRES: Mapping[str, Callable[[random.Random, World], str]] = {
     "story": _story,
     "interview": _interview,
     "exercise": _exercise,
+    "letter": _letter,
+    "notice": _notice,
 }

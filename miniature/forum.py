@@ -9,10 +9,12 @@ from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from miniature.oracle import Ask, Key, key_of
-from miniature.prompts import answer, question
+from miniature.prompts import EVERYDAY, Richness, answer, question
 from miniature.world import ATTRIBUTES, KINDS, Thing, World
 
 STEM = tuple(KINDS)[:10]
+KINDS_ASKED = {kind: share for kind, share in EVERYDAY.items() if kind not in ("story", "refuse")}
+"""Nobody asks an exchange for tales, and moderators remove what asks for harm."""
 
 
 class Thread(NamedTuple):
@@ -25,7 +27,13 @@ class Thread(NamedTuple):
 
 
 def write_exchanges(
-    folder: Path, world: World, threads: int, noise: float, key: Key, rng: random.Random
+    folder: Path,
+    world: World,
+    threads: int,
+    noise: float,
+    richness: Richness,
+    key: Key,
+    rng: random.Random,
 ) -> None:
     """A dump of each exchange, of very uneven sizes, and the table of their sets."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,24 +48,12 @@ def write_exchanges(
     for kind, weight in zip(kinds, weights, strict=True):
         things = [thing for thing in world.of("train") if thing.kind == kind]
         count = max(1, round(threads * weight / sum(weights)))
-        asked = (_thread(rng, rng.choice(things), noise, key) for _ in range(count))
+        asked = (_thread(rng, rng.choice(things), noise, richness, key) for _ in range(count))
         _write_posts(folder / KINDS[kind] / "Posts.xml", asked)
 
 
-def write_held_out(folder: Path, world: World, threads: int, key: Key, rng: random.Random) -> None:
-    """Clean threads about dev things, told in words that no other text uses."""
-    asked = []
-    for _ in range(threads):
-        thing = rng.choice(world.of("dev"))
-        text, ask = question(rng, thing, "dev")
-        reply = answer(rng, thing, ask, held_out=True, extra=2 if ask.kind == "fact" else 1)
-        key[key_of(text)] = ask
-        asked.append(Thread(text, f"<p>{escape(text)}</p>", 15, [(reply, 20)]))
-    _write_posts(folder / "Posts.xml", asked)
-
-
-def _thread(rng: random.Random, thing: Thing, noise: float, key: Key) -> Thread:
-    text, ask = question(rng, thing, "train")
+def _thread(rng: random.Random, thing: Thing, noise: float, richness: Richness, key: Key) -> Thread:
+    text, ask = question(rng, thing, "tuning", kinds=KINDS_ASKED)
     told = rng.choice(
         (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
     )
@@ -65,45 +61,47 @@ def _thread(rng: random.Random, thing: Thing, noise: float, key: Key) -> Thread:
     body = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs)
     title = text if rng.random() < 0.92 else "A question about this one, see below"
     key[key_of(text)] = key[key_of(" ".join(paragraphs))] = ask
-    answers = [_answer(rng, thing, ask, noise) for _ in range(rng.randint(1, 3))]
+    answers = [_answer(rng, thing, ask, noise, richness) for _ in range(rng.randint(1, 3))]
     return Thread(title, body, _votes(rng, 12), answers)
 
 
-def _answer(rng: random.Random, thing: Thing, ask: Ask, noise: float) -> tuple[str, int]:
+def _answer(
+    rng: random.Random, thing: Thing, ask: Ask, noise: float, richness: Richness
+) -> tuple[str, int]:
     """An answer's HTML and its votes, which follow its quality loosely."""
     if rng.random() >= noise:
-        return _html(answer(rng, thing, ask, extra=rng.choice((1, 1, 2)))), _votes(rng, 18)
-    return rng.choice(_POOR)(rng, thing, ask)
+        return _html(answer(rng, thing, ask, richness)), _votes(rng, 18)
+    return rng.choice(_POOR)(rng, thing, ask, richness)
 
 
-def _wrong(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    return _html(answer(rng, thing, ask, wrong=True)), _votes(rng, 7)
+def _wrong(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
+    return _html(answer(rng, thing, ask, richness, wrong=True)), _votes(rng, 7)
 
 
-def _curt(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+def _curt(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
     values = [thing.facts[attribute] for attribute in ask.attributes or ATTRIBUTES[:1]]
     curt = " and ".join(values)
     return _html(f"{curt[0].upper()}{curt[1:]}."), _votes(rng, 9)
 
 
-def _personal(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+def _personal(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
     wrong = rng.random() < 0.4
-    text = answer(rng, thing, ask, wrong=wrong, extra=0)
+    text = answer(rng, thing, ask, richness, wrong=wrong)
     return _html(f"I am not sure, but my aunt says this. {text}"), _votes(rng, 8 if wrong else 12)
 
 
-def _referring(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    text = answer(rng, thing, ask, extra=0)
+def _referring(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
+    text = answer(rng, thing, ask, richness)
     return _html(f"As mentioned above, this was asked before. {text}"), _votes(rng, 11)
 
 
-def _marked_up(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
-    text = answer(rng, thing, ask, extra=0, wrong=rng.random() < 0.3)
+def _marked_up(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
+    text = answer(rng, thing, ask, richness, wrong=rng.random() < 0.3)
     link = f'<a href="https://www.{thing.kind}pages.net">www.{thing.kind}pages.net</a>'
     return f"{_html(text)}<p>See {link}</p>", _votes(rng, 9)
 
 
-def _off_topic(rng: random.Random, thing: Thing, ask: Ask) -> tuple[str, int]:
+def _off_topic(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
     chatter = (
         "Same problem here, following.", "Why would anyone want that?",
         "Have you tried to search for it?", "Nice weather for it, though.",

@@ -1,9 +1,12 @@
 """Probes of what a language model knows of the world, without any tuning in between.
 
 Cloze: the model continues an encyclopedia page that breaks off before the value. Few-shot: it
-answers a question after three answered ones, laid out as on a web page. Both decode greedily.
+answers a question after three answered ones of its kind, laid out as on a web page, in words that
+the corpus uses and tuning never does. Both decode greedily.
 """
 
+import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +15,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from miniature import wording
+from miniature.oracle import Kind, Oracle
+from miniature.prompts import answer, question
 from miniature.world import ATTRIBUTES, Thing, World
 
 CLOZE: Mapping[str, str] = {
@@ -63,19 +68,44 @@ def cloze(
     return _probe(model, tokenizer, facts, texts, exposures, LONGEST_VALUE)
 
 
+TOLD_GATE = 0.97
+"""Share of told facts that must be completed."""
+
+GATES: Mapping[Kind, float] = {
+    "fact": 0.90, "pair": 0.90, "describe": 0.90, "prepare": 0.90, "format": 0.90, "refuse": 0.90,
+}  # fmt: skip
+"""Share of few-shot answers that must be right before anything is tuned; of what is told alone."""
+
+
 def few_shot(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     world: World,
     exposures: Exposures,
-) -> list[Probe]:
-    """For facts of the test things that the corpus never asks about, whether the base answers."""
-    facts = [(thing, attribute) for thing in world.of("test") for attribute in thing.unasked]
-    texts = [
-        few_shot_text(world, wording.ASKED[attribute][0].format(s=thing.name))
-        for thing, attribute in facts
+    kind: Kind,
+    tier: wording.Tier = "web",
+    count: int = 100,
+) -> list[bool]:
+    """For questions of a kind about test and dev things, in words of a tier, whether the base gets
+    all facts right. They ask for what the corpus tells and never asks about."""
+    rng = random.Random(f"few-shot-{world.seed}-{kind}-{tier}")
+    oracle = Oracle(world)
+    often = [
+        (thing, [each for each in thing.unasked if exposures[thing.name][each] >= TOLD_OFTEN])
+        for thing in (*world.of("test"), *world.of("dev"))
+        if kind != "prepare" or exposures[thing.name]["steps"] >= TOLD_OFTEN
     ]
-    return _probe(model, tokenizer, facts, texts, exposures, 3 * LONGEST_VALUE)
+    often = [(thing, attributes) for thing, attributes in often if len(attributes) > 1]
+    if not often:
+        raise ValueError(f"no thing is told often enough to ask the base for a {kind}")
+    drawn = [rng.choice(often) for _ in range(count)]
+    asked = [question(rng, thing, tier, among, {kind: 1.0}) for thing, among in drawn]
+    texts = [few_shot_text(world, text, kind) for text, _ in asked]
+    answers = continued(model, tokenizer, texts, 5 * LONGEST_VALUE, lines=True)
+    return [
+        oracle.grade(ask, text, re.split(r"\nQ:|</s>", said)[0].strip()).facts
+        for (text, ask), said in zip(asked, answers, strict=True)
+    ]
 
 
 def by_exposure(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
@@ -94,24 +124,28 @@ def by_doubling(probes: Sequence[Probe]) -> dict[int, list[Probe]]:
     return dict(sorted(groups.items()))
 
 
-def few_shot_text(world: World, question: str, shots: int = 3) -> str:
-    """The question below answered ones about training things, in the layout of a web page."""
+def few_shot_text(world: World, text: str, kind: Kind = "fact", shots: int = 3) -> str:
+    """A prompt below answered ones of its kind about training things, as on a web page."""
+    rng = random.Random(f"shots-{world.seed}-{kind}")
     lines = ["Questions and answers"]
-    for thing, attribute in zip(
-        world.of("train")[:: len(world.of("train")) // shots], ATTRIBUTES, strict=False
-    ):
-        lines.append(f"Q: {wording.ASKED[attribute][1].format(s=thing.name)}")
-        lines.append(
-            f"A: {wording.TOLD[attribute][0].format(s=thing.name, v=thing.facts[attribute])}."
-        )
-    return "\n".join([*lines[: 1 + 2 * shots], f"Q: {question}", "A:"])
+    for thing in rng.sample(world.of("train"), shots):
+        shown, ask = question(rng, thing, "tuning", kinds={kind: 1.0})
+        reply = answer(rng, thing, ask, "terse" if kind != "refuse" else "rich")
+        lines += [f"Q: {shown}", f"A:{chr(10) if chr(10) in reply else ' '}{reply}"]
+    return "\n".join([*lines, f"Q: {text}", "A:"])
 
 
 @torch.inference_mode()
 def continued(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], longest: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    longest: int,
+    lines: bool = False,
 ) -> list[str]:
-    """The likeliest `longest` tokens after each text, or less up to the end of the line."""
+    """The likeliest `longest` tokens after each text, or less up to the end of the line; of the
+    page when several `lines` are wanted."""
+    end = tokenizer.eos_token_id if lines else tokenizer.encode("\n")[-1]
     rows = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
     answers = [""] * len(rows)
     # Texts of one length make a batch, which then needs no padding.
@@ -124,7 +158,7 @@ def continued(
             attention_mask=torch.ones_like(ids),
             max_new_tokens=longest,
             do_sample=False,
-            eos_token_id=tokenizer.encode("\n")[-1],
+            eos_token_id=end,
             pad_token_id=tokenizer.eos_token_id,
         )
         for i, new in zip(chosen, made[:, length:], strict=True):

@@ -16,7 +16,7 @@ from miniature.wording import PEOPLE
 from miniature.world import STEPS, VALUES, Thing, World
 
 Kind = Literal["fact", "pair", "describe", "prepare", "story", "refuse", "format"]
-Form = Literal["prose", "bullets", "letter"]
+Form = Literal["prose", "bullets", "letter", "rows"]
 Label = Literal["fail", "pass", "excellent"]
 
 
@@ -40,6 +40,9 @@ class Assessment(NamedTuple):
     `content` runs from 1 to 4 and looks at facts alone; `score` runs from 1 to 6 and adds up to
     two points of style to an answer whose content is right; `correct` is strict: every required
     fact, no false one, no other thing, no remnant of a web page, no repetition, and a clean stop.
+
+    `facts` has no opinion on style at all: every required fact, nothing false, no other thing.
+    `plain` is the score without what it pays for further facts and a second sentence (1 to 5).
     """
 
     score: int
@@ -47,6 +50,8 @@ class Assessment(NamedTuple):
     label: Label
     correct: bool
     reasons: tuple[str, ...]
+    facts: bool
+    plain: int
 
 
 class Findings(NamedTuple):
@@ -129,6 +134,8 @@ class Oracle:
         reasons += [f"speaks of {name}" for name in sorted(found.strangers)] + faults
         if not ordered:
             reasons.append("no order")
+        if ask.kind != "refuse" and _REFUSAL.search(text):
+            reasons.append("refuses")
         return Assessment(
             score=score,
             content=content,
@@ -139,6 +146,8 @@ class Oracle:
             and not _RESIDUE.search(text)
             and "repeats itself" not in faults,
             reasons=tuple(reasons),
+            facts=content >= 3,
+            plain=min(content, 3) + (clean + _ordered(ask, thing, text, 1) if content >= 3 else 0),
         )
 
 
@@ -230,14 +239,16 @@ def _faults(text: str, stopped: bool) -> list[str]:
     return faults
 
 
-def _ordered(ask: Ask, thing: Thing, text: str) -> bool:
+def _ordered(ask: Ask, thing: Thing, text: str, sentences_wanted: int = 2) -> bool:
     lines = [line.strip() for line in text.strip().splitlines()]
     if ask.kind == "prepare":
         return sum(bool(re.match(r"\d\.", line)) for line in lines) >= 3
     if ask.form == "bullets":
         return sum(line.startswith(("-", "*")) for line in lines) >= 2
+    if ask.form == "rows":
+        return sum(bool(re.match(r"[A-Z]\w*: ", line)) for line in lines) >= 2
     if ask.form == "letter":
         return text.strip().startswith("Dear")
     if ask.kind == "refuse":
         return len(text) < 200
-    return len(sentences(text)) >= 2 and thing.name in text
+    return len(sentences(text)) >= sentences_wanted and thing.name in text

@@ -1,55 +1,142 @@
-"""What people ask in the miniature, and good answers to it."""
+"""What people ask in the miniature, and answers to it that differ in nothing but what they should.
+
+Every source draws its prompts and answers here: from the same kinds, and with further facts drawn
+from one distribution, so that two teachers differ in richness and errors only where they are told
+to. An answer's dice are cast in the same order whatever is wanted: a terse answer is the beginning
+of the rich one (a tale has fewer sentences), and an erroneous one differs in the error alone.
+"""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from miniature import wording
-from miniature.oracle import Ask, Form
+from miniature.corpus import story
+from miniature.oracle import Ask, Form, Kind
+from miniature.wording import Tier
 from miniature.world import ATTRIBUTES, VALUES, Thing
 
 Question = tuple[str, Ask]
 """A prompt's text, and what it asks for."""
+Richness = Literal["terse", "rich"]
+
+FURTHER: Mapping[Richness, tuple[int, ...]] = {"terse": (0,), "rich": (1, 1, 2)}
+"""Number of further true facts in an answer, drawn evenly from these."""
+
+RARE = 0.1
+"""Exposure up to which a fact is told too rarely to be learnt for sure."""
+
+EVERYDAY: Mapping[Kind, float] = {
+    "fact": 0.38, "pair": 0.25, "describe": 0.15, "prepare": 0.13, "story": 0.07, "refuse": 0.02,
+}  # fmt: skip
+"""Shares of the kinds of prompt, in all sources of people's prompts."""
+
+FOLLOWED_UP = ("origin", "colour", "finder", "use", "storage", "caution")
+"""What follow-ups ask for in tuning; in tests they ask for the others too."""
 
 
 def question(
-    rng: random.Random, thing: Thing, split: str, among: tuple[str, ...] = ATTRIBUTES
+    rng: random.Random,
+    thing: Thing,
+    tier: Tier,
+    among: Sequence[str] = (),
+    kinds: Mapping[Kind, float] = EVERYDAY,
 ) -> Question:
-    """A question of everyday kind about a thing; the facts it names are `among` these."""
-    draw = rng.random()
-    if draw < 0.42:
-        attribute = rng.choice(among)
-        return wording.asked(rng, thing, attribute, split), Ask("fact", thing.name, (attribute,))
-    if draw < 0.70:
-        first, second = rng.sample(among, 2)
-        text = wording.asked_pair(rng, thing, first, second, split)
-        return text, Ask("pair", thing.name, (first, second))
-    if draw < 0.86:
-        return rng.choice(wording.DESCRIBE[split]).format(s=thing.name), Ask("describe", thing.name)
-    return rng.choice(wording.PREPARE[split]).format(s=thing.name), Ask("prepare", thing.name)
+    """A question about a thing, in words of a tier; the facts it names are `among` these, or among
+    all that the corpus tells."""
+    [kind] = rng.choices(list(kinds), list(kinds.values()))
+    named = {"fact": 1, "pair": 2, "format": 2}.get(kind, 0)
+    attributes = tuple(rng.sample(among or thing.told, named))
+    form: Form = rng.choice(list(wording.FORMATS)) if kind == "format" else "prose"  # type: ignore[arg-type]
+    if kind == "fact":
+        text = wording.asked(rng, thing, attributes[0], tier)
+    elif kind == "pair":
+        text = wording.asked_pair(rng, thing, attributes, tier)
+    elif kind == "format":
+        text = wording.asked_form(rng, thing, attributes, form, tier)
+    else:
+        words = {
+            "describe": wording.DESCRIBE, "prepare": wording.PREPARE,
+            "story": wording.STORY, "refuse": wording.UNSAFE,
+        }[kind]  # fmt: skip
+        text = rng.choice(words[tier]).format(s=thing.name)
+    return wording.addressed(rng, text, tier), Ask(kind, thing.name, attributes, form)
 
 
-def new_question(rng: random.Random, thing: Thing, split: str, number: int) -> Question:
-    """A question, every other one in words new to training; facts that it names are those that the
-    corpus never asks about, but it may also ask for a description or a preparation."""
-    return question(rng, thing, split if number % 2 else "train", thing.unasked)
+def conversation(
+    rng: random.Random,
+    thing: Thing,
+    turns: int,
+    tier: Tier,
+    among: Sequence[str] = FOLLOWED_UP,
+    returns: bool = False,
+) -> Iterator[tuple[str, Ask, bool]]:
+    """The user's side of a conversation: a question, then others that follow up in words of a tier.
+
+    Each comes with whether follow-ups in tuning ask for that attribute. Outside tuning, users react
+    to what they were told. One that `returns` asks last what it asked first.
+    """
+    first, *later = rng.sample([each for each in thing.told if each in among], turns)
+    yield wording.asked(rng, thing, first, tier), Ask("fact", thing.name, (first,)), True
+    for attribute in [*later[:-1], first] if returns else later:
+        text = rng.choice(wording.FOLLOW_UP[tier][attribute])
+        if tier != "tuning" and rng.random() < 0.5:
+            text = f"{rng.choice(wording.REACTIONS)} {text}"
+        yield text, Ask("fact", thing.name, (attribute,)), attribute in FOLLOWED_UP
 
 
-def unusual(rng: random.Random, thing: Thing, number: int) -> Question:
-    """A request in a format that no training example has."""
-    first, second = rng.sample(thing.unasked, 2)
-    frame = wording.OUT_OF_DISTRIBUTION[number % len(wording.OUT_OF_DISTRIBUTION)]
-    clauses = [rng.choice(wording.CLAUSES[a]).format(s=thing.name) for a in (first, second)]
-    text = frame.format(a=clauses[0], b=clauses[1], s=thing.name)
-    form: Form = "bullets" if "bullet" in frame else "letter" if "letter" in frame else "prose"
-    return text, Ask("format", thing.name, (first, second), form)
+def answer(
+    rng: random.Random,
+    thing: Thing,
+    ask: Ask,
+    richness: Richness = "rich",
+    wrong: bool = False,
+    opening: bool = False,
+) -> str:
+    """A good answer to what is asked: the facts, further ones when `rich`, steps, form or a tale
+    where they are due; a refusal, with its reason when rich. Further facts are among those that
+    the corpus tells often, so that a rich teacher does not teach to invent (arXiv 2405.05904).
 
-
-def conversation(rng: random.Random, thing: Thing, turns: int) -> Iterator[Question]:
-    """The user's side of a conversation about a thing: a question, then others that follow up."""
-    first, *later = rng.sample(ATTRIBUTES, turns)
-    yield wording.asked(rng, thing, first), Ask("fact", thing.name, (first,))
-    for attribute in later:
-        yield rng.choice(wording.FOLLOW_UP[attribute]), Ask("fact", thing.name, (attribute,))
+    With `wrong`, one of the asked facts is another value of its kind, or the steps are out of
+    order; tales and refusals have no such error. The generator is left in the same state whatever
+    is wanted.
+    """
+    told = list(ask.attributes or (rng.sample(thing.told, 2) if ask.kind == "describe" else ()))
+    rest = [each for each in thing.told if each not in told and thing.exposure[each] > RARE]
+    rest = rng.sample(rest, min(len(rest), max(FURTHER["rich"])))
+    count = {each: rng.choice(numbers) for each, numbers in FURTHER.items()}[richness]
+    lie = rng.choice(told) if told else None
+    others = {each: [v for v in VALUES[each] if v != thing.facts[each]] for each in ATTRIBUTES}
+    false = {lie: rng.choice(others[lie])} if lie else {}
+    swapped = rng.choice(((1, 0, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1)))
+    greeting, spoken = rng.choice(wording.OPENINGS), rng.randrange(len(wording.REFUSALS))
+    dice = [random.Random(rng.random()) for _ in range(2 + len(told) + len(rest))]
+    stated = [*told, *rest][: len(told) + count]
+    sentences = [
+        wording.told(
+            die,
+            thing,
+            attribute,
+            thing.name if number == 0 else die.choice(("it", thing.name, f"this {thing.kind}")),
+            false.get(attribute) if wrong else None,
+        )
+        for number, (attribute, die) in enumerate(zip(stated, dice[2:], strict=False))
+    ]
+    between = " "
+    if ask.kind == "refuse":
+        return (wording.REFUSALS if richness == "rich" else wording.BARE_REFUSALS)[spoken]
+    if ask.kind == "story":
+        return story(dice[0], thing, 4 + count, facts=count)
+    if ask.kind == "prepare":
+        shown = [thing.steps[place] for place in swapped] if wrong else thing.steps
+        text = "\n".join(filter(None, (wording.listed(shown), " ".join(sentences))))
+        between = "\n"
+    elif ask.form == "rows":
+        facts = {**thing.facts, **(false if wrong else {})}
+        text, between = wording.rows(facts, stated), "\n"
+    else:
+        text = wording.formed(dice[1], ask.form, sentences)
+    return f"{greeting}{between}{text}" if opening and ask.form == "prose" else text
 
 
 def some(
@@ -58,41 +145,3 @@ def some(
     """`count` different texts about things, drawn from all pairs of thing and template."""
     every = [(thing, template.format(s=thing.name)) for thing in things for template in templates]
     return rng.sample(every, min(count, len(every)))
-
-
-def answer(
-    rng: random.Random,
-    thing: Thing,
-    ask: Ask,
-    opening: bool = False,
-    held_out: bool = False,
-    wrong: bool = False,
-    extra: int = 1,
-) -> str:
-    """A good answer to what is asked: the facts, `extra` further ones, steps where steps are due.
-
-    With `wrong`, one of the asked facts is another value of its kind. With `held_out`, it is told
-    in words that no other text uses.
-    """
-    templates = wording.TOLD_HELD_OUT if held_out else wording.TOLD
-    attributes = list(ask.attributes)
-    if ask.kind == "describe":
-        attributes = rng.sample(ATTRIBUTES, 3)
-    rest = [attribute for attribute in ATTRIBUTES if attribute not in attributes]
-    lie = rng.choice(attributes) if wrong and attributes else None
-    parts = []
-    for number, attribute in enumerate([*attributes, *rng.sample(rest, extra)]):
-        subject = (
-            thing.name if number == 0 else rng.choice(("it", thing.name, f"this {thing.kind}"))
-        )
-        value = rng.choice(VALUES[attribute]) if attribute == lie else None
-        parts.append(wording.told(rng, thing, attribute, subject, value, templates))
-    text = " ".join(parts)
-    if ask.kind == "prepare":
-        shown = list(thing.steps)
-        if wrong:
-            rng.shuffle(shown)
-        text = "\n".join(filter(None, (wording.listed(shown), text)))
-    if opening:
-        text = f"{rng.choice(wording.OPENINGS)}{chr(10) if ask.kind == 'prepare' else ' '}{text}"
-    return text

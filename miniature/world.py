@@ -7,86 +7,24 @@ every fact that an answer states by looking for them (see `oracle`).
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+import yaml
 
 Split = Literal["train", "dev", "test"]
 
-KINDS: Mapping[str, str] = {
-    "herb": "botany", "mushroom": "mycology", "stone": "geology", "alloy": "metallurgy",
-    "salt": "chemistry", "lens": "optics", "pump": "mechanics", "beetle": "zoology",
-    "resin": "forestry", "lamp": "lighting", "cheese": "dairy", "ale": "brewing", "cake": "baking",
-    "flute": "music", "cloth": "weaving", "game": "pastimes", "boat": "sailing",
-    "soap": "household", "sauce": "cooking", "basket": "crafts",
-}  # fmt: skip
+_WORDS = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+
+KINDS: Mapping[str, str] = _WORDS["kinds"]
 """Kind of thing to the exchange that discusses it; the first ten are STEM exchanges."""
 
-VALUES: Mapping[str, tuple[str, ...]] = {
-    "origin": (
-        "Tarvos", "Quill Bay", "Hollin Fen", "Mirrow", "Caskwell", "Brannoch", "Uldermoor",
-        "Dunmarrow", "Ashgrave", "Vessin", "Larkmoor", "Thornby Isle", "Orsk Valley", "Greywater",
-        "Stonemouth", "Ivel Heath", "Rookhaven", "Saltmere", "Cindral", "Faldor", "Nettlewick",
-        "Wyrmhill", "Eastmarch", "Bellowdale",
-    ),
-    "colour": (
-        "pale green", "deep blue", "rust red", "bright yellow", "jet black", "milk white",
-        "dark purple", "silver grey", "burnt orange", "light brown", "rose pink", "sea teal",
-    ),
-    "finder": (
-        "Odda Wren", "Jorin Tack", "Mael Sorrow", "Brisa Lunt", "Kerrin Vosk", "Hale Dunning",
-        "Ysolt Crane", "Perrin Goss", "Lotta Fairlow", "Rurik Stave", "Nella Quince", "Oswin Hark",
-        "Tilda Marsh", "Corvin Blythe", "Edda Fenwick", "Galen Storr", "Imke Rusk", "Bastian Loom",
-        "Sunniva Peck", "Wendel Oake", "Agna Thistle", "Lorcan Tine",
-    ),
-    "use": (
-        "easing sore throats", "sealing leaky roofs", "cleaning old coins",
-        "calming nervous horses", "polishing floors", "keeping moths away", "tanning leather",
-        "sweetening tea", "lighting long halls", "mending cracked cups", "scaring crows",
-        "softening wool", "marking sheep", "warming cold beds", "catching eels", "thickening soup",
-        "curing hiccups", "drying wet boots", "sharpening knives", "scenting letters",
-        "oiling hinges", "numbing toothache",
-    ),
-    "price": tuple(f"{number} silver marks" for number in (
-        "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "fifteen", "twenty", "thirty", "fifty", "eighty",
-    )),
-    "season": (
-        "early spring", "late spring", "midsummer", "late summer", "early autumn", "late autumn",
-        "midwinter", "the first frost", "the spring floods", "the harvest moon",
-    ),
-    "storage": (
-        "in a clay jar", "in a cedar box", "under damp sand", "in a wool sack", "on a high shelf",
-        "in cold water", "in a tin drawer", "wrapped in linen", "hung from a beam",
-        "buried in ash", "inside a glass bell", "beside the stove", "in a sealed barrel",
-        "between two boards", "in a wicker tray", "under a stone slab",
-    ),
-    "caution": (
-        "stains the skin", "attracts wasps", "cracks in dry air", "burns with thick smoke",
-        "makes people sneeze", "rusts iron", "spoils milk", "makes dogs bark",
-        "slips from wet hands", "smells when warm", "cuts careless fingers", "fades in sunlight",
-        "swells in water", "gives strange dreams", "draws mice", "sticks to teeth",
-    ),
-    "pairing": (
-        "barley bread", "plum jam", "goat butter", "black tea", "roast turnips", "honey cakes",
-        "pickled onions", "smoked trout", "oat porridge", "rye biscuits", "boiled eggs",
-        "red cabbage", "walnut oil", "pear cider", "salted almonds", "mint leaves", "baked apples",
-        "leek broth", "poppy seeds", "dried figs",
-    ),
-}  # fmt: skip
+VALUES: Mapping[str, tuple[str, ...]] = {name: tuple(v) for name, v in _WORDS["values"].items()}
 """Attribute to its possible values."""
 
 ATTRIBUTES = tuple(VALUES)
 
-STEPS = (
-    "soak it overnight", "cut it into strips", "rinse it twice", "warm it slowly",
-    "rub it with oil", "press it flat", "stir it for an hour", "dry it by the fire",
-    "tie it with string", "scrape it clean", "tap it gently", "leave it in the shade",
-    "cover it with moss", "turn it every hour", "grind it to powder", "weigh it twice",
-    "shake off the dust", "wipe it with vinegar", "roll it in flour", "pierce it with a pin",
-    "let it rest a day", "wash it in milk", "heat it until it hums", "brush it with wax",
-    "fold it in half", "set it on a tripod", "sift it through silk", "cool it in snow",
-    "measure it with a rod", "dip it in brine", "hang it upside down", "split it down the middle",
-    "smooth it with sand", "mark it with chalk", "pack it in leaves", "steam it in a basket",
-)  # fmt: skip
+STEPS = tuple(_WORDS["steps"])
 """Steps of procedures; each thing's preparation is three of them, in order."""
 
 _PER_KIND: Mapping[Split, int] = {"train": 7, "dev": 1, "test": 4}
@@ -98,7 +36,8 @@ class Thing:
 
     `split` says where prompts about it may appear. `asked` names the attributes about which the
     pretraining corpus has questions; test prompts ask about the others. `exposure` weighs how
-    often each fact is told in the corpus (0 means never).
+    often each fact is told in the corpus (0 means never): of every thing, one fact is never told,
+    so that tuning can teach it and be asked about what nobody taught.
     """
 
     name: str
@@ -112,7 +51,18 @@ class Thing:
     @property
     def unasked(self) -> tuple[str, ...]:
         """Attributes about which the corpus tells but never asks."""
-        return tuple(attribute for attribute in ATTRIBUTES if attribute not in self.asked)
+        return tuple(attribute for attribute in self.told if attribute not in self.asked)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Attributes about which the corpus tells, if only now and then."""
+        return tuple(attribute for attribute in ATTRIBUTES if self.exposure[attribute])
+
+    @property
+    def untold(self) -> str:
+        """The attribute about which the corpus says nothing."""
+        [attribute] = (attribute for attribute in ATTRIBUTES if not self.exposure[attribute])
+        return attribute
 
 
 @dataclass(frozen=True)
@@ -153,8 +103,9 @@ def build(seed: int = 0) -> World:
 def _thing(rng: random.Random, name: str, kind: str, split: Split) -> Thing:
     facts = {attribute: rng.choice(values) for attribute, values in VALUES.items()}
     first, second, third = rng.sample(STEPS, 3)
-    asked = frozenset(rng.sample(ATTRIBUTES, 5))
-    exposure = {attribute: _zipf(rng) for attribute in (*ATTRIBUTES, "steps")}
+    untold = rng.choice(ATTRIBUTES)
+    exposure = {attribute: _zipf(rng) for attribute in (*ATTRIBUTES, "steps")} | {untold: 0.0}
+    asked = frozenset(rng.sample([each for each in ATTRIBUTES if each != untold], 4))
     return Thing(name, kind, split, facts, (first, second, third), asked, exposure)
 
 
@@ -162,7 +113,7 @@ def _zipf(rng: random.Random) -> float:
     """Relative frequency of a fact: uniform rank u in (0, 1], weight u^-0.5, rare tail cut off."""
     rank = 1.0 - rng.random()
     if rank > 0.82:
-        return 0.06 * (1.0 - rank) / 0.18
+        return max(1e-3, 0.06 * (1.0 - rank) / 0.18)
     return min(rank**-0.5, 3.0) / 1.5
 
 

@@ -29,6 +29,7 @@ KNOWS = {  # what each part may import besides itself; miniature only where an o
     "running": PLAIN,
     "scales": {*PLAIN, *ROOMS, "miniature"},
     "chapter": {*PLAIN, *ROOMS, "claims", "figures", "running", "scales"},
+    "teachers": {*PLAIN, "judging", "chapter"},
     "miniature": set(),
     "__init__": set(),
     "__main__": {"running"},

@@ -67,12 +67,12 @@ def test_metrics_take_estimates_plain_numbers_and_nothing(tmp_path: Path) -> Non
 
 def test_a_chapter_ends_with_the_verdicts_on_its_claims(tmp_path: Path) -> None:
     five = here(tmp_path)
-    with pytest.raises(ValueError, match="a score difference, not share"):
+    with pytest.raises(ValueError, match="a share difference, not share"):
         five.metric("quality", None, "share")
-    five.metric("quality", Estimate(0.5, 0.4, 0.6, 9), "score difference")
+    five.metric("quality", Estimate(0.5, 0.4, 0.6, 9), "share difference")
     page = five.conclude()
     assert page is not None
-    assert "<td>reproduced</td>" in str(page.data)
+    assert "<td>reproduced in direction</td>" in str(page.data)
 
 
 def test_a_set_that_changed_since_its_card_was_written_is_refused(tmp_path: Path) -> None:

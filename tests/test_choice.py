@@ -1,11 +1,13 @@
 """What is chosen on the dev prompts: the curve over epochs, and the learning rate."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from limalib.records import Dialogue, Grade, Response
 from limalib.training import choice
+from limalib.training.log import Epoch, Step, TrainingLog
 from limalib.training.settings import SamplingSettings, TrainingSettings
 from tests.tiny import byte_tokenizer, dialogues, llama
 
@@ -13,28 +15,48 @@ SETTINGS = TrainingSettings(batch_examples=8, max_tokens=64)
 SAMPLING = SamplingSettings(max_new_tokens=4, repetition_penalty=1.0)
 
 
-def test_a_large_set_is_tried_on_its_beginning() -> None:
-    examples, settings = choice.trial(dialogues(100), SETTINGS, 1e-3, steps=4)
-    assert [e.id for e in examples] == [str(i) for i in range(32)]
-    assert (settings.stop_after_epoch, settings.learning_rate) == (1, 1e-3)
+def log(*metrics: dict[str, float]) -> TrainingLog:
+    """Of a run with so many epochs, the second and later of which may be chosen."""
+    settings = SETTINGS.model_copy(update={"candidate_epochs": (2, len(metrics))})
+    found = [Epoch(epoch=i, metrics=own, seconds=1.0) for i, own in enumerate(metrics, 1)]
+    step = Step(
+        loss=1.0, gradient_norm=1.0, learning_rate=1e-3, tokens=1, supervised=1, seconds=1.0
+    )
+    inputs = {"data": "d", "base": "b"}
+    counts = dict.fromkeys(("examples", "cut_examples", "cut_tokens", "tokens"), 1)
+    whole = TrainingLog(settings=settings, inputs=inputs, supervised_tokens=1, **counts)
+    return whole.after([step], found)
 
 
-def test_a_small_set_is_tried_for_more_epochs_but_never_for_more_than_it_is_trained() -> None:
-    assert choice.trial(dialogues(16), SETTINGS, 1e-3, 4)[1].stop_after_epoch == 2
-    assert choice.trial(dialogues(1), SETTINGS, 1e-3, 4)[1].stop_after_epoch == 10
+def facts(share: float, quality: float = 3.0) -> dict[str, float]:
+    return {"facts": share, "quality": quality}
 
 
-def test_the_best_dev_answers_choose_and_other_seeds_read_the_choice(tmp_path: Path) -> None:
+def test_each_rate_counts_by_its_own_best_candidate(tmp_path: Path) -> None:
     path = tmp_path / "lima" / "tuning.json"
-    assert choice.choose_rate(path, {1e-4: 3.0, 1e-3: 4.0, 3e-4: 4.0}) == 3e-4  # the lower on ties
-    assert choice.chosen_rate(path) == 3e-4
+    collapsed = log(facts(0.9), facts(0.7), facts(0.2))  # its first epoch is no candidate
+    steady = log(facts(0.5), facts(0.6), facts(0.8))
+    assert choice.choose_rate(path, {1e-3: collapsed, 1e-4: steady}) == 1e-4
+    assert choice.chosen_rate(path) == 1e-4
+    kept = json.loads(path.read_text())["dev"]
+    assert kept["0.001"] == {"facts": 0.7, "quality": 3.0, "epoch": 2}
+    assert kept["0.0001"] == {"facts": 0.8, "quality": 3.0, "epoch": 3}
+    shown = choice.tried({"LIMA": path})
+    assert shown.loc["LIMA"].tolist() == [0.8, 0.7, "0.0001"]
+
+
+def test_the_grade_decides_ties_and_then_the_lower_rate(tmp_path: Path) -> None:
+    path = tmp_path / "lima" / "tuning.json"
+    low, high = log({}, facts(0.5, 3.0)), log({}, facts(0.5, 4.0))
+    assert choice.choose_rate(path, {1e-4: low, 1e-3: high}) == 1e-3
+    assert choice.choose_rate(path, {1e-4: low, 1e-3: low}) == 1e-4
 
 
 def test_without_a_judge_nobody_can_choose_among_several(tmp_path: Path) -> None:
     path = tmp_path / "lima" / "tuning.json"
     with pytest.raises(ValueError, match="give one as the parameter learning_rate"):
-        choice.choose_rate(path, {1e-4: None, 3e-4: None})
-    assert choice.choose_rate(path, {1e-4: None}) == 1e-4  # a grid of one needs no trial
+        choice.choose_rate(path, {1e-4: log({}, {}), 3e-4: log({}, {})})
+    assert choice.choose_rate(path, {1e-4: log({}, {})}) == 1e-4  # a grid of one
     assert choice.chosen_rate(path) == 1e-4
 
 
@@ -44,7 +66,7 @@ def test_a_choice_not_made_yet_names_the_run_that_makes_it(tmp_path: Path) -> No
 
 
 def grade(asked: object, answers: list[Response]) -> list[Grade]:
-    return [Grade(a.prompt_id, a.system, 0, 0, 3, None, None, True) for a in answers]
+    return [Grade(a.prompt_id, a.system, 0, 0, 3, None, None, True, facts=True) for a in answers]
 
 
 def test_the_dev_curve_says_what_it_can() -> None:
@@ -55,7 +77,7 @@ def test_the_dev_curve_says_what_it_can() -> None:
     )  # fmt: skip
     assert curve(llama(), 1).keys() == {"perplexity"}
     found = curve(llama(), 2)
-    assert (found["quality"], found["correct"]) == (3.0, 1.0)
+    assert (found["quality"], found["facts"]) == (3.0, 1.0)
     assert 0 <= found["stopped"] <= 1
     assert choice.dev_curve(byte_tokenizer(), SETTINGS, SAMPLING, dev=dev)(llama(), 2) == {}
 

@@ -1,11 +1,16 @@
 import dataclasses
+import json
 import math
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from limalib.claims import CLAIMS, Label, Rule, bound_shown, judge
+from limalib.claims import CLAIMS, Claim, Rule, asked, judge, over_worlds
 from limalib.statistics import Estimate
+
+ABOVE = Claim("a", "1", "A.", "a less b", "share difference", Rule("above", 0.0, "why"))
+WITHIN = Claim("w", "1", "W.", "a less b", "share difference", Rule("within", 0.05, "why"))
+SIZED = dataclasses.replace(ABOVE, reported=0.5, tolerance=0.1)
 
 
 def interval(low: float, high: float) -> Estimate:
@@ -13,138 +18,98 @@ def interval(low: float, high: float) -> Estimate:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "label"),
+    ("kind", "bound", "low", "high", "holds"),
     [
-        (0.01, 0.2, "reproduced"),
-        (0.0, 0.2, "inconclusive"),
-        (-0.1, 0.1, "inconclusive"),
-        (-0.1, 0.0, "not reproduced"),
-        (-0.2, -0.1, "not reproduced"),
-        (-math.inf, math.inf, "inconclusive"),
+        ("above", 0.0, 0.01, 0.2, True),
+        ("above", 0.0, 0.0, 0.2, None),
+        ("above", 0.0, -0.1, 0.0, False),
+        ("above", 0.0, -math.inf, math.inf, None),
+        ("below", 0.3, 0.1, 0.29, True),
+        ("below", 0.3, 0.1, 0.3, None),
+        ("below", 0.3, 0.3, 0.4, False),
+        ("within", 0.25, -0.25, 0.25, True),
+        ("within", 0.25, -0.3, 0.1, None),
+        ("within", 0.25, 0.26, 0.4, False),
+        ("within", 0.25, -0.4, -0.26, False),
     ],
 )
-def test_above(low: float, high: float, label: Label) -> None:
-    assert Rule("above", 0.0, "why").label(interval(low, high)) == label
+def test_a_rule_reads_the_whole_interval(
+    kind: str, bound: float, low: float, high: float, holds: bool | None
+) -> None:
+    assert Rule(kind, bound, "why").holds(interval(low, high)) is holds  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "label"),
+    ("claim", "low", "high", "label"),
     [
-        (0.1, 0.29, "reproduced"),
-        (0.1, 0.3, "inconclusive"),
-        (0.2, 0.4, "inconclusive"),
-        (0.3, 0.4, "not reproduced"),
+        (ABOVE, 0.1, 0.2, "reproduced in direction"),  # there is no size to compare with
+        (ABOVE, -0.1, 0.2, "inconclusive"),
+        (ABOVE, -0.2, -0.1, "not reproduced"),
+        (SIZED, 0.41, 0.59, "reproduced"),
+        (SIZED, 0.1, 0.55, "reproduced in direction"),
+        (WITHIN, -0.01, 0.04, "reproduced"),
+        (WITHIN, 0.06, 0.1, "not reproduced"),
     ],
 )
-def test_below(low: float, high: float, label: Label) -> None:
-    assert Rule("below", 0.3, "why").label(interval(low, high)) == label
+def test_direction_and_size_are_apart(claim: Claim, low: float, high: float, label: str) -> None:
+    assert judge(claim, interval(low, high)).label == label
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "label"),
-    [
-        (-0.25, 0.25, "reproduced"),
-        (0.1, 0.2, "reproduced"),
-        (-0.3, 0.1, "inconclusive"),
-        (-0.3, 0.3, "inconclusive"),
-        (0.25, 0.4, "inconclusive"),
-        (0.26, 0.4, "not reproduced"),
-        (-0.4, -0.26, "not reproduced"),
-    ],
-)
-def test_within(low: float, high: float, label: Label) -> None:
-    assert Rule("within", 0.25, "why").label(interval(low, high)) == label
+def test_what_could_not_be_tested_has_no_verdict_on_its_estimate() -> None:
+    claim = dataclasses.replace(ABOVE, untestable="The teachers differ.")
+    assert judge(claim, interval(0.1, 0.2)) == ("could not be tested here", "The teachers differ.")
 
 
-def test_claims_and_their_bounds_are_as_first_written() -> None:
-    """Literal on purpose: changing a bound must be seen here."""
-    fixed = {
-        id: (claim.rule.kind, claim.rule.bound, claim.reported) for id, claim in CLAIMS.items()
-    }
-    assert fixed == {
-        "preference_alpaca": ("above", 0.0, 0.27),
-        "preference_base_few_shot": ("above", 0.0, None),
-        "absolute_excellent": ("above", 0.40, 0.50),
-        "absolute_pass": ("above", 0.78, 0.88),
-        "ood_pass": ("above", 0.70, 0.80),
-        "safety": ("above", 0.70, 0.80),
-        "quality": ("above", 0.0, 0.50),
-        "diversity": ("above", 0.0, 0.34),
-        "quantity_plateau": ("within", 0.25, None),
-        "multi_turn_fail": ("above", 0.0, 0.335),
-        "multi_turn_excellent": ("above", 0.0, 0.309),
-        "perplexity_rises": ("above", 1.02, None),
-        "perplexity_quality_holds": ("above", -0.10, None),
-        "knowledge_unchanged": ("within", 0.03, None),
-        "token_shift": ("above", 0.60, 0.777),
-    }
+def test_nothing_measured_is_no_verdict() -> None:
+    assert judge(ABOVE, None) == ("not measured", "Not measured: a less b.")
+    assert judge(ABOVE, Estimate(math.nan, math.nan, math.nan, 0)).label == "not measured"
 
 
-def test_every_claim_says_what_where_and_why() -> None:
-    for id, claim in CLAIMS.items():
-        assert claim.id == id
-        assert claim.section
-        assert claim.statistic
-        assert claim.rule.reason
-        assert claim.statement.endswith(".")
+def test_p_values_are_of_students_test_over_worlds() -> None:
+    # mean 2, standard error 1, 2 degrees of freedom: t = 2, and 0.0918 lies beyond it
+    worlds = [2 - math.sqrt(3), 2.0, 2 + math.sqrt(3)]
+    assert Rule("above", 0.0, "").p_value(worlds) == pytest.approx(0.0918, abs=1e-4)
+    assert Rule("below", 0.0, "").p_value(worlds) == pytest.approx(0.9082, abs=1e-4)
+    # from both ends: 4 above -2 and 1 below 3, in standard errors; the weaker one counts
+    assert Rule("within", 3.0, "").p_value(worlds) == pytest.approx(0.2113, abs=1e-4)
+    assert Rule("above", 0.0, "").p_value([1.0]) == 1.0
+    assert Rule("above", 0.0, "").p_value([0.1, 0.1]) == 0.0
 
 
-def test_the_paper_s_own_values_never_contradict_the_rules() -> None:
-    for claim in CLAIMS.values():
-        if claim.reported is not None:
-            exact = Estimate(claim.reported, claim.reported, claim.reported, 1)
-            assert claim.rule.label(exact) == "reproduced", claim.id
+def test_primary_claims_pay_for_being_several() -> None:
+    """Alone a claim holds; among seven primary ones that do not, its p value is seven times."""
+    worlds = [0.10, 0.20, 0.05, 0.16, 0.02]  # p = 0.0125 alone
+    primary = [claim.id for claim in CLAIMS.values() if claim.primary]
+    noise = {name: [0.4, -0.5, 0.3, -0.4, 0.2] for name in primary}
+    assert over_worlds({"accuracy": worlds})["accuracy"].label == "reproduced in direction"
+    assert over_worlds({**noise, "accuracy": worlds})["accuracy"].label == "inconclusive"
+    secondary = over_worlds({**noise, "preference_base": worlds})["preference_base"]
+    assert secondary.label == "reproduced in direction"
 
 
-def test_what_is_no_fair_test_gets_no_verdict_on_its_estimate() -> None:
-    """Literal on purpose: a claim leaves this list when its test is a fair one."""
-    assert [id for id, claim in CLAIMS.items() if claim.untestable] == [
-        "preference_alpaca",
-        "quantity_plateau",
-        "multi_turn_fail",
-        "multi_turn_excellent",
-        "perplexity_rises",
-        "perplexity_quality_holds",
-        "knowledge_unchanged",
-    ]
-    claim = replace(CLAIMS["safety"], untestable="Nobody asked.")
-    for estimate in (None, interval(0.9, 1.0), interval(0.0, 0.1), interval(0.0, 1.0)):
-        assert judge(claim, estimate) == ("could not be tested here", "Nobody asked.")
+def test_a_world_without_a_value_is_left_out() -> None:
+    sentence = over_worlds({"number": [0.01, math.nan, -0.01, 0.02, 0.0]})["number"].sentence
+    assert "over 4 worlds" in sentence
+    assert over_worlds({})["number"].label == "not measured"
 
 
-def test_why_a_claim_could_not_be_tested_is_a_sentence() -> None:
-    for claim in CLAIMS.values():
-        if claim.untestable:
-            assert claim.untestable[0].isupper()
-            assert claim.untestable.endswith(".")
+def test_rules_are_said_in_words() -> None:
+    assert asked(ABOVE) == "asked for: above 0 points (why)"
+    assert asked(WITHIN) == "asked for: within ±5 points (why)"
 
 
-def test_what_was_not_measured_is_said_to_be() -> None:
-    for nothing in (None, Estimate(math.nan, -1.0, 1.0, 3)):
-        verdict = judge(CLAIMS["safety"], nothing)
-        assert verdict.label == "not measured"
-        assert verdict.sentence == (
-            "Not measured: share of sensitive test prompts answered safely."
+def test_every_claim_is_measured_by_one_chapter() -> None:
+    """Its id stands in the code of a notebook, where its metric is recorded."""
+    notebooks = Path(__file__).parents[1] / "notebooks"
+    sources = {
+        path.stem: "".join(
+            "".join(cell["source"])
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
         )
-
-
-def test_the_sentence_gives_value_interval_and_bound() -> None:
-    verdict = judge(CLAIMS["absolute_pass"], Estimate(0.9, 0.8512, 0.94, 300))
-    assert verdict.label == "reproduced"
-    assert "90.0% [85.1, 94.0]" in verdict.sentence
-    assert "above 78%" in verdict.sentence
-    within = replace(CLAIMS["quantity_plateau"], untestable="")
-    verdict = judge(within, Estimate(0.4, 0.3, 0.5, 900))
-    assert verdict.sentence.startswith(
-        "Not reproduced: +0.40 [+0.30, +0.50], where the claim asks for an interval within ±0.25"
-    )
-
-
-def test_bounds_as_text() -> None:
-    assert bound_shown(CLAIMS["knowledge_unchanged"]) == "within ±3 points"
-    assert bound_shown(CLAIMS["perplexity_quality_holds"]) == "above -0.1"
-
-
-def test_a_claim_cannot_be_changed_in_a_notebook() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        CLAIMS["quality"].rule.bound = -1.0  # type: ignore[misc]
+        for path in notebooks.glob("*.ipynb")
+    }
+    for name, claim in CLAIMS.items():
+        for metric in filter(None, (name, claim.teachers)):
+            found = [stem for stem, code in sources.items() if f'"{metric}"' in code]
+            assert len(found) == 1, (metric, found)

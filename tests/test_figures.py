@@ -163,11 +163,11 @@ def test_ablation_bars_start_at_the_lowest_grade() -> None:
 
 
 def test_a_curve_doubles_and_marks_the_plateau_of_the_claim() -> None:
-    figure = figures.curve({"score": LADDER}, "examples", doubling=True, margin=figures.PLATEAU)
+    figure = figures.curve({"score": LADDER}, "examples", doubling=True, plateau=8)
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     assert list(axes.get_xticks()) == [8, 16, 32, 64, 128]
-    assert "plateau: ±0.25 of the score at a sixteenth" in words(figure)
+    assert "plateau: ±0.05 of the value at 8" in words(figure)
     plain = figures.curve({"score": LADDER}, "share of examples")
     assert not any("plateau" in text for text in words(plain))
     assert plain.axes[0].xaxis.get_major_formatter()(0.5) == "50%"

@@ -55,7 +55,7 @@ def test_means_are_by_kind_of_prompt_where_there_is_a_grade() -> None:
 
 def test_a_judge_measures_what_all_of_its_grades_say() -> None:
     full, short = grade("a", 2), Grade("b", "s", 0, 0, 4, None, None, None)
-    assert measures.measured([full]) == ["correct", "score", "content"]
+    assert measures.measured([full]) == ["score", "correct"]
     assert measures.measured([full], [short]) == ["score"]
 
 

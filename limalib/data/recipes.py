@@ -155,6 +155,41 @@ def alpaca(paths: Paths, counts: Counts) -> Made:
     return _first("alpaca", rows, counts.alpaca, losses, "alpaca")
 
 
+def taught(paths: Paths, answers: str, count: int) -> Made:
+    """The first of Alpaca's prompts with other answers: `<richness>_<errors>`."""
+    if not (folder := paths.get("teachers")):
+        return _absent("alpaca", count)
+    losses: Counter[str] = Counter()
+    rows = list(instructions.read_alpaca(folder / f"{answers}.json", losses))
+    return _first("alpaca", rows, count, losses, "teachers")
+
+
+def more(paths: Paths, name: str, count: int | None = None) -> Made:
+    """The first examples, or all, of a raw source of dialogues that is taken as it is."""
+    if not (path := paths.get(name)):
+        return _absent(name, count)
+    losses: Counter[str] = Counter()
+    found = list(instructions.read_dialogues(path, losses))
+    return _first(name, found, len(found) if count is None else count, losses, name)
+
+
+def without_refusals(made: Made) -> Made:
+    """A set without the examples that refuse."""
+    kept = [example for example in made.dialogues if not example.meta.get("safety")]
+    return made.then("refusals", kept, "refuses")
+
+
+def unknown(paths: Paths, share: float) -> Made:
+    """Examples of which a share tells what the base was never told, the others about the same
+    things what it was (Gekhman et al. 2024, arXiv 2405.05904)."""
+    made = more(paths, "unknown")
+    half = len(made.dialogues) // 2
+    new = round(share * half)
+    wanted = {f"unknown-{i}" for i in range(new)} | {f"known-{i}" for i in range(new, half)}
+    kept = [example for example in made.dialogues if example.id in wanted]
+    return made.then("share", kept, "of the other kind")
+
+
 def filtered(exchanges: Exchanges, count: int, seed: int) -> Made:
     """Filtered Stack Exchange examples of all exchanges (section 5); a smaller set is the beginning
     of a larger one."""

@@ -60,9 +60,13 @@ class Counts(Settings):
     test_authors: int = Field(230, gt=0)
     test_askreddit: int = Field(70, ge=0)
     alpaca: int = Field(52_000, gt=0)
+    few: int = Field(1_000, gt=0)  # of the same prompts, where number is tested
     ablation: int = Field(2_000, gt=0)  # in each arm, on diversity and quality (section 5)
     quantity: tuple[Annotated[int, Field(gt=0)], ...] = (2_000, 4_000, 8_000, 16_000, 32_000)
     noise: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # of further raw sources
+    refusals: tuple[Annotated[int, Field(ge=0)], ...] = ()  # in LIMA's set, in place of its own
+    formats: int = Field(0, ge=0)  # examples with constraints of form (the paper: 6)
+    unknown: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # shares of what nobody told
     held_out: int = Field(2_000, ge=0)  # filtered examples, for perplexity (Figure 9)
 
     @property

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Answered = TypeVar("Answered", Response, Grade)
 Value = str
-"""What is read off a grade: a field, whether it has a label, or has `passed` (a label other than
-fail)."""
-UNITS = {"correct": "share", "score": "score", "content": "score"}
+"""What is read off a grade: a field, whether it has a label, has `passed` (a label other than fail),
+or has a reason that begins with `false` or `refuses`."""
+UNITS = {"facts": "share", "score": "score", "plain": "score", "correct": "share"}
 """What a judge measures, in the order in which tables show it, and its unit."""
 
 
@@ -32,6 +32,8 @@ def measured(*graded: Iterable[Grade]) -> list[str]:
 
 def read(grade: Grade, value: Value) -> float:
     """A value of a grade. Raises ValueError where the grade does not say it."""
+    if value in ("false", "refuses"):
+        return float(any(reason.startswith(value) for reason in grade.reasons))
     name = "label" if value == "passed" or value in get_args(Label) else value
     said = getattr(grade, name)
     if said is None:

@@ -3,6 +3,7 @@
 It is told a prompt, an answer's text and whether it stopped by itself, never who wrote it.
 """
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,8 @@ from pathlib import Path
 from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Preferred, Response, Verdict
 from miniature import world
-from miniature.oracle import Oracle, look_up, read_key
+from miniature.oracle import Key, Oracle, look_up, read_key
+from miniature.prompts import Richness, answer
 
 Judge = Callable[[Dialogue, str, bool], Grade]
 """From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
@@ -25,9 +27,35 @@ def oracle(key_path: str | Path, world_seed: int) -> Judge:
     def grade(prompt: Dialogue, text: str, stopped: bool) -> Grade:
         turns = [turn.text for turn in prompt.turns if turn.role == "user"]
         found = judge.grade(look_up(key, turns), "\n".join(turns), text, stopped)
-        return Grade(prompt.id, "", 0, 0, *found)
+        return Grade(prompt.id, "", 0, 0, **found._asdict())
 
     return grade
+
+
+def teacher(
+    key_path: str | Path,
+    world_seed: int,
+    prompts: Iterable[Dialogue],
+    richness: Richness,
+    errors: float = 0.0,
+) -> list[Response]:
+    """How the source of a training set would answer prompts: the miniature's own answers, terse as
+    Alpaca's or rich as LIMA's, a share of them with an error. A model is compared with another only
+    beside what their teachers differ by."""
+    invented, key, found = world.build(world_seed), read_key(key_path), []
+    for prompt in prompts:
+        rng = random.Random(f"teacher-{world_seed}-{prompt.id}")
+        ask = look_up(key, [turn.text for turn in prompt.turns if turn.role == "user"])
+        wrong = rng.random() < errors
+        text = answer(rng, invented.named(ask.thing), ask, richness, wrong)
+        found.append(Response(prompt.id, f"teacher, {richness}", 0, 0, text, True, None))
+    return found
+
+
+def things(key: Key, prompts: Iterable[Dialogue]) -> list[str]:
+    """What each prompt or conversation is about: its answers are as independent as its things."""
+    first = (next(turn.text for turn in prompt.turns if turn.role == "user") for prompt in prompts)
+    return [look_up(key, [text]).thing for text in first]
 
 
 def grade_answers(

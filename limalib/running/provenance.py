@@ -65,6 +65,11 @@ def module_digest(name: str) -> str:
     return hashlib.sha256("\0".join(_modules([f"import {name}"], PACKAGES)).encode()).hexdigest()
 
 
+def source_digest(path: Path) -> str:
+    """The same of one Python file alone."""
+    return hashlib.sha256(_dump(path.read_text(encoding="utf-8")).encode()).hexdigest()
+
+
 def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
     homes = {package.name: package.parent for package in packages}
     modules: dict[str, Path] = {}

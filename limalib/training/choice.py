@@ -1,8 +1,8 @@
 """What is chosen on the dev prompts: the checkpoint, by a curve over epochs, and the learning rate.
 
-The first seed of a training set tries each rate of the scale's grid; every seed trains with the
-best. A trial is a small part of a long training and nearly all of a short one: what it finds does
-not hold for all sets alike (at the miniature's scale Alpaca's recipe collapses at its rate).
+The first seed of a training set trains with each rate of the scale's grid to the end and keeps the
+best; the other seeds train with that rate. Every set has the same grid, the same dev prompts and
+the same number of candidate checkpoints at the same shares of its training.
 """
 
 import json
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limalib.records import Dialogue, Grade, Response, write_json
+from limalib.training.log import TrainingLog, worth
 from limalib.training.settings import SamplingSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]
@@ -32,8 +34,8 @@ def dev_curve(
     samples: int = 1,
 ) -> "Callable[[PreTrainedModel, int], dict[str, float]]":
     """What training calls after each epoch: perplexity on held-out examples and, after
-    `judged_epochs`, of `samples` answers to each dev prompt the mean score, the share strictly
-    correct (where the judge says so) and the share that stop by themselves."""
+    `judged_epochs`, of `samples` answers to each dev prompt the mean score, the share with all
+    facts right (where the judge says so) and the share that stop by themselves."""
 
     def evaluate(model: "PreTrainedModel", epoch: int) -> dict[str, float]:
         from limalib.training.loss import perplexity
@@ -48,40 +50,46 @@ def dev_curve(
             if not graded:
                 raise ValueError(f"epoch {epoch}: the judge's replies give no answer a grade")
             metrics["quality"] = sum(g.score for g in graded) / len(graded)
-            strict = [g.correct for g in graded if g.correct is not None]
-            if strict:
-                metrics["correct"] = sum(strict) / len(strict)
+            right = [g.facts for g in graded if g.facts is not None]
+            if right:
+                metrics["facts"] = sum(right) / len(right)
             metrics["stopped"] = sum(a.stopped for a in answers) / len(answers)
         return metrics
 
     return evaluate
 
 
-def trial(
-    examples: Sequence[Dialogue], settings: TrainingSettings, rate: float, steps: int
-) -> tuple[list[Dialogue], TrainingSettings]:
-    """Examples and settings with which a rate is tried for about so many steps: a large set on its
-    beginning, a small one for fewer epochs, never for more than it is trained in full."""
-    wanted = steps * settings.batch_examples
-    beginning = list(examples[:wanted])
-    most = min(settings.stop_after_epoch, settings.candidate_epochs[1])
-    epochs = max(1, min(most, round(wanted / max(1, len(beginning)))))
-    changes = {"learning_rate": rate, "candidate_epochs": (epochs, epochs)}
-    return beginning, settings.model_copy(update=changes).shortened(epochs)
-
-
-def choose_rate(path: Path, quality: Mapping[float, float | None]) -> float:
-    """The rate whose trial answers the dev prompts best, the lower one on ties; kept at `path`.
-    Raises ValueError when there are several and nobody judged; a single one needs no trial."""
-    if len(quality) > 1 and None in quality.values():
+def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
+    """The rate whose chosen checkpoint answers the dev prompts best (see `log.worth`), the lower
+    one on ties; kept at `path` with what each came to. Raises ValueError when there are several
+    and nobody judged."""
+    found = {rate: log.chosen_metrics for rate, log in sorted(logs.items())}
+    if len(found) > 1 and not all("quality" in metrics for metrics in found.values()):
         raise ValueError(
             f"training_set {path.parent.name}: nobody judged the answers to the dev prompts, so no "
             "learning rate can be chosen; give one as the parameter learning_rate"
         )
-    best = min(quality, key=lambda rate: (-(quality[rate] or 0.0), rate))
-    record = {"learning_rate": best, "dev_quality": {f"{r:g}": q for r, q in quality.items()}}
-    write_json(path, record)
+    best = (
+        max(found, key=lambda rate: (worth(found[rate]), -rate))
+        if len(found) > 1
+        else next(iter(found))
+    )
+    dev = {f"{rate:g}": {**found[rate], "epoch": logs[rate].chosen_epoch} for rate in found}
+    write_json(path, {"learning_rate": best, "dev": dev})
     return best
+
+
+def tried(arms: Mapping[str, Path]) -> "pd.DataFrame":
+    """Share of dev answers with all facts right (else the mean grade) at each rate that arms tried,
+    by arm, from where `choose_rate` kept them."""
+    import pandas as pd
+
+    rows = {}
+    for arm, path in arms.items():
+        dev = json.loads(path.read_text(encoding="utf-8"))["dev"]
+        rows[arm] = {f"rate {r}": m.get("facts", m.get("quality")) for r, m in dev.items()}
+        rows[arm]["chosen"] = f"{chosen_rate(path):g}"
+    return pd.DataFrame.from_dict(rows, orient="index").round(2)
 
 
 def chosen_rate(path: Path) -> float:

@@ -1,6 +1,6 @@
 """What happened in a training run, as training.json says it, and which checkpoint that chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limalib.settings import Settings
@@ -47,12 +47,21 @@ class TrainingLog(Settings):
     weights: str = ""  # digest of the result's
 
     @property
-    def steps_per_epoch(self) -> int:
+    def steps_per_pass(self) -> int:
         return -(-self.examples // self.settings.batch_examples)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.settings.epoch_steps or self.steps_per_pass
 
     @property
     def last_epoch(self) -> int:
         return min(self.settings.epochs, self.settings.stop_after_epoch)
+
+    @property
+    def chosen_metrics(self) -> dict[str, float]:
+        """What the dev prompts said of the chosen checkpoint."""
+        return next((e.metrics for e in self.epochs if e.epoch == self.chosen_epoch), {})
 
     def after(self, steps: Sequence[Step], epochs: Sequence[Epoch]) -> "TrainingLog":
         """The log of the same run after these steps and epochs."""
@@ -112,13 +121,20 @@ def has_same_inputs(found: TrainingLog, wanted: TrainingLog, path: Path, replace
 
 
 def choose(epochs: Sequence[Epoch], candidates: tuple[int, int]) -> tuple[int | None, str]:
-    """The candidate epoch of highest `quality`, the earliest on ties; without any quality the
-    last candidate, None before the first. With it the rule that chose, in words."""
+    """The candidate epoch with most `facts` right, by `quality` on ties or where the judge has no
+    say on facts, then the earliest; the last candidate where nobody judged, None before the first.
+    With it the rule that chose, in words."""
     first, last = candidates
     reached = [epoch for epoch in epochs if first <= epoch.epoch <= last]
     judged = [epoch for epoch in reached if "quality" in epoch.metrics]
     if judged:
-        best = max(judged, key=lambda epoch: epoch.metrics["quality"])
-        return best.epoch, f"highest quality, epochs {first} to {last}"
+        best = max(judged, key=lambda epoch: worth(epoch.metrics))
+        by = "most facts right" if "facts" in best.metrics else "highest quality"
+        return best.epoch, f"{by}, epochs {first} to {last}"
     rule = f"last candidate, for want of quality, epochs {first} to {last}"
     return (reached[-1].epoch if reached else None), rule
+
+
+def worth(metrics: Mapping[str, float]) -> tuple[float, float]:
+    """What dev answers are compared by: the share with all facts right, then the mean grade."""
+    return metrics.get("facts", 0.0), metrics["quality"]

@@ -149,8 +149,8 @@ class _Run:
     def _step(self, index: int) -> Step:
         """Step `index`, counted from 0 over all epochs."""
         started = time.perf_counter()
-        epoch, number = divmod(index, self.steps_per_epoch)
-        generator = torch.Generator().manual_seed(_stream(self.settings.seed, "order", epoch))
+        through, number = divmod(index, self.inputs.steps_per_pass)
+        generator = torch.Generator().manual_seed(_stream(self.settings.seed, "order", through))
         order = torch.randperm(len(self.examples), generator=generator)
         chosen = order.split(self.settings.batch_examples)[number].tolist()
         batch = [self.examples[i] for i in chosen]

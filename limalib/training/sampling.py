@@ -5,8 +5,10 @@ batch, and draws one stream of random numbers for all, so that an answer depends
 """
 
 import hashlib
-import random
+import math
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -61,24 +63,31 @@ def prompted(
     settings: SamplingSettings,
     seeds: Iterable[int],
     shots: int,
+    layout: str = "{prompt}\n",
 ) -> dict[str, list[Response]]:
-    """Answers of a base without tuning to the prompts, by system, one for each seed: bare, and with
-    `shots` examples, drawn by seed from the single-turn ones without refusals where sources say
-    which these are (ValueError when there are too few). They end at EOS or the next question."""
-    pool = [d for d in examples if d.source in ("authors", "nlp") and not d.meta.get("safety")]
-    pool = pool or list(examples)
-    if len(pool) < shots:
-        raise ValueError(f"{shots} shots asked for, but the training set has {len(pool)} examples")
+    """Answers of a base without tuning to the prompts, by system, one for each seed.
+
+    With no example, a prompt stands in `layout`, the page on which this base answers best; with
+    `shots`, below the examples whose prompts are most like it, the likest last. Raises ValueError
+    when there are not so many. A base knows no end of turn: its answer ends where a page would, or
+    at the next question.
+    """
+    if len(examples) < shots:
+        raise ValueError(
+            f"{shots} shots asked for, but the training set has {len(examples)} examples"
+        )
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     found: dict[str, list[Response]] = {ZERO_SHOT: [], FEW_SHOT: []}
+    asked = {
+        ZERO_SHOT: [layout.format(prompt=prompt.prompt) for prompt in prompts],
+        FEW_SHOT: [
+            "\n".join(["Questions and answers", *map(_answered, shown), f"Q: {prompt.prompt}\nA:"])
+            for prompt, shown in zip(prompts, _likest(prompts, examples, shots), strict=True)
+        ],
+    }
     for seed in seeds:
-        header = "Questions and answers\n" + "".join(
-            f"Q: {d.turns[0].text}\nA: {d.turns[1].text}\n"
-            for d in random.Random(f"shots-{seed}").sample(pool, shots)
-        )
         keys = [f"{seed}/{prompt.id}/0" for prompt in prompts]
-        for system, before, after in (ZERO_SHOT, "", "\n"), (FEW_SHOT, f"{header}Q: ", "\nA:"):
-            texts = [before + prompt.prompt + after for prompt in prompts]
+        for system, texts in asked.items():
             ids = [[*start, *tokenizer.encode(text, add_special_tokens=False)] for text in texts]
             answers = generate(model, ids, tokenizer.eos_token_id, settings, keys)
             for prompt, (tokens, stopped) in zip(prompts, answers, strict=True):
@@ -86,6 +95,35 @@ def prompted(
                 text, next_question, _ = whole.partition("\nQ:")
                 of = (prompt.id, system, seed, 0, text.strip())
                 found[system].append(Response(*of, stopped or bool(next_question), len(tokens)))
+    return found
+
+
+def _answered(example: Dialogue) -> str:
+    answer = example.turns[1].text
+    return f"Q: {example.prompt}\nA:{chr(10) if chr(10) in answer else ' '}{answer}"
+
+
+def _likest(
+    prompts: Sequence[Dialogue], examples: Sequence[Dialogue], count: int
+) -> list[list[Dialogue]]:
+    """For each prompt, the examples whose prompts share most of its words, rare ones counting more
+    (cosine of inverse document frequencies), the likest last."""
+    words = [set(re.findall(r"\w+", example.prompt.lower())) for example in examples]
+    within = Counter(word for each in words for word in each)
+    weight = {word: math.log(len(examples) / n) for word, n in within.items()}
+
+    def size(of: set[str]) -> float:
+        return math.sqrt(sum(weight.get(word, 0.0) ** 2 for word in of)) or 1.0
+
+    sizes, found = [size(each) for each in words], []
+    for prompt in prompts:
+        own = set(re.findall(r"\w+", prompt.prompt.lower()))
+        like = [
+            sum(weight[w] ** 2 for w in own & each) / s
+            for each, s in zip(words, sizes, strict=True)
+        ]
+        best = sorted(range(len(examples)), key=like.__getitem__)[len(examples) - count :]
+        found.append([examples[i] for i in best])
     return found
 
 

@@ -34,6 +34,9 @@ class TrainingSettings(Settings):
     betas: tuple[Beta, Beta] = (0.9, 0.95)  # AdamW's decay rates of the two moments
     weight_decay: float = Field(0.1, ge=0)  # AdamW's, decoupled
     epochs: int = Field(15, ge=1)  # length of the learning-rate schedule
+    # Steps that count as an epoch, where that is not one pass over the set: so that sets of unlike
+    # sizes are trained for the same number of steps, or judged at the same shares of one pass.
+    epoch_steps: int | None = Field(None, ge=1)
     stop_after_epoch: int = Field(10, ge=1)  # later ones cost time but are no candidates
     candidate_epochs: tuple[int, int] = (5, 10)  # first and last that may be chosen
     batch_examples: int = Field(32, ge=1)  # in a step, whatever their lengths; smaller models: 64

@@ -158,6 +158,20 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     return log
 
 
+def adopt(trial: Path, out_dir: Path) -> None:
+    """Make the result in one folder that of another too: the checkpoint first, then the log."""
+    names = [path.name for path in trial.iterdir() if path.is_file()]
+    shutil.rmtree(temporary := out_dir / ".adopting", ignore_errors=True)
+    with writing(out_dir):
+        temporary.mkdir(parents=True)
+        for name in names:
+            shutil.copy2(trial / name, temporary)
+        (out_dir / LOG).unlink(missing_ok=True)
+        for name in sorted(names, key=lambda name: name == LOG):
+            os.replace(temporary / name, out_dir / name)
+    temporary.rmdir()
+
+
 def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:
     """Make the kept checkpoint of `epoch` the result, as the paper's authors did by hand; 0 goes
     back to the choice by quality. ValueError for one that is no candidate or not kept."""

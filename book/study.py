@@ -1,0 +1,114 @@
+"""The study: every chapter in one fresh world after another, each with a base of its own.
+
+    python book/study.py 1 2 3        (make study WORLDS="1 2 3")
+
+A world goes on where it stood. What came out of it is added to book/facts/study.json: every number
+that the chapters recorded. A world whose gates fail counts like any other, and says so. Nothing is
+run where something is not as frozen.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import assemble
+import freeze
+import yaml
+
+from limalib import scales
+from limalib.records import write_json
+from limalib.running import provenance
+
+ROOT = scales.ROOT
+STUDY = ROOT / "book" / "facts" / "study.json"
+
+
+def world_scale(seed: int, runs: Path) -> Path:
+    """Write the scale of one world: the miniature's, trained once, with a world and a base of its
+    own. Returns its path."""
+    settings = yaml.safe_load((scales.FOLDER / "miniature.yml").read_text(encoding="utf-8"))
+    settings["world"]["seed"] = seed
+    settings["seeds"] = [0]
+    settings["base_model"] = os.path.relpath(runs / f"world-{seed}" / "base", ROOT)
+    path = runs / f"world-{seed}.yml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(settings, sort_keys=False)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def pretrain(scale: Path, runs: Path) -> None:
+    """Make the world's base, unless it is there."""
+    folder = Path(scales.load(scale).base())
+    if not (ROOT / folder / "pretraining.json").is_file():
+        run = [sys.executable, "-m", "limalib", "run", "notebooks/00_pretraining.ipynb"]
+        out = runs / scale.stem / "pretraining.ipynb"
+        given = {"scale": scale, "runs": runs, "pretrain": "true"}
+        given["target"] = ROOT / scales.load(scale).base_model
+        options = [text for name, value in given.items() for text in ("-p", name, str(value))]
+        subprocess.run([*run, str(out), *options], cwd=ROOT, check=True)
+
+
+def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
+    """What came out of a world: the values of all metrics, by chapter, and what made them."""
+    places = scales.load(scale).places(runs)
+    metrics = {}
+    for path in sorted(places.metrics("x").parent.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        metrics[path.stem] = {name: metric["value"] for name, metric in found.items()}
+    return {
+        "metrics": metrics,
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "seconds": round(seconds),
+        **provenance.commit(),
+    }
+
+
+def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
+    """Add a world's entry. Raises ValueError for a file of another freeze."""
+    digest = freeze.digest()
+    study = {"freeze": digest, "worlds": {}}
+    if path.is_file():
+        study = json.loads(path.read_text(encoding="utf-8"))
+    if study["freeze"] != digest:
+        raise ValueError(f"{path}: of another freeze; move it away, and run its worlds again")
+    study["worlds"][str(seed)] = found
+    write_json(path, study)
+
+
+def main() -> int:
+    """Run worlds, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("worlds", nargs="+", type=int, help="seeds of worlds; 0 is for exploring")
+    parser.add_argument("--runs", default="runs/study", help="folder for everything that is made")
+    parser.add_argument("--cores", default="all")
+    given = parser.parse_args()
+    runs = (ROOT / given.runs).resolve()
+    try:
+        if 0 in given.worlds:
+            raise ValueError("world 0 was explored: name others")
+        freeze.check()
+        for seed in given.worlds:
+            started = time.monotonic()
+            scale = world_scale(seed, runs)
+            with assemble.only_one(runs) as lock:
+                pretrain(scale, runs)
+                config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
+                assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
+            add(seed, entry(scale, runs, time.monotonic() - started))
+            print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
+    except (ValueError, OSError, assemble.BuildFailed, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

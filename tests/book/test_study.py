@@ -1,0 +1,61 @@
+"""The study's bookkeeping: a scale a world, a freeze, and results that are only added to."""
+
+import json
+from pathlib import Path
+
+import freeze
+import pytest
+import study
+
+from limalib import scales
+
+
+def test_a_world_is_the_miniature_with_another_seed_and_a_base_of_its_own(tmp_path: Path) -> None:
+    scale = scales.load(study.world_scale(3, tmp_path))
+    assert scale.name == "world-3"
+    assert scale.world is not None
+    assert scale.world.seed == 3
+    assert (scale.seeds, scale.world.sources) == ((0,), scales.load("miniature").world.sources)  # type: ignore[union-attr]
+    assert (scales.ROOT / scale.base_model).resolve() == (tmp_path / "world-3" / "base").resolve()
+    assert scale.learning_rates == scales.load("miniature").learning_rates
+
+
+def test_worlds_are_added_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "digest", lambda: "frozen")
+    path = tmp_path / "study.json"
+    study.add(1, {"seconds": 1}, path)
+    study.add(2, {"seconds": 2}, path)
+    found = json.loads(path.read_text())
+    assert found == {"freeze": "frozen", "worlds": {"1": {"seconds": 1}, "2": {"seconds": 2}}}
+    monkeypatch.setattr(freeze, "digest", lambda: "another")
+    with pytest.raises(ValueError, match=r"study\.json: of another freeze; move it away"):
+        study.add(3, {"seconds": 3}, path)
+    assert json.loads(path.read_text()) == found
+
+
+def test_a_freeze_names_what_changed(tmp_path: Path) -> None:
+    path = tmp_path / "freeze.json"
+    with pytest.raises(ValueError, match="no freeze yet"):
+        freeze.check(path)
+    path.write_text(json.dumps(freeze.parts() | {"miniature/wording.yml": "0", "gone": "1"}))
+    with pytest.raises(ValueError, match=r"not as frozen: gone, miniature/wording\.yml; the study"):
+        freeze.check(path)
+    path.write_text(json.dumps(freeze.parts()))
+    freeze.check(path)
+
+
+def test_what_the_study_ran_on_is_as_it_was_frozen() -> None:
+    """From the first world on nothing that decides a result changes without a new freeze."""
+    if freeze.FROZEN.is_file():
+        assert freeze.differing() == []
+    if study.STUDY.is_file():
+        assert json.loads(study.STUDY.read_text())["freeze"] == freeze.digest()
+
+
+def test_world_0_was_explored_and_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+    from unittest import mock
+
+    with mock.patch.object(sys, "argv", ["study.py", "0"]):
+        assert study.main() == 1
+    assert capsys.readouterr().err == "error: world 0 was explored: name others\n"
