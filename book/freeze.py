@@ -4,8 +4,8 @@
     python book/freeze.py --write     freezes what is there
 
 Frozen are the world and its words, the scale, the claims and their rules, and the code that draws
-data, trains, samples and grades, figures and prose apart. A mistake that is found later is mended in
-a new freeze, in the open, and the worlds are run again.
+data, trains, samples and grades, figures and prose apart. A mistake that is found later is mended
+in a new freeze, in the open, and the worlds are run again.
 """
 
 import hashlib

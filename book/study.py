@@ -74,7 +74,7 @@ def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
 def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
     """Add a world's entry. Raises ValueError for a file of another freeze."""
     digest = freeze.digest()
-    study = {"freeze": digest, "worlds": {}}
+    study: dict[str, Any] = {"freeze": digest, "worlds": {}}
     if path.is_file():
         study = json.loads(path.read_text(encoding="utf-8"))
     if study["freeze"] != digest:

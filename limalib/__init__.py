@@ -6,7 +6,7 @@
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)
 - `running`: papermill, parameters, provenance, and the command line, `python -m limalib`
-- `scales`: the settings of one scale, and where its files lie
+- `scales`: the settings of one scale, and where its files lie; `names`: what readers call them
 - `chapter`: what a notebook holds; `teachers`: what the sources of its training sets are worth
 - beside all this, the `miniature`: an invented world, whose facts an exact judge knows
 """

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from limalib import claims, records, scales, statistics
+from limalib import claims, names, records, scales, statistics
 from limalib.data import cards
 from limalib.judging import (
     comparison,
@@ -41,29 +41,10 @@ from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
 from limalib.statistics import Estimate, PreferenceShares
 from limalib.training.choice import Grader
 
-__all__ = ["NAMES", "UNITS", "Chapter", "grid", "measured", "open"]
+__all__ = ["UNITS", "Chapter", "grid", "measured", "open"]
 
 if TYPE_CHECKING:
     from IPython.display import HTML
-
-NAMES = {
-    "lima": "LIMA",
-    "lima_dialogues": "LIMA with dialogues",
-    "alpaca": "Alpaca's recipe",
-    "base_zero_shot": "base, no example",
-    "base_few_shot": "base, a few examples",
-    "filtered": "filtered Stack Exchange",
-    "unfiltered": "unfiltered Stack Exchange",
-    "howto": "how-to articles only",
-    "correct": "strictly correct",
-    "score": "grade, 1 to 6",
-    "facts": "facts right",
-    "plain": "grade without further facts, 1 to 5",
-    "teacher_lima": "LIMA's sources",
-    "teacher_alpaca": "Alpaca's source",
-    "teacher_mended": "Alpaca's source, without errors",
-}
-"""What readers call systems, training sets and what a judge measures."""
 
 
 def open(
@@ -102,18 +83,8 @@ class Chapter:
 
     @property
     def names(self) -> dict[str, str]:
-        """What readers call this scale's systems, training sets and measures; see `NAMES`."""
-        sizes = {name: f"{size:,} examples" for size, name in self.scale.quantity_sets().items()}
-        taught = {
-            name: f"{n:,} {how}, {errors}"
-            for (how, errors, n), name in self.scale.teacher_sets().items()
-        }
-        noisy = {
-            f"noise_{noise:g}_{arm}": f"{NAMES[arm]}, noise {noise:g}"
-            for noise in self.scale.counts.noise
-            for arm in ("filtered", "unfiltered")
-        }
-        return {**sizes, **noisy, **taught, **NAMES}
+        """What readers call this scale's systems, training sets and measures."""
+        return names.of(self.scale)
 
     # --- what is there ---------------------------------------------------------------------------
 
@@ -154,8 +125,23 @@ class Chapter:
         from limalib.training import models, sampling
 
         base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
-        given = (examples, self.prompts, scale.sampling, scale.seeds, shots, scale.base_layout)
-        return sampling.prompted(*base, *given)
+        settings, seeds, layout = scale.sampling, scale.seeds, scale.base_layout
+        return sampling.prompted(*base, examples, self.prompts, settings, seeds, shots, layout)
+
+    def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
+        """A row for each of the scale's `systems` that answered: version, date, source, answers."""
+        rows = []
+        for name, given in self.scale.systems.items():
+            if name not in answers:
+                continue
+            if isinstance(given, RecordedAnswers):
+                version, dates, source = given.model, given.date, given.source
+            else:
+                said = replies.model_versions(self.places.replies(name))
+                dates = ", ".join(dict.fromkeys(day for days in said.values() for day in days))
+                version, source = ", ".join(said), given.base_url
+            rows.append((name, version, dates, source, len(answers[name])))
+        return pd.DataFrame(rows, columns=["system", "version", "asked", "source", "answers"])
 
     def _answers(self, system: str) -> list[Response]:
         if system not in self._answered:

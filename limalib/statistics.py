@@ -318,7 +318,7 @@ def _cells(scores: ArrayLike, keep_columns: bool = False) -> Grid:
 
 def _present(cells: Grid, clusters: Sequence[str] | None) -> tuple[Grid, Sequence[str] | None]:
     """The grid, and the names of its columns' clusters, without columns that have no score."""
-    scored = ~np.isnan(cells).all(axis=0)
+    scored: NDArray[np.bool_] = np.asarray(~np.isnan(cells).all(axis=0))
     if clusters is None:
         return cells[:, scored], None
     if len(clusters) != cells.shape[1]:

@@ -1,7 +1,7 @@
 """What the training sets' own sources are worth, by the judge that grades the models.
 
-A model can only be as good as the answers that it learns from: before two models are compared, their
-teachers are.
+A model can only be as good as the answers that it learns from: before two models are compared,
+their teachers are.
 """
 
 from limalib import statistics

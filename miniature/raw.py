@@ -305,8 +305,8 @@ def _test_dialogue(world: World, key: Key, rng: random.Random, number: int) -> R
     texts = [text for text, _, _ in asked]
     for length, (_, ask, _) in enumerate(asked, 1):
         key[key_of(*texts[:length])] = ask
-    meta = {"wording": tier, "attributes": ["shown" if shown else "new" for *_, shown in asked]}
-    meta["returns"] = number % 2 == 1
+    attributes = ["shown" if shown else "new" for *_, shown in asked]
+    meta = {"wording": tier, "attributes": attributes, "returns": number % 2 == 1}
     turns = [{"role": "user", "text": text} for text in texts]
     return {"id": f"conversation-{number}", "turns": turns, "source": "multi_turn", "meta": meta}
 

@@ -179,7 +179,7 @@ def test_a_missing_point_is_a_gap_and_no_points_at_all_are_said_to_be_missing() 
     (line,) = [line for line in gap.axes[0].get_lines() if line.get_gid() == "measured"]
     assert np.asarray(line.get_xdata()).tolist() == [8, 32]
     for figure in (
-        figures.curve({"score": {8: None}}, "examples", doubling=True, margin=0.25),
+        figures.curve({"score": {8: None}}, "examples", doubling=True),
         figures.curve({}, "noise"),
         figures.loss_curve({}),
         figures.length_histogram({"authored": []}),

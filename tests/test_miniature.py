@@ -21,7 +21,7 @@ from miniature.world import ATTRIBUTES, VALUES
 WORLD = world.build(0)
 FOLDER = Path(world.__file__).parent
 SMALL = raw.RawSettings(
-    threads=400, held_out_threads=20, articles=60, alpaca=100, authored=20, refusals=3, dev=8,
+    threads=400, articles=60, alpaca=100, authored=20, refusals=3, dev=8,
     test=40, unsafe_test=5, out_of_distribution=5, ask_reddit=8, premises=20, dialogues=4,
     test_dialogues=3,
 )  # fmt: skip
@@ -61,11 +61,6 @@ def test_things_are_divided_seven_one_four_of_each_kind() -> None:
 def test_no_value_is_part_of_another_so_that_every_statement_can_be_found() -> None:
     values = [value.lower() for group in VALUES.values() for value in group]
     assert [(a, b) for a in values for b in values if a != b and f" {a} " in f" {b} "] == []
-
-
-def test_held_out_texts_share_no_template_with_training() -> None:
-    for attribute in ATTRIBUTES:
-        assert not set(wording.TOLD[attribute]) & set(wording.TOLD_HELD_OUT[attribute])
 
 
 def test_no_wording_belongs_to_two_tiers() -> None:
@@ -268,4 +263,3 @@ def test_the_committed_base_passes_the_gates() -> None:
     for kind, floor in knowledge.GATES.items():
         right = knowledge.few_shot(model, tokenizer, WORLD, exposures, kind)
         assert sum(right) / len(right) >= floor, kind
-

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Answered = TypeVar("Answered", Response, Grade)
 Value = str
-"""What is read off a grade: a field, whether it has a label, has `passed` (a label other than fail),
-or has a reason that begins with `false` or `refuses`."""
+"""What is read off a grade: a field, whether it has a label, has `passed` (a label other than
+fail), or has a reason that begins with `false` or `refuses`."""
 UNITS = {"facts": "share", "score": "score", "plain": "score", "correct": "share"}
 """What a judge measures, in the order in which tables show it, and its unit."""
 

@@ -1,0 +1,35 @@
+"""What readers call systems, training sets and what a judge measures."""
+
+from limalib.scales import Scale
+
+NAMES = {
+    "lima": "LIMA",
+    "lima_dialogues": "LIMA with dialogues",
+    "alpaca": "Alpaca's recipe",
+    "base_zero_shot": "base, no example",
+    "base_few_shot": "base, a few examples",
+    "filtered": "filtered Stack Exchange",
+    "unfiltered": "unfiltered Stack Exchange",
+    "howto": "how-to articles only",
+    "correct": "strictly correct",
+    "score": "grade, 1 to 6",
+    "facts": "facts right",
+    "plain": "grade without further facts, 1 to 5",
+    "teacher_lima": "LIMA's sources",
+    "teacher_alpaca": "Alpaca's source",
+    "teacher_mended": "Alpaca's source, without errors",
+}
+
+
+def of(scale: Scale) -> dict[str, str]:
+    """The names of all of a scale's."""
+    sizes = {name: f"{size:,} examples" for size, name in scale.quantity_sets().items()}
+    taught = {
+        name: f"{n:,} {how}, {errors}" for (how, errors, n), name in scale.teacher_sets().items()
+    }
+    noisy = {
+        f"noise_{noise:g}_{arm}": f"{NAMES[arm]}, noise {noise:g}"
+        for noise in scale.counts.noise
+        for arm in ("filtered", "unfiltered")
+    }
+    return {**sizes, **noisy, **taught, **NAMES}
