@@ -487,3 +487,59 @@ def test_columns_of_a_frame_have_units_and_names_of_their_own() -> None:
     }
     shares = statistics.frame({"Bard": statistics.preference([[1, 0, -1, 1]])}, "share")
     assert shares.columns.tolist() == ["win", "tie", "lose", "net"]
+
+
+# --- things and worlds
+
+
+def test_prompts_about_one_thing_are_drawn_together() -> None:
+    """Ten copies of each of twenty values say no more than the twenty."""
+    values = np.random.default_rng(0).normal(size=20)
+    names = [f"thing {i}" for i in range(20)]
+    once = statistics.bootstrap_mean([values], clusters=names)
+    tenfold = statistics.bootstrap_mean(
+        [np.repeat(values, 10)], clusters=list(np.repeat(names, 10))
+    )
+    blind = statistics.bootstrap_mean([np.repeat(values, 10)])
+    assert tenfold.value == pytest.approx(once.value)
+    assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high))
+    assert blind.high - blind.low < 0.4 * (tenfold.high - tenfold.low)
+
+
+def test_clusters_follow_the_prompts_that_have_a_score() -> None:
+    gap = [[1.0, math.nan, 0.0, 1.0]]
+    found = statistics.bootstrap_difference(gap, [[0.0, math.nan, 0.0, 1.0]], clusters=list("aabb"))
+    assert found.value == pytest.approx(1 / 3)
+    assert statistics.bootstrap_share([[1.0, 1.0, 1.0]], clusters=list("aab")).low == pytest.approx(
+        statistics.wilson(2, 2).low
+    )
+    with pytest.raises(ValueError, match="2 clusters for 3 prompts"):
+        statistics.bootstrap_mean([[1.0, 2.0, 3.0]], clusters=["a", "b"])
+
+
+def test_the_difference_of_two_groups_of_prompts_has_both_their_spreads() -> None:
+    first, second = Estimate(0.8, 0.7, 0.9, 10), Estimate(0.5, 0.2, 0.6, 20)
+    found = statistics.apart(first, second)
+    assert found.value == pytest.approx(0.3)
+    assert found.low == pytest.approx(0.3 - math.hypot(0.1, 0.1))
+    assert found.high == pytest.approx(0.3 + math.hypot(0.1, 0.3))
+
+
+def test_intervals_over_worlds_hold_the_truth_as_often_as_they_say() -> None:
+    """Eight worlds whose true effect is 0.1, each with a spread and prompts of its own."""
+    rng = np.random.default_rng(1)
+    worlds = 0.1 + rng.normal(0, 0.05, (2000, 8)) + rng.normal(0, 0.03, (2000, 8))
+    found = [statistics.mean_interval_t(each) for each in worlds]
+    assert 0.93 < sum(e.low <= 0.1 <= e.high for e in found) / len(found) < 0.97
+
+
+def test_intervals_over_things_hold_the_truth_as_often_as_they_say() -> None:
+    """Sixty things with four prompts each; those about one thing are alike."""
+    rng = np.random.default_rng(2)
+    names = [str(i) for i in range(60) for _ in range(4)]
+    held = []
+    for _ in range(400):
+        things = rng.normal(0.5, 0.3, 60).repeat(4) + rng.normal(0, 0.3, 240)
+        found = statistics.bootstrap_mean([things], clusters=names)
+        held.append(found.low <= 0.5 <= found.high)
+    assert 0.92 < sum(held) / len(held) < 0.975
