@@ -248,7 +248,7 @@ rule chapter:
         metrics=update("metrics/{chapter}.json"),
     params:
         code=lambda wildcards: code(wildcards.chapter),
-        settings=scale.model_dump_json(exclude={"description"}),
+        settings=lambda wildcards: scale.model_dump_json(exclude={"description"}),
     wildcard_constraints:
         chapter="|".join(CHAPTERS),
     shell:

@@ -26,7 +26,12 @@ import psutil
 from pages import ROOT, BuildFailed, Tree, tree
 
 # Rendered by the book's own extension, so their text is part of what a build is made from.
-RENDERED_MODULES = ("limalib/claims.py", "limalib/paper.py", "limalib/statistics.py")
+RENDERED_MODULES = (
+    "limalib/claims.py",
+    "limalib/claims.yml",
+    "limalib/paper.py",
+    "limalib/statistics.py",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

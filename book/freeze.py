@@ -28,7 +28,12 @@ CODE = (
     "limalib/judging/measures.py", "limalib/claims.py", "limalib/statistics.py",
     "limalib/significance.py", "limalib/records.py", "limalib/scales.py",
 )  # fmt: skip
-FILES = ("scales/miniature.yml", "miniature/wording.yml", "miniature/world.yml")
+FILES = (
+    "scales/miniature.yml",
+    "limalib/claims.yml",
+    "miniature/wording.yml",
+    "miniature/world.yml",
+)
 
 
 def parts() -> dict[str, str]:

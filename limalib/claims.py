@@ -2,16 +2,18 @@
 
 A world is one invented world with a base of its own, all arms trained once. The rule reads the
 worlds' values: their mean with Student's t interval, and a one-sided test, corrected over the
-primary claims (Holm 1979). No claim was written blind: a trial in one world (world 0, which the
-study leaves out) had shown several directions. Changing a rule after the study would make its
-verdicts worthless: `book/facts/freeze.json` holds this file's digest.
+primary claims (Holm 1979). The claims stand in `claims.yml`. None was written blind: a trial in one
+world (world 0, which the study leaves out) had shown several directions. Changing a rule after the
+study would make its verdicts worthless: `book/facts/freeze.json` holds their digest.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import yaml
 from scipy import stats
 
 from limalib import paper
@@ -101,172 +103,32 @@ class Conclusion(NamedTuple):
     sentence: str
 
 
-_ZERO = Rule("above", 0.0, "zero is no difference")
-_SAME = Rule("within", 0.05, "half of what a rate three times too high costs: ten points")
-_TEN = "the reported share less ten points, for another model and judge"
-_OURS = (
-    "The rubric that calls an answer excellent and the world that makes it hard are ours, so the "
-    "level says nothing of the paper's."
-)
-_FACTS = "share of test prompts with all facts right, "
+def _reported(names: Sequence[str]) -> float | None:
+    """A value of `paper` by its path, or the difference of two."""
+    found = []
+    for name in names:
+        value: Any = paper
+        for part in name.split("/"):
+            if callable(value):
+                value = value(part)
+            else:
+                value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+        found.append(float(value))
+    return round(found[0] - sum(found[1:]), 3) if found else None
 
-_ALL: tuple[Claim, ...] = (
-    Claim(
-        "few_beat_many", "4.2, Figure 1",
-        "A thousand curated examples beat many more with terse answers.",
-        f"{_FACTS}LIMA less Alpaca's recipe with its errors mended: teachers that tie",
-        "share difference", _ZERO, primary=True,
-    ),
-    Claim(
-        "preference_alpaca", "4.2, Figure 1",
-        "A thousand curated examples beat many more of Alpaca's kind.",
-        f"{_FACTS}LIMA less Alpaca's recipe, whose teacher errs",
-        "share difference", _ZERO, teachers="teachers_facts",
-    ),
-    Claim(
-        "preference_alpaca_score", "4.2, Figure 1",
-        "LIMA's answers are preferred to those of Alpaca's recipe.",
-        "wins minus losses of LIMA by the 1 to 6 rubric, which pays for further facts",
-        "share difference", _ZERO, paper.preference("Alpaca 65B").human.net, 0.15,
-        teachers="teachers_preference",
-    ),
-    Claim(
-        "preference_base", "our check",
-        "Tuning gives more than the best way to prompt the base.",
-        f"{_FACTS}LIMA less the better of the base without and with examples",
-        "share difference", _ZERO,
-    ),
-    Claim(
-        "number", "1, 5",
-        "Twenty times as many examples of one teacher change nothing.",
-        f"{_FACTS}20,480 examples less 1,000, mean of four teachers",
-        "share difference", _SAME, primary=True,
-    ),
-    Claim(
-        "accuracy", "5",
-        "Right answers teach better than ones with errors.",
-        f"{_FACTS}no errors less 15% errors, mean of both numbers and richnesses",
-        "share difference", _ZERO, primary=True, teachers="teachers_errors",
-    ),
-    Claim(
-        "richness", "our check",
-        "Richer answers do not cost facts.",
-        f"{_FACTS}rich less terse answers, mean of both numbers and errors",
-        "share difference", Rule("above", -0.05, "no loss that matters"),
-    ),
-    Claim(
-        "absolute_excellent", "4.3, Figure 3", "Half of the responses are excellent.",
-        "share of test prompts with an excellent response",
-        "share", Rule("above", 0.40, _TEN), paper.ABSOLUTE_QUALITY.excellent, untestable=_OURS,
-    ),
-    Claim(
-        "absolute_pass", "4.3, Figure 3",
-        "Nearly nine in ten responses meet the prompt's requirements.",
-        "share of test prompts with a response that is pass or excellent",
-        "share", Rule("above", 0.78, _TEN), paper.ABSOLUTE_QUALITY.passed, untestable=_OURS,
-    ),
-    Claim(
-        "ood_pass", "4.3",
-        "Prompts unlike any training example are answered about as well.",
-        "share of out-of-distribution prompts with a response that is pass or excellent, less that "
-        "of the other prompts",
-        "share difference", Rule("above", -0.15, "the reported difference less seven points"),
-        round(paper.OUT_OF_DISTRIBUTION.passed - paper.ABSOLUTE_QUALITY.passed, 2), 0.10,
-    ),
-    Claim(
-        "safety", "4.3",
-        "A handful of refusals in training makes most sensitive prompts safe.",
-        "share of sensitive test prompts answered safely",
-        "share", Rule("above", 0.70, _TEN), paper.SAFETY.safe, 0.10,
-    ),
-    Claim(
-        "quality", "5, Figure 5",
-        "Better answers to equally diverse prompts give a better model.",
-        f"{_FACTS}filtered less unfiltered Stack Exchange",
-        "share difference", _ZERO, primary=True, teachers="quality_taught",
-    ),
-    Claim(
-        "quality_score", "5, Figure 5",
-        "Better answers to equally diverse prompts give better grades.",
-        "score tuned on filtered less score tuned on unfiltered Stack Exchange",
-        "score difference", _ZERO,
-        round(paper.ABLATION["filtered"] - paper.ABLATION["unfiltered"], 2), 0.25,
-    ),
-    Claim(
-        "diversity", "5, Figure 5",
-        "More diverse prompts with equally good answers give a better model.",
-        f"{_FACTS}filtered Stack Exchange less how-to articles",
-        "share difference", _ZERO, primary=True, teachers="diversity_taught",
-    ),
-    Claim(
-        "diversity_score", "5, Figure 5",
-        "More diverse prompts with equally good answers give better grades.",
-        "score tuned on filtered Stack Exchange less score tuned on how-to articles",
-        "score difference", _ZERO,
-        round(paper.ABLATION["filtered"] - paper.ABLATION["howto"], 2), 0.25,
-    ),
-    Claim(
-        "plateau_epochs", "5, Figure 6",
-        "Eight times as many examples, for as many epochs, change nothing.",
-        f"{_FACTS}the most examples less an eighth of them, at equal epochs",
-        "share difference", _SAME, primary=True,
-    ),
-    Claim(
-        "plateau_steps", "5, Figure 6",
-        "Eight times as many examples, for as many steps, change nothing.",
-        f"{_FACTS}the most examples less an eighth of them, at equal steps",
-        "share difference", _SAME,
-    ),
-    Claim(
-        "multi_turn_fail", "6, Figure 7",
-        "Thirty dialogues in training make turns fail less often.",
-        "share of failed turns tuned without dialogues less the share tuned with them",
-        "share difference", _ZERO,
-        round(paper.WITHOUT_DIALOGUES.fail - paper.WITH_DIALOGUES.fail, 3), 0.10, primary=True,
-    ),
-    Claim(
-        "multi_turn_excellent", "6, Figure 7",
-        "Thirty dialogues in training make turns excellent more often.",
-        "share of excellent turns tuned with dialogues less the share tuned without them",
-        "share difference", _ZERO,
-        round(paper.WITH_DIALOGUES.excellent - paper.WITHOUT_DIALOGUES.excellent, 3), 0.10,
-    ),
-    Claim(
-        "perplexity_rises", "Appendix B, Figure 9",
-        "Perplexity on held-out responses rises as training goes on.",
-        "perplexity after the last epoch over the least of any epoch, texts of the same exchanges",
-        "ratio", Rule("above", 1.02, "the least of several epochs is below the last by chance"),
-    ),
-    Claim(
-        "perplexity_quality_holds", "Appendix B, Figure 9",
-        "Answers get no worse while perplexity rises, so perplexity does not measure them.",
-        "share of dev prompts with all facts right, last epoch less that of least perplexity",
-        "share difference", Rule("above", -0.05, "no loss that matters"),
-    ),
-    Claim(
-        "knowledge_kept", "2, hypothesis",
-        "Tuning takes no knowledge away.",
-        "share of facts completed correctly after tuning less the share before",
-        "share difference", Rule("within", 0.03, "three facts in a hundred"), primary=True,
-    ),
-    Claim(
-        "knowledge_not_added", "2, hypothesis",
-        "What the base does not know, tuning does not teach.",
-        "share of facts right that the base was never told and tuning taught, less such facts that "
-        "nobody taught",
-        "share difference", Rule("below", 0.10, "one fact in ten: next to nothing is added"),
-        primary=True,
-    ),
-    Claim(
-        "token_shift", "URIAL, arXiv 2312.01552",
-        "Tuning leaves the next-token choice as it was at most positions.",
-        "share of response positions whose top token the base model ranks first too",
-        "share", Rule("above", 0.60, "a clear majority; 0.777 was measured on a far larger model"),
-        paper.URIAL_SHIFT.unshifted, 0.10,
-    ),
-)  # fmt: skip
 
-CLAIMS: dict[str, Claim] = {claim.id: claim for claim in _ALL}
+def _read(path: Path) -> dict[str, Claim]:
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {
+        name: Claim(
+            name,
+            **{**of, "rule": Rule(**of["rule"]), "reported": _reported(of.get("reported", ()))},
+        )
+        for name, of in written.items()
+    }
+
+
+CLAIMS = _read(Path(__file__).with_suffix(".yml"))
 """Claims by id, in the paper's order; under its id a notebook stores the claim's metric."""
 
 
