@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pages import BuildFailed, facts_table, with_tables
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 FACTS = {
     "source": "a file",
@@ -15,17 +16,30 @@ FACTS = {
 }
 
 
-def built(folder: Path, text: str, metrics: str = "{}") -> tuple[str, str]:
+def built(
+    folder: Path,
+    text: str,
+    metrics: str = "{}",
+    chapter: str = "05_diversity_and_quality",
+    study: str = "",
+    scale: str = "",
+) -> tuple[str, str]:
     """The page of a one-page book, and what the build warned of; the metrics are a chapter's."""
     (folder / "results" / "metrics").mkdir(parents=True)
-    (folder / "results" / "metrics" / "c.json").write_text(metrics)
+    (folder / "results" / "metrics" / f"{chapter}.json").write_text(metrics)
+    if scale:
+        (folder / "results" / "provenance").mkdir()
+        record = json.dumps({"parameters": {"scale": scale}})
+        (folder / "results" / "provenance" / "01_data.json").write_text(record)
     (folder / "notebooks").mkdir()
-    (folder / "notebooks" / "c.md").write_text("# Chapter\n")
+    (folder / "notebooks" / f"{chapter}.md").write_text("# Chapter\n")
     (folder / "book" / "facts").mkdir(parents=True)
     (folder / "book" / "facts" / "f.json").write_text(json.dumps(FACTS))
+    if study:
+        (folder / "book" / "facts" / "study.json").write_text(study)
     (folder / "index.md").write_text(f"# Title\n\n{text}\n")
     warnings = folder / "warnings"
-    with warnings.open("w") as said:
+    with warnings.open("w") as said, docutils_namespace():
         app = Sphinx(
             folder,
             None,
@@ -67,19 +81,22 @@ def test_what_is_not_there_is_a_warning(tmp_path: Path, text: str, warning: str)
 @pytest.mark.parametrize(
     ("metrics", "warning"),
     [
-        ("{", "results/metrics/c.json: not a JSON object; remove it and run `make book`"),
-        ("[" * 100_000, "results/metrics/c.json: not a JSON object"),
-        ("", "results/metrics/c.json: not a JSON object"),
-        ("[1]", "results/metrics/c.json: not a JSON object"),
-        ('{"quality": 3}', "results/metrics/c.json: 'quality' is no metric"),
-        ('{"quality": {"value": "x"}}', "results/metrics/c.json: 'quality' is no metric"),
+        ("{", "05_diversity_and_quality.json: not a JSON object; remove it and run `make book`"),
+        ("[" * 100_000, "05_diversity_and_quality.json: not a JSON object"),
+        ("", "05_diversity_and_quality.json: not a JSON object"),
+        ("[1]", "05_diversity_and_quality.json: not a JSON object"),
+        ('{"quality": 3}', "05_diversity_and_quality.json: 'quality' is no metric"),
+        ('{"quality": {"value": "x"}}', "05_diversity_and_quality.json: 'quality' is no metric"),
         ('{"quality": {"value": [1], "low": 1, "high": 2, "n": 3}}', "'quality' is no metric"),
-        ('{"quality": 3}', "c:quality: not a metric, which has a value and a unit"),
-        ('{"quality": {"value": [1]}}', "does not fit c:quality"),
+        (
+            '{"quality": 3}',
+            "05_diversity_and_quality:quality: not a metric, which has a value and a unit",
+        ),
+        ('{"quality": {"value": [1]}}', "does not fit 05_diversity_and_quality:quality"),
     ],
 )
 def test_odd_metrics_are_warnings(tmp_path: Path, metrics: str, warning: str) -> None:
-    page = "{result}`c:quality`\n\n```{claims}\n```"
+    page = "{result}`05_diversity_and_quality:quality`\n\n```{claims}\n```"
     assert warning in built(tmp_path, page, metrics)[1]
 
 

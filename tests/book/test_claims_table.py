@@ -1,0 +1,133 @@
+"""The table of claims: the paper, the study's worlds, this run, and whose verdict it is."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import results
+
+from limalib import claims
+from tests.book.test_facts import built
+
+NOTHING = {"value": None, "low": None, "high": None, "n": None, "unit": "share"}
+MET = {"gates_met": 6, "gates": 7}
+QUALITY = "05_diversity_and_quality"
+
+
+def recorded(**found: float | None) -> str:
+    """The metrics of the chapter on diversity and quality."""
+    metrics: dict[str, Any] = dict.fromkeys(results.RECORDED_BY[QUALITY], NOTHING)
+    for name, value in found.items():
+        low, high = (None, None) if value is None else (value - 0.01, value + 0.01)
+        metrics[name] = {"value": value, "low": low, "high": high, "n": 9, "unit": "share"}
+    return json.dumps(metrics)
+
+
+def study(*qualities: float | None) -> str:
+    """A study whose worlds, from 1 on, have these values of one claim, and nothing else."""
+    worlds = {
+        str(seed): {
+            "metrics": {
+                "00_pretraining": MET,
+                QUALITY: {"quality": quality, "quality_taught": 0.2, "diversity": None},
+            }
+        }
+        for seed, quality in enumerate(qualities, 1)
+    }
+    return json.dumps({"freeze": "0", "worlds": worlds})
+
+
+def row(page: str, name: str) -> str:
+    """The text of a claim's row."""
+    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    [found] = [each for each in rows if claims.CLAIMS[name].statement in each]
+    return " ".join(re.sub(r"<.*?>", " ", found).split())
+
+
+def test_every_claim_has_one_chapter_that_records_it() -> None:
+    assert results.CHAPTER_OF.keys() == claims.CLAIMS.keys()
+    assert sum(map(len, results.RECORDED_BY.values())) == len(claims.CLAIMS)
+    for chapter in results.RECORDED_BY:
+        assert (Path("notebooks") / f"{chapter}.ipynb").is_file()
+
+
+def test_without_a_world_this_run_decides(tmp_path: Path) -> None:
+    page, warnings = built(tmp_path, "```{claims}\n```", recorded(quality=0.1), scale="laptop")
+    assert warnings == ""
+    assert "The verdicts are this run" in page
+    found = row(page, "quality")
+    assert "— +10.0 points [+9.0, +11.0] reproduced in direction 05" in found
+    assert "primary" in found
+    assert "asked for: above 0 points" in found
+    assert "By the same measure their teachers differ, over worlds: not studied yet." in found
+    assert "not measured" in row(page, "diversity_score")
+
+
+def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
+    page, warnings = built(
+        tmp_path,
+        "```{claims}\n```",
+        recorded(quality=0.1),
+        study=study(-0.10, -0.12, -0.11),
+        scale="miniature",
+    )
+    assert warnings == ""
+    assert "This run is one world, that of seed 0, and decides nothing" in page
+    assert "The study has 3 worlds, of the seeds 1, 2, 3." in page
+    found = row(page, "quality")
+    assert "-11.0 points [-13.5, -8.5] +10.0 points [+9.0, +11.0] not reproduced 05" in found
+    assert "Not reproduced: -11.0 points [-13.5, -8.5] over 3 worlds" in found
+    assert "their teachers differ, over worlds: +20.0 points [+20.0, +20.0]" in found
+    assert "not studied yet" in row(page, "diversity")
+    assert "could not be tested here" in row(page, "absolute_excellent")
+
+
+def test_without_a_study_nothing_is_decided(tmp_path: Path) -> None:
+    page, warnings = built(tmp_path, "```{claims}\n```", recorded(quality=0.1), scale="miniature")
+    assert warnings == ""
+    assert "No world of the study has been run yet." in page
+    found = row(page, "quality")
+    assert "+10.0 points [+9.0, +11.0] not studied yet 05" in found
+    assert "Asked for: above 0 points" in found
+
+
+def test_what_its_chapter_did_not_record_is_a_warning(tmp_path: Path) -> None:
+    _, warnings = built(tmp_path, "```{claims}\n```", '{"quality": {"value": 1}}')
+    path = f"results/metrics/{QUALITY}.json"
+    assert f"{path}: no 'diversity', which a claim is judged by" in warnings
+    assert f"{path}: 'quality' is no metric" in warnings
+    assert "few_beat_many" not in warnings  # its chapter is no page here
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"worlds": 3}', '{"worlds": {"x": {}}}', '{"worlds": {"1": {"metrics": []}}}'],
+)
+def test_an_odd_study_is_a_warning(tmp_path: Path, content: str) -> None:
+    page, warnings = built(tmp_path, "```{study}\n```", study=content)
+    assert "study.json: not" in warnings
+    assert "No world of the study has been run yet." in page
+
+
+class TestStudy:
+    """Every world's value of every claim."""
+
+    def test_table(self, tmp_path: Path) -> None:
+        page, warnings = built(tmp_path, "```{study}\n```", study=study(0.1, None, 0.3))
+        assert warnings == ""
+        assert "Gates met 6 of 7 6 of 7 6 of 7 —" in " ".join(re.sub(r"<.*?>", " ", page).split())
+        assert row(page, "quality").endswith("primary +10.0 — +30.0 +20.0 points [-107.1, +147.1]")
+        assert row(page, "diversity").endswith("— — — —")
+
+    def test_one_world_has_no_interval(self, tmp_path: Path) -> None:
+        page, _ = built(tmp_path, "```{study}\n```", study=study(0.1))
+        assert "The study has one world so far, that of seed 1." in page
+        assert row(page, "quality").endswith("primary +10.0 +10.0 points")
+
+    def test_its_state_alone(self, tmp_path: Path) -> None:
+        page, warnings = built(tmp_path, "```{study} state\n```", study=study(0.1, 0.2))
+        assert warnings == ""
+        assert "The study has 2 worlds, of the seeds 1, 2." in page
+        assert "<table" not in page
