@@ -3,8 +3,9 @@
 SCALE ?= miniature
 RUNS ?= runs
 CORES ?= all
+WORLDS ?=
 # Recipes read them from the environment, so that a name may hold spaces and quotes.
-export SCALE RUNS CORES
+export SCALE RUNS CORES WORLDS
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
@@ -14,13 +15,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test base bench lint lab clean lock
+.PHONY: help book study test base bench lint lab clean lock
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
 book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=folder
 	@$(BIN)/python book/assemble.py --scale "$$SCALE" --runs "$$RUNS" --cores "$$CORES"
+
+study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
+	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
 
 test: $(INSTALLED)  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,5 +1,6 @@
 """Books to test: a toy one in a folder of its own, and the smoke book of this repository."""
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from results import RECORDED_BY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +23,7 @@ CHAPTERS = (
     "10_judge_by_hand",
     "11_answers",
     "12_real_systems",
+    "13_why_a_thousand",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
@@ -30,14 +33,17 @@ def write(name, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 """
-SETS = ("lima", "alpaca", "filtered", "unfiltered", "howto", "lima_dialogues")
-PROMPTS = ("dev", "test", "test_dialogues", "held_out")
+TAUGHT = ("terse_clean_2", "rich_noisy_2", "rich_clean_2")
+SETS = ("lima", "alpaca", "filtered", "unfiltered", "howto", "lima_dialogues", *TAUGHT)
+PROMPTS = ("dev", "test", "test_dialogues", "test_unknown", "held_out")
 METRIC = {"value": 0.83, "low": 0.65, "high": 1.02, "n": 300, "unit": "score difference"}
+NOTHING = {"value": None, "low": None, "high": None, "n": None, "unit": "share"}
 
 
 def metrics(name: str, **values: object) -> str:
-    """Code that writes a notebook's metrics."""
-    return f"write('metrics/{name}.json', {values!r})\nprint('<b>done</b>')"
+    """Code that writes a notebook's metrics, those of its claims among them."""
+    found = dict.fromkeys(RECORDED_BY.get(name, ()), NOTHING) | values
+    return f"write('metrics/{name}.json', {found!r})\nprint('<b>done</b>')"
 
 
 @dataclass(frozen=True)
@@ -100,9 +106,12 @@ class ToyBook:
 def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     """A toy book, built once."""
     book = ToyBook(tmp_path_factory.mktemp("book"))
-    scale = "description: toy\nbase_model: no/model\nseeds: [0]\ncounts: {quantity: []}\n"
+    scale = "description: toy\nbase_model: no/model\nseeds: [0]\n"
+    scale += "counts: {quantity: [], alpaca: 2, few: 2}\n"
+    scale += f"raw: {{teachers: {json.dumps(str(book.folder / 'teachers'))}}}\n"
+    (book.folder / "teachers").mkdir()
     (book.folder / f"{book.scale}.yml").write_text(scale)
-    quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "few_shot_told")
+    quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "gates", "gates_met")
     base = metrics("00_pretraining", value=METRIC, **dict.fromkeys(quoted, METRIC))
     book.write("00_pretraining", base)
     data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', name)"
@@ -121,7 +130,7 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
         book.write(name, metrics(name, value=METRIC))
     shown = "from IPython.display import HTML\nprint('\\x1b]0;')\nHTML('<i>\\x1b, \\x07</i>')"
     book.write("11_answers", metrics("11_answers", value=METRIC), shown)
-    book.write("05_diversity_and_quality", metrics("05_diversity_and_quality", quality=METRIC))
+    book.write("05_diversity_and_quality", metrics("05_diversity_and_quality", quality_score=METRIC))
     result = book.build()
     assert result.returncode == 0, result.stdout + result.stderr
     return book

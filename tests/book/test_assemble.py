@@ -151,7 +151,7 @@ class TestToyBook:
 
     def test_the_claims_table_quotes_the_metrics(self, toy_book: ToyBook) -> None:
         page = (toy_book.html / "book" / "index.html").read_text()
-        assert "+0.83 [+0.65, +1.02]" in page
+        assert '+0.83<span class="interval"> [+0.65, +1.02]</span>' in page
         assert "reproduced" in page
         assert "not measured" in page
 
@@ -236,9 +236,9 @@ class TestToyBook:
 
     def test_wrong_references_fail_the_build_every_time(self, toy_book: ToyBook) -> None:
         wrong = {
-            "{result}`05_diversity_and_quality:qality`": "no 'qality'; it has quality",
+            "{result}`05_diversity_and_quality:qality`": "no 'qality'; it has diversity, ",
             "{result}`05_diversity:quality`": "results/metrics/05_diversity.json: no such file",
-            "{result}`05_diversity_and_quality:quality|two`": "format 'two' does not fit",
+            "{result}`05_diversity_and_quality:quality_score|two`": "format 'two' does not fit",
             "{doc}`/book/nowhere`": "unknown document",
         }
         toy_book.edit("09_hypothesis", "Prose.", f"Prose. {' '.join(wrong)}")
