@@ -158,8 +158,7 @@ class Claims(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One row a claim, in the paper's order."""
-        for module in (claims, paper, statistics):
-            self.env.note_dependency(str(module.__file__))
+        _depend_on_code(self.env)
         self.worlds = worlds(self.env)
         self.studied = claims.over_worlds({name: self._values(name) for name in claims.CLAIMS})
         scale = self._scale()
@@ -262,8 +261,7 @@ class Study(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table, or a line where no world has been run."""
-        for module in (claims, statistics):
-            self.env.note_dependency(str(module.__file__))
+        _depend_on_code(self.env)
         found = worlds(self.env)
         line = nodes.paragraph("", state(found))
         if self.arguments and self.arguments[0] != "state":
@@ -384,6 +382,13 @@ def table(head: list[str], rows: list[list[Cell]], name: str, widths: list[int])
 def _row(cells: Sequence[Cell]) -> nodes.row:
     blocks = (cell if isinstance(cell, list) else [nodes.paragraph("", "", cell)] for cell in cells)
     return nodes.row("", *(nodes.entry("", *each) for each in blocks))
+
+
+def _depend_on_code(env: BuildEnvironment) -> None:
+    """Have the page made again when a claim, or how values become text, changes."""
+    for module in (claims, paper, statistics):
+        env.note_dependency(str(module.__file__))
+    env.note_dependency(str(Path(str(claims.__file__)).with_suffix(".yml")))
 
 
 def _depend(env: BuildEnvironment, path: Path) -> dict[str, Any] | None:

@@ -130,7 +130,9 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
         book.write(name, metrics(name, value=METRIC))
     shown = "from IPython.display import HTML\nprint('\\x1b]0;')\nHTML('<i>\\x1b, \\x07</i>')"
     book.write("11_answers", metrics("11_answers", value=METRIC), shown)
-    book.write("05_diversity_and_quality", metrics("05_diversity_and_quality", quality_score=METRIC))
+    book.write(
+        "05_diversity_and_quality", metrics("05_diversity_and_quality", quality_score=METRIC)
+    )
     result = book.build()
     assert result.returncode == 0, result.stdout + result.stderr
     return book
