@@ -27,7 +27,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from docutils import nodes
 from sphinx import addnodes
@@ -40,7 +40,7 @@ from limalib import claims, paper, scales, statistics
 
 logger = logging.getLogger(__name__)
 
-Cell = nodes.Node | list[nodes.Node]
+Cell: TypeAlias = "nodes.Node | list[nodes.Node]"
 """Of a table: text, or blocks one below the other."""
 
 CLAIM_UNITS = set(claims.Unit.__args__)  # type: ignore[attr-defined]
@@ -216,6 +216,7 @@ class Claims(SphinxDirective):
 
     def _row(self, claim: claims.Claim) -> list[Cell]:
         estimate, values = self._measured(claim), self._values(claim.id)
+        label: str
         label, sentence = claims.judge(claim, estimate)
         if self.decided_by_study and not claim.untestable:
             label, sentence = self.studied[claim.id]
