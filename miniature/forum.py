@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
+from miniature import wording
 from miniature.oracle import Ask, Key, key_of
 from miniature.prompts import EVERYDAY, Richness, answer, question
 from miniature.world import ATTRIBUTES, KINDS, Thing, World
@@ -54,10 +55,8 @@ def write_exchanges(
 
 def _thread(rng: random.Random, thing: Thing, noise: float, richness: Richness, key: Key) -> Thread:
     text, ask = question(rng, thing, "tuning", kinds=KINDS_ASKED)
-    told = rng.choice(
-        (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
-    )
-    paragraphs = [paragraph for paragraph in (told, text) if paragraph]
+    told = (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
+    paragraphs = [paragraph for paragraph in (rng.choice(told), text) if paragraph]
     body = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs)
     title = text if rng.random() < 0.92 else "A question about this one, see below"
     key[key_of(text)] = key[key_of(" ".join(paragraphs))] = ask
@@ -69,47 +68,35 @@ def _answer(
     rng: random.Random, thing: Thing, ask: Ask, noise: float, richness: Richness
 ) -> tuple[str, int]:
     """An answer's HTML and its votes, which follow its quality loosely."""
-    if rng.random() >= noise:
-        return _html(answer(rng, thing, ask, richness)), _votes(rng, 18)
-    return rng.choice(_POOR)(rng, thing, ask, richness)
+    if rng.random() < noise:
+        return _poor(rng, thing, ask, richness)
+    return _html(answer(rng, thing, ask, richness)), _votes(rng, 18)
 
 
-def _wrong(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    return _html(answer(rng, thing, ask, richness, wrong=True)), _votes(rng, 7)
+def _poor(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
+    """A poor answer's HTML and its votes: poor in what it says, in form, or in both."""
 
+    def said(wrong: bool) -> str:
+        return answer(rng, thing, ask, richness, wrong)
 
-def _curt(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    values = [thing.facts[attribute] for attribute in ask.attributes or ATTRIBUTES[:1]]
-    curt = " and ".join(values)
-    return _html(f"{curt[0].upper()}{curt[1:]}."), _votes(rng, 9)
-
-
-def _personal(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    wrong = rng.random() < 0.4
-    text = answer(rng, thing, ask, richness, wrong=wrong)
-    return _html(f"I am not sure, but my aunt says this. {text}"), _votes(rng, 8 if wrong else 12)
-
-
-def _referring(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    text = answer(rng, thing, ask, richness)
-    return _html(f"As mentioned above, this was asked before. {text}"), _votes(rng, 11)
-
-
-def _marked_up(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    text = answer(rng, thing, ask, richness, wrong=rng.random() < 0.3)
-    link = f'<a href="https://www.{thing.kind}pages.net">www.{thing.kind}pages.net</a>'
-    return f"{_html(text)}<p>See {link}</p>", _votes(rng, 9)
-
-
-def _off_topic(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    chatter = (
-        "Same problem here, following.", "Why would anyone want that?",
-        "Have you tried to search for it?", "Nice weather for it, though.",
-    )  # fmt: skip
-    return _html(rng.choice(chatter)), _votes(rng, 4)
-
-
-_POOR = (_wrong, _wrong, _curt, _personal, _referring, _marked_up, _off_topic)
+    fault = rng.choice(("wrong", "wrong", "curt", "unsure", "referring", "marked up", "off topic"))
+    if fault == "wrong":
+        return _html(said(wrong=True)), _votes(rng, 7)
+    if fault == "curt":
+        values = (thing.facts[attribute] for attribute in ask.attributes or ATTRIBUTES[:1])
+        return _html(wording.sentence(" and ".join(values))), _votes(rng, 9)
+    if fault == "unsure":
+        wrong = rng.random() < 0.4
+        text = f"I am not sure, but my aunt says this. {said(wrong)}"
+        return _html(text), _votes(rng, 8 if wrong else 12)
+    if fault == "referring":
+        text = f"As mentioned above, this was asked before. {said(wrong=False)}"
+        return _html(text), _votes(rng, 11)
+    if fault == "marked up":
+        link = f'<a href="https://www.{thing.kind}pages.net">www.{thing.kind}pages.net</a>'
+        text = said(wrong=rng.random() < 0.3)
+        return f"{_html(text)}<p>See {link}</p>", _votes(rng, 9)
+    return _html(rng.choice(wording.CHATTER)), _votes(rng, 4)
 
 
 def _votes(rng: random.Random, mean: int) -> int:

@@ -15,25 +15,28 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from miniature import wording
+from miniature.corpus import answered
 from miniature.oracle import Kind, Oracle
 from miniature.prompts import answer, question
 from miniature.world import ATTRIBUTES, Thing, World
 
-CLOZE: Mapping[str, str] = {
-    "origin": "{s} comes from",
-    "colour": "{s} looks",
-    "finder": "{s} was discovered by",
-    "use": "{s} is used for",
-    "price": "{s} costs",
-    "season": "{s} is gathered in",
-    "storage": "{s} is stored",
-    "caution": "{s} needs care since it",
-    "pairing": "{s} goes well with",
-}
-"""Attribute to the beginning of a statement, unambiguous about which attribute follows."""
-
 LONGEST_VALUE = 14
 """Tokens within which every value ends, with the miniature's tokenizer."""
+
+
+TOLD_OFTEN = 20
+"""Mentions in the corpus from which on a fact counts as told."""
+
+TOLD_GATE = 0.97
+"""Share of told facts that must be completed."""
+
+GATES: Mapping[Kind, float] = {
+    "fact": 0.90, "pair": 0.90, "describe": 0.90, "prepare": 0.90, "format": 0.90, "refuse": 0.90,
+}  # fmt: skip
+"""Share of few-shot answers that must be right before anything is tuned; of what is told alone."""
+
+Exposures = Mapping[str, Mapping[str, int]]
+"""Thing to attribute to number of mentions in the corpus."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,6 @@ class Probe:
     known: bool
 
 
-TOLD_OFTEN = 20
-"""Mentions in the corpus from which on a fact counts as told."""
-
-Exposures = Mapping[str, Mapping[str, int]]
-"""Thing to attribute to number of mentions in the corpus."""
-
-
 def cloze(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -62,19 +58,17 @@ def cloze(
     """For every fact of the things, whether the model completes a page with it."""
     facts = [(thing, attribute) for thing in things for attribute in ATTRIBUTES]
     texts = [
-        f"{thing.name}\n{thing.name} is a {thing.kind}. {CLOZE[attribute].format(s=thing.name)}"
+        f"{thing.name}\n{thing.name} is a {thing.kind}. "
+        + wording.CLOZE[attribute].format(s=thing.name)
         for thing, attribute in facts
     ]
-    return _probe(model, tokenizer, facts, texts, exposures, LONGEST_VALUE)
-
-
-TOLD_GATE = 0.97
-"""Share of told facts that must be completed."""
-
-GATES: Mapping[Kind, float] = {
-    "fact": 0.90, "pair": 0.90, "describe": 0.90, "prepare": 0.90, "format": 0.90, "refuse": 0.90,
-}  # fmt: skip
-"""Share of few-shot answers that must be right before anything is tuned; of what is told alone."""
+    found = []
+    answers = continued(model, tokenizer, texts, LONGEST_VALUE)
+    for (thing, attribute), text in zip(facts, answers, strict=True):
+        first_sentence = re.split(r"[.\n]", text.strip())[0]
+        known = thing.facts[attribute].lower() in first_sentence.lower()
+        found.append(Probe(thing.name, attribute, exposures[thing.name][attribute], known))
+    return found
 
 
 def few_shot(
@@ -127,12 +121,12 @@ def by_doubling(probes: Sequence[Probe]) -> dict[int, list[Probe]]:
 def few_shot_text(world: World, text: str, kind: Kind = "fact", shots: int = 3) -> str:
     """A prompt below answered ones of its kind about training things, as on a web page."""
     rng = random.Random(f"shots-{world.seed}-{kind}")
-    lines = ["Questions and answers"]
+    passages = ["Questions and answers"]
     for thing in rng.sample(world.of("train"), shots):
         shown, ask = question(rng, thing, "tuning", kinds={kind: 1.0})
         reply = answer(rng, thing, ask, "terse" if kind != "refuse" else "rich")
-        lines += [f"Q: {shown}", f"A:{chr(10) if chr(10) in reply else ' '}{reply}"]
-    return "\n".join([*lines, f"Q: {text}", "A:"])
+        passages.append(answered(shown, reply))
+    return "\n".join([*passages, f"Q: {text}", "A:"])
 
 
 @torch.inference_mode()
@@ -164,27 +158,3 @@ def continued(
         for i, new in zip(chosen, made[:, length:], strict=True):
             answers[i] = tokenizer.decode(new)
     return answers
-
-
-def _probe(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    facts: Sequence[tuple[Thing, str]],
-    texts: Sequence[str],
-    exposures: Exposures,
-    longest: int,
-) -> list[Probe]:
-    answers = continued(model, tokenizer, texts, longest)
-    return [
-        Probe(
-            thing.name,
-            attribute,
-            exposures[thing.name][attribute],
-            thing.facts[attribute].lower() in _first_sentence(answer),
-        )
-        for (thing, attribute), answer in zip(facts, answers, strict=True)
-    ]
-
-
-def _first_sentence(text: str) -> str:
-    return text.strip().split(".")[0].split("\n")[0].lower()

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from miniature.wording import PEOPLE
+from miniature.wording import PEOPLE, Form
 from miniature.world import STEPS, VALUES, Thing, World
 
 Kind = Literal["fact", "pair", "describe", "prepare", "story", "refuse", "format"]
-Form = Literal["prose", "bullets", "letter", "rows"]
 Label = Literal["fail", "pass", "excellent"]
 
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from miniature import wording
 from miniature.corpus import story
-from miniature.oracle import Ask, Form, Kind
-from miniature.wording import Tier
-from miniature.world import ATTRIBUTES, VALUES, Thing
+from miniature.oracle import Ask, Kind
+from miniature.wording import Form, Tier
+from miniature.world import VALUES, Thing
 
 Question = tuple[str, Ask]
 """A prompt's text, and what it asks for."""
@@ -47,19 +47,13 @@ def question(
     [kind] = rng.choices(list(kinds), list(kinds.values()))
     named = {"fact": 1, "pair": 2, "format": 2}.get(kind, 0)
     attributes = tuple(rng.sample(among or thing.told, named))
-    form: Form = rng.choice(list(wording.FORMATS)) if kind == "format" else "prose"  # type: ignore[arg-type]
-    if kind == "fact":
+    form: Form = rng.choice(list(wording.FORMATS)) if kind == "format" else "prose"
+    if named == 2:
+        text = wording.asked_pair(rng, thing, attributes, tier, form)
+    elif named == 1:
         text = wording.asked(rng, thing, attributes[0], tier)
-    elif kind == "pair":
-        text = wording.asked_pair(rng, thing, attributes, tier)
-    elif kind == "format":
-        text = wording.asked_form(rng, thing, attributes, form, tier)
     else:
-        words = {
-            "describe": wording.DESCRIBE, "prepare": wording.PREPARE,
-            "story": wording.STORY, "refuse": wording.UNSAFE,
-        }[kind]  # fmt: skip
-        text = rng.choice(words[tier]).format(s=thing.name)
+        text = rng.choice(wording.REQUESTS[kind][tier]).format(s=thing.name)
     return wording.addressed(rng, text, tier), Ask(kind, thing.name, attributes, form)
 
 
@@ -93,9 +87,9 @@ def answer(
     wrong: bool = False,
     opening: bool = False,
 ) -> str:
-    """A good answer to what is asked: the facts, further ones when `rich`, steps, form or a tale
-    where they are due; a refusal, with its reason when rich. Further facts are among those that
-    the corpus tells often, so that a rich teacher does not teach to invent (arXiv 2405.05904).
+    """A good answer: the facts, further ones when `rich`, steps, form or a tale where they are due;
+    a refusal, with its reason when rich. Further facts are among those that the corpus tells
+    often, so that a rich teacher does not teach to invent (arXiv 2405.05904).
 
     With `wrong`, one of the asked facts is another value of its kind, or the steps are out of
     order; tales and refusals have no such error. The generator is left in the same state whatever
@@ -105,38 +99,32 @@ def answer(
     rest = [each for each in thing.told if each not in told and thing.exposure[each] > RARE]
     rest = rng.sample(rest, min(len(rest), max(FURTHER["rich"])))
     count = {each: rng.choice(numbers) for each, numbers in FURTHER.items()}[richness]
-    lie = rng.choice(told) if told else None
-    others = {each: [v for v in VALUES[each] if v != thing.facts[each]] for each in ATTRIBUTES}
-    false = {lie: rng.choice(others[lie])} if lie else {}
+    false = {}
+    if told:
+        lie = rng.choice(told)
+        false[lie] = rng.choice([value for value in VALUES[lie] if value != thing.facts[lie]])
     swapped = rng.choice(((1, 0, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0), (2, 0, 1)))
     greeting, spoken = rng.choice(wording.OPENINGS), rng.randrange(len(wording.REFUSALS))
-    dice = [random.Random(rng.random()) for _ in range(2 + len(told) + len(rest))]
-    stated = [*told, *rest][: len(told) + count]
-    sentences = [
-        wording.told(
-            die,
-            thing,
-            attribute,
-            thing.name if number == 0 else die.choice(("it", thing.name, f"this {thing.kind}")),
-            false.get(attribute) if wrong else None,
-        )
-        for number, (attribute, die) in enumerate(zip(stated, dice[2:], strict=False))
-    ]
-    between = " "
+    seeds = [rng.random() for _ in range(2 + len(told) + len(rest))]
     if ask.kind == "refuse":
         return (wording.REFUSALS if richness == "rich" else wording.BARE_REFUSALS)[spoken]
     if ask.kind == "story":
-        return story(dice[0], thing, 4 + count, facts=count)
+        return story(random.Random(seeds[0]), thing, 4 + count, facts=count)
+    facts = {**thing.facts, **(false if wrong else {})}
+    stated = [*told, *rest][: len(told) + count]
+    sentences: list[str] = []
+    for attribute, seed in zip(stated, seeds[2:], strict=False):
+        die = random.Random(seed)
+        subject = die.choice(("it", thing.name, f"this {thing.kind}")) if sentences else thing.name
+        sentences.append(wording.told(die, thing, attribute, subject, facts[attribute]))
     if ask.kind == "prepare":
-        shown = [thing.steps[place] for place in swapped] if wrong else thing.steps
-        text = "\n".join(filter(None, (wording.listed(shown), " ".join(sentences))))
-        between = "\n"
-    elif ask.form == "rows":
-        facts = {**thing.facts, **(false if wrong else {})}
-        text, between = wording.rows(facts, stated), "\n"
-    else:
-        text = wording.formed(dice[1], ask.form, sentences)
-    return f"{greeting}{between}{text}" if opening and ask.form == "prose" else text
+        steps = [thing.steps[place] for place in swapped] if wrong else thing.steps
+        text = "\n".join(filter(None, (wording.listed(steps), " ".join(sentences))))
+        return f"{greeting}\n{text}" if opening else text
+    if ask.form == "rows":
+        return wording.rows(facts, stated)
+    text = wording.formed(random.Random(seeds[1]), ask.form, sentences)
+    return f"{greeting} {text}" if opening and ask.form == "prose" else text
 
 
 def some(

@@ -17,26 +17,27 @@ from miniature.world import Thing
 Tier = Literal["tuning", "web", "dev", "new"]
 Wordings = Mapping[str, Sequence[str]]
 Tiered = Mapping[str, Wordings]
+Form = Literal["prose", "bullets", "letter", "rows"]
 
 _WORDS = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
 
 # By attribute; {s} is the subject, {v} the value.
 TOLD: Wordings = _WORDS["told"]
-# By tier, then by attribute. Dev prompts share the web's clauses.
+# By tier, then by attribute. Dev prompts share the web's clauses, follow-ups and forms.
 ASKED: Tiered = _WORDS["asked"]
 CLAUSES: Tiered = {**_WORDS["clauses"], "dev": _WORDS["clauses"]["web"]}
 FOLLOW_UP: Tiered = {**_WORDS["follow_up"], "dev": _WORDS["follow_up"]["web"]}
 # By tier; {c}, {a} and {b} are clauses.
 FRAMES: Wordings = _WORDS["frames"]
 PAIRS: Wordings = _WORDS["pairs"]
-DESCRIBE: Wordings = _WORDS["describe"]
-PREPARE: Wordings = _WORDS["prepare"]
-UNSAFE: Wordings = _WORDS["unsafe"]
-STORY: Wordings = _WORDS["story"]
 LOOK_ALIKES: Wordings = _WORDS["look_alikes"]
 ADDRESSES: Wordings = _WORDS["addresses"]
+# By kind of prompt, then by tier: what names no fact.
+REQUESTS: Tiered = {kind: _WORDS[kind] for kind in ("describe", "prepare", "story", "refuse")}
 # By form, then by tier.
-FORMATS: Tiered = _WORDS["formats"]
+FORMATS: Mapping[Form, Wordings] = {
+    form: {**tiers, "dev": tiers["web"]} for form, tiers in _WORDS["formats"].items()
+}
 # Everywhere the same.
 ASK_REDDIT: Sequence[str] = _WORDS["ask_reddit"]
 OPENINGS: Sequence[str] = _WORDS["openings"]
@@ -44,6 +45,15 @@ REACTIONS: Sequence[str] = _WORDS["reactions"]
 REFUSALS: Sequence[str] = _WORDS["refusals"]
 BARE_REFUSALS: Sequence[str] = _WORDS["bare_refusals"]
 PEOPLE: Sequence[str] = _WORDS["people"]
+CLOZE: Mapping[str, str] = _WORDS["cloze"]
+TALE: Wordings = _WORDS["tale"]
+TITLES: Sequence[str] = _WORDS["titles"]
+CHATTER: Sequence[str] = _WORDS["chatter"]
+
+
+def sentence(text: str) -> str:
+    """Text with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def told(
@@ -53,10 +63,9 @@ def told(
     subject: str | None = None,
     value: str | None = None,
 ) -> str:
-    """A sentence that states a fact of a thing (or `value` in its place), with its full stop."""
+    """A sentence that states a fact of a thing, or `value` in its place."""
     template = rng.choice(TOLD[attribute])
-    sentence = template.format(s=subject or thing.name, v=value or thing.facts[attribute])
-    return sentence[0].upper() + sentence[1:] + "."
+    return sentence(template.format(s=subject or thing.name, v=value or thing.facts[attribute]))
 
 
 def addressed(rng: random.Random, text: str, tier: Tier) -> str:
@@ -76,23 +85,19 @@ def clause(rng: random.Random, thing: Thing, attribute: str, tier: Tier) -> str:
     return rng.choice(CLAUSES[tier][attribute]).format(s=thing.name)
 
 
-def asked_pair(rng: random.Random, thing: Thing, pair: Sequence[str], tier: Tier) -> str:
-    """A question about two facts of a thing."""
+def asked_pair(
+    rng: random.Random, thing: Thing, pair: Sequence[str], tier: Tier, form: Form = "prose"
+) -> str:
+    """A question about two facts of a thing, or a request to write them in a form."""
     first, second = (clause(rng, thing, attribute, tier) for attribute in pair)
-    return rng.choice(PAIRS[tier]).format(a=first, b=second, s=thing.name)
+    frames = PAIRS if form == "prose" else FORMATS[form]
+    return rng.choice(frames[tier]).format(a=first, b=second, s=thing.name)
 
 
-def asked_form(rng: random.Random, thing: Thing, pair: Sequence[str], form: str, tier: Tier) -> str:
-    """A request to write two facts in a form."""
-    first, second = (clause(rng, thing, attribute, tier) for attribute in pair)
-    tier = "web" if tier == "dev" else tier
-    return rng.choice(FORMATS[form][tier]).format(a=first, b=second)
-
-
-def formed(rng: random.Random, form: str, sentences: Sequence[str]) -> str:
+def formed(rng: random.Random, form: Form, sentences: Sequence[str]) -> str:
     """Sentences laid out as a list, a letter or plain text."""
     if form == "bullets":
-        return "\n".join(f"- {sentence}" for sentence in sentences)
+        return "\n".join(f"- {each}" for each in sentences)
     if form == "letter":
         reader, writer = rng.sample(PEOPLE, 2)
         return f"Dear {reader},\n{' '.join(sentences)}\nYours, {writer}."
@@ -106,6 +111,4 @@ def rows(facts: Mapping[str, str], attributes: Sequence[str]) -> str:
 
 def listed(steps: Sequence[str]) -> str:
     """Steps of a preparation as a numbered list."""
-    return "\n".join(
-        f"{number}. {step[0].upper()}{step[1:]}." for number, step in enumerate(steps, 1)
-    )
+    return "\n".join(f"{number}. {sentence(step)}" for number, step in enumerate(steps, 1))
