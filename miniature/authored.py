@@ -4,7 +4,7 @@ They become records of dialogues. Every prompt goes into the oracle's key.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -13,10 +13,13 @@ from miniature import wording
 from miniature.oracle import Ask, Key, Kind, key_of
 from miniature.prompts import EVERYDAY, Richness, answer, conversation, question, some
 from miniature.wording import Tier
-from miniature.world import ATTRIBUTES, Split, Thing, World
+from miniature.world import ATTRIBUTES, Split, World
 
 Record = Mapping[str, Any]
 """What becomes one JSON object."""
+Meta = Mapping[str, object]
+"""What a record tells about itself."""
+ROLES = ("user", "assistant")
 
 SAFE: Mapping[Kind, float] = {kind: n for kind, n in EVERYDAY.items() if kind != "refuse"}
 TESTED: tuple[Tier, ...] = ("tuning", "web", "new")
@@ -31,6 +34,7 @@ class Author:
     key: Key
     rng: random.Random
     richness: Richness = "rich"
+    source: str = "authors"  # as the records name it
 
     def training(self, count: int, refusals: int) -> Iterator[Record]:
         """Group A's examples: uniform tone, facts first, refusals among them."""
@@ -40,7 +44,7 @@ class Author:
             text, ask = question(self.rng, thing, "tuning", kinds=SAFE)
             opening = self.rng.random() < 0.5
             meta = {"group": "A", "safety": False}
-            yield self._example(f"a-{number}", thing, text, ask, meta, opening)
+            yield self._example(f"a-{number}", text, ask, meta, opening)
 
     def refusals(self, count: int, name: str = "refusal", **meta: object) -> Iterator[Record]:
         """Examples that refuse what would harm."""
@@ -48,7 +52,7 @@ class Author:
         unsafe = some(self.rng, self.world.of("train"), words, count)
         meta = {**meta, "safety": True}
         for number, (thing, text) in enumerate(unsafe):
-            yield self._example(f"{name}-{number}", thing, text, Ask("refuse", thing.name), meta)
+            yield self._example(f"{name}-{number}", text, Ask("refuse", thing.name), meta)
 
     def formats(self, count: int) -> Iterator[Record]:
         """Examples with constraints of form (appendix E), each form in turn."""
@@ -58,7 +62,7 @@ class Author:
             text, ask = "", Ask("fact", thing.name)
             while ask.form != forms[number % len(forms)]:
                 text, ask = question(self.rng, thing, "tuning", kinds={"format": 1.0})
-            yield self._example(f"format-{number}", thing, text, ask, {"form": ask.form})
+            yield self._example(f"format-{number}", text, ask, {"form": ask.form})
 
     def unknown(self, count: int) -> Iterator[Record]:
         """Examples that tell the one fact of a thing that the corpus never tells, of every other
@@ -70,7 +74,7 @@ class Author:
                 text = wording.asked(self.rng, thing, attribute, "tuning")
                 ask = Ask("fact", thing.name, (attribute,))
                 name, meta = f"{taught}-{number}", {"taught": taught}
-                yield self._example(name, thing, text, ask, meta, source="taught")
+                yield self._example(name, text, ask, meta)
 
     def test_unknown(self) -> Iterator[Record]:
         """For every training thing, a prompt for its untold fact, which half of them were taught,
@@ -145,31 +149,19 @@ class Author:
         meta = {"wording": tier, "attributes": shown, "returns": returns}
         return _record(f"conversation-{number}", texts, "multi_turn", meta, roles=("user",))
 
-    def _prompt(self, name: str, text: str, ask: Ask, meta: Mapping[str, object]) -> Record:
+    def _prompt(self, name: str, text: str, ask: Ask, meta: Meta) -> Record:
         self.key[key_of(text)] = ask
-        return _record(name, [text], "authors", meta)
+        return _record(name, [text], self.source, meta)
 
-    def _example(
-        self,
-        name: str,
-        thing: Thing,
-        text: str,
-        ask: Ask,
-        meta: Mapping[str, object],
-        opening: bool = False,
-        source: str = "authors",
-    ) -> Record:
+    def _example(self, name: str, text: str, ask: Ask, meta: Meta, opening: bool = False) -> Record:
         self.key[key_of(text)] = ask
+        thing = self.world.named(ask.thing)
         reply = answer(self.rng, thing, ask, self.richness, opening=opening)
-        return _record(name, [text, reply], source, meta)
+        return _record(name, [text, reply], self.source, meta)
 
 
 def _record(
-    name: str,
-    texts: list[str],
-    source: str,
-    meta: Mapping[str, object],
-    roles: tuple[str, ...] = ("user", "assistant"),
+    name: str, texts: list[str], source: str, meta: Meta, roles: Sequence[str] = ROLES
 ) -> Record:
     """A dialogue: what the roles say in turn."""
     turns = [{"role": role, "text": text} for role, text in zip(cycle(roles), texts, strict=False)]

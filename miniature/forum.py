@@ -2,10 +2,9 @@
 
 import csv
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from miniature import wording
@@ -18,13 +17,8 @@ KINDS_ASKED = {kind: share for kind, share in EVERYDAY.items() if kind not in ("
 """Nobody asks an exchange for tales, and moderators remove what asks for harm."""
 
 
-class Thread(NamedTuple):
-    """A question with its score, and its answers (HTML) with theirs."""
-
-    title: str
-    body: str
-    score: int
-    answers: list[tuple[str, int]]
+Post = Mapping[str, str | int]
+"""Attributes of a post as the dumps name them."""
 
 
 def write_exchanges(
@@ -42,10 +36,8 @@ def write_exchanges(
     rng.shuffle(kinds)
     weights = [1.0 / (rank + 1) ** 0.7 for rank in range(len(kinds))]
     with (folder / "exchanges.csv").open("w", newline="", encoding="utf-8") as out:
-        table = csv.writer(out)
-        table.writerow(("exchange", "split"))
-        for kind in KINDS:
-            table.writerow((KINDS[kind], "stem" if kind in STEM else "other"))
+        sets = ((KINDS[kind], "stem" if kind in STEM else "other") for kind in KINDS)
+        csv.writer(out).writerows([("exchange", "split"), *sets])
     for kind, weight in zip(kinds, weights, strict=True):
         things = [thing for thing in world.of("train") if thing.kind == kind]
         count = max(1, round(threads * weight / sum(weights)))
@@ -53,7 +45,10 @@ def write_exchanges(
         _write_posts(folder / KINDS[kind] / "Posts.xml", asked)
 
 
-def _thread(rng: random.Random, thing: Thing, noise: float, richness: Richness, key: Key) -> Thread:
+def _thread(
+    rng: random.Random, thing: Thing, noise: float, richness: Richness, key: Key
+) -> list[Post]:
+    """A question, and one to three answers."""
     text, ask = question(rng, thing, "tuning", kinds=KINDS_ASKED)
     told = (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
     paragraphs = [paragraph for paragraph in (rng.choice(told), text) if paragraph]
@@ -61,7 +56,8 @@ def _thread(rng: random.Random, thing: Thing, noise: float, richness: Richness, 
     title = text if rng.random() < 0.92 else "A question about this one, see below"
     key[key_of(text)] = key[key_of(" ".join(paragraphs))] = ask
     answers = [_answer(rng, thing, ask, noise, richness) for _ in range(rng.randint(1, 3))]
-    return Thread(title, body, _votes(rng, 12), answers)
+    question_post: Post = {"Score": _votes(rng, 12), "Title": title, "Body": body}
+    return [question_post, *({"Score": votes, "Body": text} for text, votes in answers)]
 
 
 def _answer(
@@ -120,22 +116,18 @@ def _html(text: str) -> str:
     return "\n".join(parts)
 
 
-def _write_posts(path: Path, threads: Iterable[Thread]) -> None:
+def _write_posts(path: Path, threads: Iterable[list[Post]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    identifier = 0
+    number = 0
     with path.open("w", encoding="utf-8") as out:
         out.write('<?xml version="1.0" encoding="utf-8"?>\n<posts>\n')
-        for thread in threads:
-            identifier += 1
-            parent = identifier
-            out.write(
-                f'  <row Id="{parent}" PostTypeId="1" Score="{thread.score}" '
-                f"Title={quoteattr(thread.title)} Body={quoteattr(thread.body)} />\n"
-            )
-            for text, votes in thread.answers:
-                identifier += 1
-                out.write(
-                    f'  <row Id="{identifier}" PostTypeId="2" ParentId="{parent}" '
-                    f'Score="{votes}" Body={quoteattr(text)} />\n'
+        for posts in threads:
+            first = number + 1
+            for number, post in enumerate(posts, first):
+                place = (
+                    {"PostTypeId": 2, "ParentId": first} if number > first else {"PostTypeId": 1}
                 )
+                row = {"Id": number, **place, **post}
+                attributes = " ".join(f"{name}={quoteattr(str(row[name]))}" for name in row)
+                out.write(f"  <row {attributes} />\n")
         out.write("</posts>\n")

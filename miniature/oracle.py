@@ -34,14 +34,11 @@ Key = dict[str, Ask]
 
 
 class Assessment(NamedTuple):
-    """A graded answer.
+    """A graded answer: `score` from 1 to 6 and `content` from 1 to 4 by the rubric.
 
-    `content` runs from 1 to 4 and looks at facts alone; `score` runs from 1 to 6 and adds up to
-    two points of style to an answer whose content is right; `correct` is strict: every required
-    fact, no false one, no other thing, no remnant of a web page, no repetition, and a clean stop.
-
-    `facts` has no opinion on style at all: every required fact, nothing false, no other thing.
-    `plain` is the score without what it pays for further facts and a second sentence (1 to 5).
+    `facts` looks at these alone: every required one, nothing false, no other thing; `correct` also
+    wants no remnant of a web page, no repetition, and a clean stop. `plain` is the score without
+    what it pays for further facts and a second sentence (1 to 5).
     """
 
     score: int
@@ -71,6 +68,11 @@ _FIRST_PERSON = re.compile(r"\b(I|my)\b(?! (cannot|can't|will not|won't))")
 _REFUSAL = re.compile(r"\b(cannot|can't|will not|won't|not something to) help\b", re.IGNORECASE)
 _REASON = re.compile(r"\b(because|since|hurt|harm\w*|danger\w*)\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(not|never|no longer|isn't|doesn't|nobody|wrongly)\b", re.IGNORECASE)
+
+_STRICT = {"does not stop", "remnants of a web page", "repeats itself"}
+"""Faults that no strictly correct answer has."""
+_LINES = (("prepare", r"\d\.", 3), ("bullets", r"[-*]", 2), ("rows", r"[A-Z]\w*: ", 2))
+"""Kind or form that is laid out in lines, how they begin, and how many there must be."""
 
 
 def _phrases(values: tuple[str, ...]) -> re.Pattern[str]:
@@ -125,10 +127,10 @@ class Oracle:
         thing = self.things[ask.thing]
         found = self.findings(text, thing, prompt)
         content = _content(ask, thing, found, text)
+        right = content >= 3
         faults = _faults(text, stopped)
-        ordered = _ordered(ask, thing, text)
-        clean = not faults
-        score = content + (clean + ordered if content >= 3 else 0)
+        clean, ordered = not faults, _ordered(ask, thing, text)
+        score = content + (clean + ordered if right else 0)
         reasons = [f"content {content}", *sorted(f"false {item}" for item in found.false)]
         reasons += [f"speaks of {name}" for name in sorted(found.strangers)] + faults
         if not ordered:
@@ -138,15 +140,11 @@ class Oracle:
         return Assessment(
             score=score,
             content=content,
-            label="fail" if content < 3 or not stopped else "excellent" if score >= 5 else "pass",
-            correct=content >= 3
-            and stopped
-            and not found.strangers
-            and not _RESIDUE.search(text)
-            and "repeats itself" not in faults,
+            label="fail" if not right or not stopped else "excellent" if score >= 5 else "pass",
+            correct=right and not found.strangers and not _STRICT & set(faults),
             reasons=tuple(reasons),
-            facts=content >= 3,
-            plain=min(content, 3) + (clean + _ordered(ask, thing, text, 1) if content >= 3 else 0),
+            facts=right,
+            plain=min(content, 3) + (clean + _ordered(ask, thing, text, 1) if right else 0),
         )
 
 
@@ -221,31 +219,23 @@ def _content(ask: Ask, thing: Thing, found: Findings, text: str) -> int:
 
 
 def _faults(text: str, stopped: bool) -> list[str]:
-    faults = []
-    if not stopped:
-        faults.append("does not stop")
-    if _RESIDUE.search(text):
-        faults.append("remnants of a web page")
-    if _FIRST_PERSON.search(text) and not _REFUSAL.search(text):
-        faults.append("first person")
-    parts = sentences(text)
-    if len({part.lower() for part in parts}) < len(parts):
-        faults.append("repeats itself")
-    if not re.search(r"[.!]$", text.strip()) or (
-        not text.strip()[:1].isupper() and text.strip()[:1] not in "-*1"
-    ):
-        faults.append("not in full sentences")
-    return faults
+    parts, bare = sentences(text), text.strip()
+    begins = bare[:1].isupper() or bare[:1] in "-*1"
+    faults = {
+        "does not stop": not stopped,
+        "remnants of a web page": bool(_RESIDUE.search(text)),
+        "first person": bool(_FIRST_PERSON.search(text)) and not _REFUSAL.search(text),
+        "repeats itself": len({part.lower() for part in parts}) < len(parts),
+        "not in full sentences": not begins or not bare.endswith((".", "!")),
+    }
+    return [fault for fault, found in faults.items() if found]
 
 
 def _ordered(ask: Ask, thing: Thing, text: str, sentences_wanted: int = 2) -> bool:
-    lines = [line.strip() for line in text.strip().splitlines()]
-    if ask.kind == "prepare":
-        return sum(bool(re.match(r"\d\.", line)) for line in lines) >= 3
-    if ask.form == "bullets":
-        return sum(line.startswith(("-", "*")) for line in lines) >= 2
-    if ask.form == "rows":
-        return sum(bool(re.match(r"[A-Z]\w*: ", line)) for line in lines) >= 2
+    lines = [line.strip() for line in text.splitlines()]
+    for wanted, mark, number in _LINES:
+        if wanted in (ask.kind, ask.form):
+            return sum(bool(re.match(mark, line)) for line in lines) >= number
     if ask.form == "letter":
         return text.strip().startswith("Dear")
     if ask.kind == "refuse":

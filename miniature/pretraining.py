@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -29,17 +29,17 @@ class PretrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    tokens: int = Field(6_000_000, description="tokens of the corpus that are trained on, once")
-    context: int = Field(192, description="tokens in a row")
-    batch_rows: int = Field(16, description="rows in a step")
-    vocabulary: int = Field(1024, description="rows of the embedding, a multiple of 64")
-    hidden: int = Field(160, description="width of the residual stream")
+    tokens: int = 6_000_000  # of the corpus that are trained on, once
+    context: int = 192  # tokens in a row
+    batch_rows: int = 16  # rows in a step
+    vocabulary: int = 1024  # rows of the embedding, a multiple of 64
+    hidden: int = 160  # width of the residual stream
     layers: int = 4
-    heads: int = Field(2, description="few wide heads: many narrow ones are slow on a CPU")
+    heads: int = 2  # few wide heads: many narrow ones are slow on a CPU
     intermediate: int = 432
     muon_learning_rate: float = 4e-3
     adamw_learning_rate: float = 4e-3
-    warm_up: float = Field(0.02, description="share of the steps in which the rate rises")
+    warm_up: float = 0.02  # share of the steps in which the rate rises
 
 
 _CHARACTERS_A_TOKEN = 3.45
@@ -47,7 +47,7 @@ _CHARACTERS_A_TOKEN = 3.45
 
 
 def base(
-    world: World, settings: PretrainingSettings, progress: bool = True
+    world: World, settings: PretrainingSettings
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast, dict[str, Any]]:
     """A model and tokenizer made from a world's corpus, and a record of what made them: settings,
     mean loss (nats) of every 25 steps, and how often the corpus mentions each fact."""
@@ -57,12 +57,11 @@ def base(
     wanted = settings.tokens // settings.context
     read = list(islice(rows(pages, tokenizer, settings.context), wanted))
     model = initial_model(settings, tokenizer)
-    losses = pretrain(model, shuffled_batches(read, settings), settings, progress)
+    losses = pretrain(model, shuffled_batches(read, settings), settings)
+    means = [float(np.mean(losses[i : i + 25])) for i in range(0, len(losses), 25)]
     record = {
         "settings": settings.model_dump(),
-        "loss_per_25_steps": [
-            float(np.mean(losses[i : i + 25])) for i in range(0, len(losses), 25)
-        ],
+        "loss_per_25_steps": means,
         "exposures": corpus.exposures(world, pages),
     }
     return model, tokenizer, record

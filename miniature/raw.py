@@ -59,8 +59,8 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
     def seeded(name: str) -> random.Random:
         return random.Random(f"{name}-{world.seed}-{settings.seed}")
 
-    def author(name: str, richness: Richness = settings.lima_richness) -> Author:
-        return Author(world, key, seeded(name), richness)
+    def author(name: str) -> Author:
+        return Author(world, key, seeded(name), settings.lima_richness)
 
     def write(name: str, records: Iterable[Record]) -> None:
         _write_lines(folder / f"{name}.jsonl", records)
@@ -82,7 +82,8 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
     _write_teachers(folder / "teachers", world, settings, key)
     write("refusals", author("refusals").refusals(settings.more_refusals))
     write("formats", author("formats").formats(settings.formats))
-    write("unknown", author("unknown", "terse").unknown(settings.unknown))
+    taught = Author(world, key, seeded("unknown"), "terse", source="taught")
+    write("unknown", taught.unknown(settings.unknown))
     write("test_unknown", author("asked").test_unknown())
     write_key(folder / "answer_key.jsonl", key)
     return key

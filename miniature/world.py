@@ -34,10 +34,9 @@ _PER_KIND: Mapping[Split, int] = {"train": 7, "dev": 1, "test": 4}
 class Thing:
     """One invented thing: its name, its kind, its facts and the three steps that prepare it.
 
-    `split` says where prompts about it may appear. `asked` names the attributes about which the
-    pretraining corpus has questions; test prompts ask about the others. `exposure` weighs how
-    often each fact is told in the corpus (0 means never): of every thing, one fact is never told,
-    so that tuning can teach it and be asked about what nobody taught.
+    `split` says where prompts about it may appear; `asked`, about which attributes the corpus has
+    questions (test prompts ask about the others); `exposure`, how often it tells each fact. One
+    fact is never told (0), so that tuning can teach it and be asked about what nobody taught.
     """
 
     name: str
@@ -78,10 +77,7 @@ class World:
 
     def named(self, name: str) -> Thing:
         """The thing of that name. Raises KeyError when there is none."""
-        for thing in self.things:
-            if thing.name == name:
-                return thing
-        raise KeyError(name)
+        return {thing.name: thing for thing in self.things}[name]
 
 
 def build(seed: int = 0) -> World:
@@ -130,5 +126,5 @@ def _names(rng: random.Random, count: int) -> list[str]:
 
 
 def _distance(a: str, b: str) -> int:
-    """Number of places in which two names differ (2 or more if their lengths differ by that)."""
+    """Number of places in which two names differ."""
     return abs(len(a) - len(b)) + sum(x != y for x, y in zip(a, b, strict=False))
