@@ -17,7 +17,7 @@ from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import OrderRule
 from limalib.settings import ROOT, SECRET, Settings, one_line
 from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings, TrainingSettings
-from miniature.raw import RawSettings
+from miniature.settings import RawSettings
 
 FOLDER = ROOT / "scales"
 

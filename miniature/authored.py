@@ -163,6 +163,5 @@ class Author:
 def _record(
     name: str, texts: list[str], source: str, meta: Meta, roles: Sequence[str] = ROLES
 ) -> Record:
-    """A dialogue: what the roles say in turn."""
     turns = [{"role": role, "text": text} for role, text in zip(cycle(roles), texts, strict=False)]
     return {"id": name, "turns": turns, "source": source, "meta": meta}

@@ -9,7 +9,7 @@ of tuning or, twice as often, in the web's own.
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from miniature import wording
 from miniature.wording import Form, Tier
@@ -44,7 +44,7 @@ def exposures(world: World, pages: Iterable[str]) -> dict[str, dict[str, int]]:
     return counts
 
 
-def pick(rng: random.Random, thing: Thing, among: tuple[str, ...], count: int) -> list[str]:
+def pick(rng: random.Random, thing: Thing, among: Sequence[str], count: int) -> list[str]:
     """Up to `count` different attributes, likelier the more exposed they are."""
     weighted = [(rng.random() ** (1.0 / thing.exposure[a]), a) for a in among if thing.exposure[a]]
     return [attribute for _, attribute in sorted(weighted, reverse=True)[:count]]
@@ -89,10 +89,6 @@ def _asked(rng: random.Random, thing: Thing, attribute: str) -> str:
     return wording.asked(rng, thing, attribute, _tier(rng))
 
 
-def _pick_asked(rng: random.Random, thing: Thing, count: int) -> list[str]:
-    return pick(rng, thing, tuple(sorted(thing.asked)), count)
-
-
 def _formed(rng: random.Random, thing: Thing, form: Form, attributes: list[str]) -> str:
     if form == "rows":
         return wording.rows(thing.facts, attributes)
@@ -114,7 +110,7 @@ def _exchange(rng: random.Random, thing: Thing) -> tuple[str, str, bool]:
         return question, _sentences(rng, thing, rng.randint(2, 4)), False
     if draw < 0.26 and "use" in thing.asked:
         return _request(rng, thing, "prepare"), wording.listed(thing.steps), False
-    attributes = _pick_asked(rng, thing, 2)
+    attributes = pick(rng, thing, sorted(thing.asked), 2)
     if not attributes:
         return "", "", False
     if draw < 0.32 and len(attributes) == 2:
@@ -207,7 +203,7 @@ def _interview(rng: random.Random, world: World) -> str:
     thing = rng.choice(world.things)
     host, guest = rng.sample(wording.PEOPLE, 2)
     lines: list[str] = []
-    for attribute in _pick_asked(rng, thing, rng.randint(2, 3)):
+    for attribute in pick(rng, thing, sorted(thing.asked), rng.randint(2, 3)):
         if lines:
             question, subject = rng.choice(wording.FOLLOW_UP[_tier(rng)][attribute]), "it"
         else:

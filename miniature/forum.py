@@ -4,12 +4,14 @@ import csv
 import random
 from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from miniature import wording
 from miniature.oracle import Ask, Key, key_of
-from miniature.prompts import EVERYDAY, Richness, answer, question
+from miniature.prompts import EVERYDAY, answer, question
+from miniature.settings import RawSettings
 from miniature.world import ATTRIBUTES, KINDS, Thing, World
 
 STEM = tuple(KINDS)[:10]
@@ -17,18 +19,12 @@ KINDS_ASKED = {kind: share for kind, share in EVERYDAY.items() if kind not in ("
 """Nobody asks an exchange for tales, and moderators remove what asks for harm."""
 
 
-Post = Mapping[str, str | int]
+Post = Mapping[str, object]
 """Attributes of a post as the dumps name them."""
 
 
 def write_exchanges(
-    folder: Path,
-    world: World,
-    threads: int,
-    noise: float,
-    richness: Richness,
-    key: Key,
-    rng: random.Random,
+    folder: Path, world: World, settings: RawSettings, key: Key, rng: random.Random
 ) -> None:
     """A dump of each exchange, of very uneven sizes, and the table of their sets."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,14 +36,12 @@ def write_exchanges(
         csv.writer(out).writerows([("exchange", "split"), *sets])
     for kind, weight in zip(kinds, weights, strict=True):
         things = [thing for thing in world.of("train") if thing.kind == kind]
-        count = max(1, round(threads * weight / sum(weights)))
-        asked = (_thread(rng, rng.choice(things), noise, richness, key) for _ in range(count))
+        count = max(1, round(settings.threads * weight / sum(weights)))
+        asked = (_thread(rng, rng.choice(things), settings, key) for _ in range(count))
         _write_posts(folder / KINDS[kind] / "Posts.xml", asked)
 
 
-def _thread(
-    rng: random.Random, thing: Thing, noise: float, richness: Richness, key: Key
-) -> list[Post]:
+def _thread(rng: random.Random, thing: Thing, settings: RawSettings, key: Key) -> list[Post]:
     """A question, and one to three answers."""
     text, ask = question(rng, thing, "tuning", kinds=KINDS_ASKED)
     told = (f"A neighbour gave me {thing.name}.", f"We saw {thing.name} at the market.", "")
@@ -55,26 +49,19 @@ def _thread(
     body = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs)
     title = text if rng.random() < 0.92 else "A question about this one, see below"
     key[key_of(text)] = key[key_of(" ".join(paragraphs))] = ask
-    answers = [_answer(rng, thing, ask, noise, richness) for _ in range(rng.randint(1, 3))]
+    answers = [_answer(rng, thing, ask, settings) for _ in range(rng.randint(1, 3))]
     question_post: Post = {"Score": _votes(rng, 12), "Title": title, "Body": body}
     return [question_post, *({"Score": votes, "Body": text} for text, votes in answers)]
 
 
-def _answer(
-    rng: random.Random, thing: Thing, ask: Ask, noise: float, richness: Richness
-) -> tuple[str, int]:
+def _answer(rng: random.Random, thing: Thing, ask: Ask, settings: RawSettings) -> tuple[str, int]:
     """An answer's HTML and its votes, which follow its quality loosely."""
-    if rng.random() < noise:
-        return _poor(rng, thing, ask, richness)
-    return _html(answer(rng, thing, ask, richness)), _votes(rng, 18)
-
-
-def _poor(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tuple[str, int]:
-    """A poor answer's HTML and its votes: poor in what it says, in form, or in both."""
 
     def said(wrong: bool) -> str:
-        return answer(rng, thing, ask, richness, wrong)
+        return answer(rng, thing, ask, settings.lima_richness, wrong)
 
+    if rng.random() >= settings.noise:
+        return _html(said(wrong=False)), _votes(rng, 18)
     fault = rng.choice(("wrong", "wrong", "curt", "unsure", "referring", "marked up", "off topic"))
     if fault == "wrong":
         return _html(said(wrong=True)), _votes(rng, 7)
@@ -96,23 +83,17 @@ def _poor(rng: random.Random, thing: Thing, ask: Ask, richness: Richness) -> tup
 
 
 def _votes(rng: random.Random, mean: int) -> int:
-    """Votes around a mean, with a spread that hides quality in part."""
     return max(-3, round(rng.gauss(mean, 4)))
 
 
 def _html(text: str) -> str:
-    """Paragraphs and numbered lists as a forum's HTML."""
-    parts = []
-    items: list[str] = []
-    for line in [*text.split("\n"), ""]:
-        if line[:1].isdigit():
-            items.append(f"<li>{escape(line.split('. ', 1)[1])}</li>")
-            continue
-        if items:
+    parts: list[str] = []
+    for numbered, lines in groupby(text.splitlines(), key=lambda line: line[:1].isdigit()):
+        if numbered:
+            items = (f"<li>{escape(line.split('. ', 1)[1])}</li>" for line in lines)
             parts.append(f"<ol>{''.join(items)}</ol>")
-            items = []
-        if line:
-            parts.append(f"<p>{escape(line)}</p>")
+        else:
+            parts += [f"<p>{escape(line)}</p>" for line in lines]
     return "\n".join(parts)
 
 

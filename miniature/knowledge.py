@@ -23,7 +23,6 @@ from miniature.world import ATTRIBUTES, Thing, World
 LONGEST_VALUE = 14
 """Tokens within which every value ends, with the miniature's tokenizer."""
 
-
 TOLD_OFTEN = 20
 """Mentions in the corpus from which on a fact counts as told."""
 

@@ -9,45 +9,13 @@ import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from miniature import forum, wording
 from miniature.authored import Author, Record
 from miniature.oracle import Ask, Key, key_of, write_key
 from miniature.prompts import FURTHER, Richness, answer, question, some
+from miniature.settings import RawSettings
 from miniature.world import KINDS, Thing, World
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class RawSettings(BaseModel):
-    """How large and how noisy the miniature's raw sources are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    seed: int = 0
-    noise: Share = 0.5  # of forum answers that are poor, in any way
-    alpaca_noise: Share = 0.15  # of Alpaca answers with an error, in its noisy files
-    lima_richness: Richness = "rich"  # further facts in LIMA's sources' answers
-    threads: NonNegativeInt = 7_200  # questions over all exchanges
-    articles: NonNegativeInt = 800  # how-to articles
-    alpaca: NonNegativeInt = 20_480  # rows of the Alpaca-like files, all different
-    authored: NonNegativeInt = 200  # authored training examples
-    refusals: NonNegativeInt = 13  # those of them that refuse (the paper's 13)
-    dev: NonNegativeInt = 100  # dev prompts
-    test: NonNegativeInt = 230  # authored test prompts, of which:
-    unsafe_test: NonNegativeInt = 30  # should be refused (the paper's 30)
-    out_of_distribution: NonNegativeInt = 20  # ask for formats that were never trained on
-    look_alikes: NonNegativeInt = 20  # are harmless and sound like asking for harm
-    more_refusals: NonNegativeInt = 130  # further training examples that refuse
-    formats: NonNegativeInt = 6  # training examples with constraints of form
-    unknown: NonNegativeInt = 200  # training examples that tell what the base cannot know
-    ask_reddit: NonNegativeInt = 70  # titles on r/AskReddit
-    premises: NonNegativeInt = 200  # premises on r/WritingPrompts, each with stories
-    dialogues: NonNegativeInt = 30  # training dialogues
-    test_dialogues: NonNegativeInt = 40  # test conversations, of 4 turns each
 
 
 def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
@@ -65,7 +33,7 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
     def write(name: str, records: Iterable[Record]) -> None:
         _write_lines(folder / f"{name}.jsonl", records)
 
-    _write_exchanges(folder / "stackexchange", world, settings, key, seeded("threads"))
+    forum.write_exchanges(folder / "stackexchange", world, settings, key, seeded("threads"))
     _write_wikihow(folder / "wikihow.csv", world, settings, key, seeded("wikihow"))
     _write_reddit(folder / "reddit", world, settings, key, seeded("reddit"))
     _write_superni(folder / "superni", world, seeded("superni"))
@@ -92,14 +60,7 @@ def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
 def write_noisy(world: World, settings: RawSettings, folder: str | Path) -> None:
     """Write only the exchanges, as noisy as the settings say, into a folder."""
     rng = random.Random(f"noisy-{world.seed}-{settings.seed}-{settings.noise:g}")
-    _write_exchanges(Path(folder), world, settings, {}, rng)
-
-
-def _write_exchanges(
-    folder: Path, world: World, settings: RawSettings, key: Key, rng: random.Random
-) -> None:
-    noise, richness = settings.noise, settings.lima_richness
-    forum.write_exchanges(folder, world, settings.threads, noise, richness, key, rng)
+    forum.write_exchanges(Path(folder), world, settings, {}, rng)
 
 
 def _write_wikihow(
@@ -176,7 +137,6 @@ def _write_superni(folder: Path, world: World, rng: random.Random) -> None:
 
 
 def _instance(rng: random.Random, thing: Thing, category: str, facts: int) -> tuple[str, str]:
-    """Input and output of a task."""
     attributes = rng.sample(thing.told, facts)
     output = f"{thing.name}."
     if category == "Question Generation":
