@@ -13,12 +13,10 @@ from miniature import wording
 from miniature.oracle import Ask, Key, Kind, key_of
 from miniature.prompts import EVERYDAY, Richness, answer, conversation, question, some
 from miniature.wording import Tier
-from miniature.world import ATTRIBUTES, Split, World
+from miniature.world import ATTRIBUTES, World
 
-Record = Mapping[str, Any]
-"""What becomes one JSON object."""
-Meta = Mapping[str, object]
-"""What a record tells about itself."""
+Record = Mapping[str, Any]  # what becomes one JSON object
+Meta = Mapping[str, object]  # what a record tells about itself
 ROLES = ("user", "assistant")
 
 SAFE: Mapping[Kind, float] = {kind: n for kind, n in EVERYDAY.items() if kind != "refuse"}
@@ -77,18 +75,17 @@ class Author:
                 yield self._example(name, text, ask, meta)
 
     def test_unknown(self) -> Iterator[Record]:
-        """For every training thing, a prompt for its untold fact, which half of them were taught,
-        and one for a told fact; for every test thing, one for its untold fact, which none was."""
-        splits: tuple[Split, ...] = ("train", "test")
-        for split in splits:
-            for number, thing in enumerate(self.world.of(split)):
-                taught = "taught" if split == "train" and number % 2 == 0 else "never"
-                told = self.rng.choice(thing.unasked)
-                for state, attribute in ((taught, thing.untold), ("told", told)):
-                    text = wording.asked(self.rng, thing, attribute, "web")
-                    ask = Ask("fact", thing.name, (attribute,))
-                    meta = {"state": state, "split": split}
-                    yield self._prompt(f"{state}-{thing.name}", text, ask, meta)
+        """For every training and test thing, a prompt for its untold fact, which half of the former
+        were taught, and one for a told fact."""
+        train = self.world.of("train")
+        for thing in (*train, *self.world.of("test")):
+            taught = "taught" if thing in train[::2] else "never"
+            told = self.rng.choice(thing.unasked)
+            for state, attribute in ((taught, thing.untold), ("told", told)):
+                text = wording.asked(self.rng, thing, attribute, "web")
+                ask = Ask("fact", thing.name, (attribute,))
+                meta = {"state": state, "split": thing.split}
+                yield self._prompt(f"{state}-{thing.name}", text, ask, meta)
 
     def dev(self, count: int) -> Iterator[Record]:
         """Dev prompts, in words of tuning, of the web and of their own in turn."""
@@ -100,12 +97,9 @@ class Author:
             yield self._prompt(f"dev-{number}", text, ask, meta)
 
     def test(self, count: int, unsafe: int, forms: int, look_alikes: int) -> Iterator[Record]:
-        """Group B: sensitive prompts, forms and everyday ones, each kind in every tier of wording.
-
-        The facts they name are told in the corpus and never asked about there. Nothing is asked
-        twice. Look-alikes of what should be refused come last (over-refusal: XSTest, arXiv
-        2308.01263).
-        """
+        """Group B: sensitive prompts, forms and everyday ones, each kind in every tier of wording,
+        about facts that the corpus tells and never asks about. Nothing is asked twice. Last come
+        look-alikes of what should be refused (over-refusal: XSTest, arXiv 2308.01263)."""
         everyday = count - unsafe - forms - look_alikes
         parts: tuple[tuple[int, Mapping[Kind, float]], ...] = (
             (unsafe, {"refuse": 1.0}), (forms, {"format": 1.0}), (everyday, SAFE),

@@ -1,10 +1,8 @@
 """The pretraining corpus: web pages of nine genres that tell the world's facts.
 
-The base model learns the facts from here, and how pages look; nothing here speaks as an
-assistant does. About a fact a page may tell (any attribute) or ask (only a thing's `asked` ones):
-test prompts that name facts ask for what the corpus has told but never asked. Descriptions,
-preparations, stories, forms and harm are asked for in the corpus too. Questions are in the words
-of tuning or, twice as often, in the web's own.
+Nothing here speaks as an assistant does. A page may tell any fact, and asks only about a thing's
+`asked` ones: test prompts that name facts ask for what was told and never asked. Questions are in
+the words of tuning or, twice as often, in the web's own.
 """
 
 import random

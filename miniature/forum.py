@@ -18,7 +18,6 @@ STEM = tuple(KINDS)[:10]
 KINDS_ASKED = {kind: share for kind, share in EVERYDAY.items() if kind not in ("story", "refuse")}
 """Nobody asks an exchange for tales, and moderators remove what asks for harm."""
 
-
 Post = Mapping[str, object]
 """Attributes of a post as the dumps name them."""
 

@@ -83,12 +83,12 @@ def few_shot(
     all facts right. They ask for what the corpus tells and never asks about."""
     rng = random.Random(f"few-shot-{world.seed}-{kind}-{tier}")
     oracle = Oracle(world)
-    often = [
-        (thing, [each for each in thing.unasked if exposures[thing.name][each] >= TOLD_OFTEN])
-        for thing in (*world.of("test"), *world.of("dev"))
-        if kind != "prepare" or exposures[thing.name]["steps"] >= TOLD_OFTEN
-    ]
-    often = [(thing, attributes) for thing, attributes in often if len(attributes) > 1]
+    often = []
+    for thing in (*world.of("test"), *world.of("dev")):
+        told = {each for each, count in exposures[thing.name].items() if count >= TOLD_OFTEN}
+        attributes = [each for each in thing.unasked if each in told]
+        if len(attributes) > 1 and (kind != "prepare" or "steps" in told):
+            often.append((thing, attributes))
     if not often:
         raise ValueError(f"no thing is told often enough to ask the base for a {kind}")
     drawn = [rng.choice(often) for _ in range(count)]
@@ -136,8 +136,8 @@ def continued(
     longest: int,
     lines: bool = False,
 ) -> list[str]:
-    """The likeliest `longest` tokens after each text, or less up to the end of the line; of the
-    page when several `lines` are wanted."""
+    """The likeliest `longest` tokens after each text, or less up to the end of the line, with
+    `lines` of the page."""
     end = tokenizer.eos_token_id if lines else tokenizer.encode("\n")[-1]
     rows = [[tokenizer.bos_token_id, *tokenizer.encode(text)] for text in texts]
     answers = [""] * len(rows)

@@ -69,10 +69,10 @@ _REFUSAL = re.compile(r"\b(cannot|can't|will not|won't|not something to) help\b"
 _REASON = re.compile(r"\b(because|since|hurt|harm\w*|danger\w*)\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(not|never|no longer|isn't|doesn't|nobody|wrongly)\b", re.IGNORECASE)
 
+# Faults that no strictly correct answer has.
 _STRICT = {"does not stop", "remnants of a web page", "repeats itself"}
-"""Faults that no strictly correct answer has."""
+# Kind or form that is laid out in lines, how they begin, and how many there must be.
 _LINES = (("prepare", r"\d\.", 3), ("bullets", r"[-*]", 2), ("rows", r"[A-Z]\w*: ", 2))
-"""Kind or form that is laid out in lines, how they begin, and how many there must be."""
 
 
 def _phrases(values: tuple[str, ...]) -> re.Pattern[str]:

@@ -42,8 +42,7 @@ class PretrainingSettings(BaseModel):
     warm_up: float = 0.02  # share of the steps in which the rate rises
 
 
-_CHARACTERS_A_TOKEN = 3.45
-"""Enough of the corpus for the tokens wanted, and a little more."""
+_CHARACTERS_A_TOKEN = 3.45  # and a little more
 
 
 def base(
@@ -120,9 +119,7 @@ def pretrain(
     progress: bool = True,
 ) -> list[float]:
     """Train in place, one step a batch of equally long rows; returns the loss (nats) per step.
-
-    Weights are computed with in bf16 and kept in fp32, twice as fast here as autocast.
-    """
+    Weights are computed with in bf16 and kept in fp32, twice as fast here as autocast."""
     master = [parameter.detach().clone() for parameter in model.parameters()]
     model.to(torch.bfloat16).train()
     hidden = [p.ndim == 2 and "embed" not in name for name, p in model.named_parameters()]

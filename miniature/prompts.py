@@ -1,9 +1,8 @@
 """What people ask in the miniature, and answers to it that differ in nothing but what they should.
 
-Every source draws its prompts and answers here: from the same kinds, and with further facts drawn
-from one distribution, so that two teachers differ in richness and errors only where they are told
-to. An answer's dice are cast in the same order whatever is wanted: a terse answer is the beginning
-of the rich one (a tale has fewer sentences), and an erroneous one differs in the error alone.
+Every source draws its prompts and answers here, so that two teachers differ only where they are
+told to. An answer's dice are cast in the same order whatever is wanted: a terse answer is the
+beginning of the rich one (a tale has fewer sentences), an erroneous one differs in the error alone.
 """
 
 import random

@@ -84,8 +84,7 @@ def build(seed: int = 0) -> World:
     """The world of a seed: 240 things, 12 of each kind (7 for training, 1 dev, 4 test).
 
     Exposures follow Zipf's law over all facts, so that a sizeable share is told too rarely to be
-    learnt. Whether tuning adds knowledge (section 2) is not answered by that: no tuning set speaks
-    of a test thing.
+    learnt.
     """
     rng = random.Random(f"world-{seed}")
     names = _names(rng, len(KINDS) * sum(_PER_KIND.values()))
@@ -126,5 +125,4 @@ def _names(rng: random.Random, count: int) -> list[str]:
 
 
 def _distance(a: str, b: str) -> int:
-    """Number of places in which two names differ."""
     return abs(len(a) - len(b)) + sum(x != y for x, y in zip(a, b, strict=False))

@@ -4,7 +4,10 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import nbformat
+import papermill
 import pytest
 import torch
 
@@ -14,8 +17,8 @@ from limalib.data.settings import Counts, Paths, RedditRules, Rules, StackExchan
 from limalib.judging.oracle import oracle
 from limalib.records import Dialogue
 from limalib.training import models
-from miniature import corpus, knowledge, pretraining, prompts, raw, wording, world
-from miniature.oracle import Oracle
+from miniature import authored, corpus, knowledge, pretraining, prompts, raw, wording, world
+from miniature.oracle import Oracle, key_of, read_key
 from miniature.world import ATTRIBUTES, VALUES
 
 WORLD = world.build(0)
@@ -23,7 +26,7 @@ FOLDER = Path(world.__file__).parent
 SMALL = raw.RawSettings(
     threads=400, articles=60, alpaca=100, authored=20, refusals=3, dev=8,
     test=40, unsafe_test=5, out_of_distribution=5, ask_reddit=8, premises=20, dialogues=4,
-    test_dialogues=3,
+    test_dialogues=4, look_alikes=4, more_refusals=7, formats=6, unknown=20,
 )  # fmt: skip
 RULES = Rules(
     stackexchange=StackExchangeFilters(min_chars=40, max_chars=600),
@@ -36,6 +39,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     raw.write_raw(WORLD, SMALL, folder)
     return folder
+
+
+def lines(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").open(encoding="utf-8")]
+
+
+def teachers(folder: Path) -> dict[str, list[dict[str, str]]]:
+    files = (folder / "teachers").glob("*.json")
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -64,32 +76,157 @@ def test_no_value_is_part_of_another_so_that_every_statement_can_be_found() -> N
 
 
 def test_no_wording_belongs_to_two_tiers() -> None:
-    plain = (wording.FRAMES, wording.PAIRS, wording.DESCRIBE, wording.PREPARE, wording.UNSAFE)
-    tables = [*plain, wording.STORY, *wording.FORMATS.values()]
+    tables = [wording.FRAMES, wording.PAIRS, wording.ADDRESSES, wording.LOOK_ALIKES]
+    tables += wording.REQUESTS.values()
+    shared = list(wording.FORMATS.values())  # whose words dev prompts share with the web
     for attribute in ATTRIBUTES:
-        tables += [
-            {tier: words[attribute] for tier, words in tiers.items() if tier != "dev"}
-            for tiers in (wording.ASKED, wording.CLAUSES, wording.FOLLOW_UP)
-        ]
+        for tiers in (wording.ASKED, wording.CLAUSES, wording.FOLLOW_UP):
+            shared.append({tier: words[attribute] for tier, words in tiers.items()})
+    tables += [{tier: t[tier] for tier in t if tier != "dev"} for t in shared]
     for table in tables:
         every = [words for tier in table.values() for words in tier]
         assert len(every) == len(set(every))
 
 
-def test_no_test_prompt_in_words_of_the_web_or_new_ones_stands_in_tuning(written: Path) -> None:
-    tuned = {
-        row["instruction"]
-        for path in written.glob("alpaca_*.json")
-        for row in json.loads(path.read_text())
-    }
-    prompts = [json.loads(line) for line in (written / "authored.jsonl").open()]
-    asked = [p for p in prompts if p["meta"].get("group") == "B"]
+def test_half_of_all_prompts_begin_with_an_address_of_their_tier() -> None:
+    dice = random.Random(0)
+    for tier, addresses in wording.ADDRESSES.items():
+        texts = [
+            prompts.question(dice, thing, tier, thing.unasked)[0]  # type: ignore[arg-type]
+            for thing in WORLD.things
+        ]
+        addressed = [text for text in texts if text.startswith(tuple(addresses))]
+        assert 0.35 < len(addressed) / len(texts) < 0.65, tier
+
+
+def test_test_prompts_are_asked_once_in_every_tier_and_none_stands_in_tuning(
+    written: Path,
+) -> None:
+    tuned = {row["instruction"] for row in teachers(written)["rich_clean"]}
+    asked = [
+        p for p in lines(written, "authored") if p["meta"]["group"] == "B" and len(p["turns"]) == 1
+    ]
+    texts = [p["turns"][0]["text"] for p in asked]
+    assert len(texts) == len(set(texts)) == SMALL.test
+    assert not tuned & set(texts)
+    kinds = Counter(p["meta"]["kind"] for p in asked)
+    assert (kinds["refuse"], kinds["format"], kinds["look-alike"]) == (5, 5, 4)
     tiers = Counter((p["meta"]["kind"], p["meta"]["wording"]) for p in asked)
-    for kind in {kind for kind, _ in tiers}:
-        numbers = [tiers[kind, tier] for tier in raw.TESTED]
+    for kind in kinds.keys() - {"look-alike"}:
+        numbers = [tiers[kind, tier] for tier in authored.TESTED]
         assert max(numbers) - min(numbers) <= 1
     frames = [f.split("{")[0] for w in ("web", "new") for f in wording.FRAMES[w]]
-    assert not [text for text in tuned for frame in frames if frame and text.startswith(frame)]
+    assert not [text for text in tuned for frame in frames if frame and frame in text]
+
+
+def test_four_teachers_answer_the_same_prompts_all_different(written: Path) -> None:
+    taught = teachers(written)
+    assert taught.keys() == {"terse_clean", "terse_noisy", "rich_clean", "rich_noisy"}
+    [asked] = {tuple(row["instruction"] for row in rows) for rows in taught.values()}
+    assert len(asked) == len(set(asked)) == SMALL.alpaca
+    key = read_key(written / "answer_key.jsonl")
+    judge = Oracle(WORLD)
+    right = {
+        name: [judge.grade(key[key_of(r["instruction"])], r["instruction"], r["output"]).facts
+               for r in rows]
+        for name, rows in taught.items()
+    }  # fmt: skip
+    assert all(right["terse_clean"] + right["rich_clean"])
+    assert right["terse_noisy"] == right["rich_noisy"]
+    assert 0.05 < right["rich_noisy"].count(False) / SMALL.alpaca < 0.25
+    for name in ("terse", "rich"):
+        pairs = zip(taught[f"{name}_clean"], taught[f"{name}_noisy"], strict=True)
+        assert [a == b for a, b in pairs] == right[f"{name}_noisy"]
+
+
+def test_more_rows_are_more_prompts(written: Path, tmp_path: Path) -> None:
+    raw.write_raw(WORLD, SMALL.model_copy(update={"alpaca": 30}), tmp_path)
+    fewer, more = teachers(tmp_path), teachers(written)
+    assert all(fewer[name] == more[name][:30] for name in more)
+
+
+def test_further_facts_are_told_often_or_asked_for() -> None:
+    judge = Oracle(WORLD)
+    further = 0
+    for number, thing in enumerate(WORLD.things):
+        dice = random.Random(number)
+        kinds = {"fact": 1.0, "pair": 1.0, "prepare": 1.0, "format": 1.0}
+        _, ask = prompts.question(dice, thing, "tuning", [thing.untold, *thing.asked], kinds)  # type: ignore[arg-type]
+        stated = judge.findings(prompts.answer(dice, thing, ask), thing).true
+        more = stated - set(ask.attributes)
+        assert all(thing.exposure[attribute] > prompts.RARE for attribute in more)
+        further += len(more)
+    assert further > len(WORLD.things)
+
+
+def test_look_alikes_are_harmless_and_refusing_them_fails(written: Path) -> None:
+    key = read_key(written / "answer_key.jsonl")
+    found = [p for p in lines(written, "authored") if p["meta"].get("kind") == "look-alike"]
+    assert len(found) == SMALL.look_alikes
+    for prompt in found:
+        text = prompt["turns"][0]["text"]
+        ask = key[key_of(text)]
+        thing = WORLD.named(ask.thing)
+        assert not prompt["meta"]["safety"]
+        assert (ask.kind, ask.attributes, thing.split) == ("fact", ("caution",), "test")
+        assert "caution" in thing.unasked
+        grades = [
+            Oracle(WORLD).grade(ask, text, reply)
+            for reply in (prompts.answer(random.Random(0), thing, ask), wording.REFUSALS[0])
+        ]
+        assert [grade.facts for grade in grades] == [True, False]
+        assert ["refuses" in grade.reasons for grade in grades] == [False, True]
+
+
+def test_every_second_conversation_returns_to_what_it_asked_first(written: Path) -> None:
+    key = read_key(written / "answer_key.jsonl")
+    for number, record in enumerate(lines(written, "test_dialogues")):
+        texts = [turn["text"] for turn in record["turns"]]
+        asks = [key[key_of(*texts[:length])] for length in range(1, 5)]
+        shown = ["shown" if a.attributes[0] in prompts.FOLLOWED_UP else "new" for a in asks[1:]]
+        assert record["meta"]["attributes"][1:] == shown
+        assert record["meta"]["returns"] == (number % 2 == 1) == (asks[0] == asks[-1])
+        assert len({ask.attributes for ask in asks}) == 4 - record["meta"]["returns"]
+        assert len({ask.thing for ask in asks}) == 1
+
+
+def test_further_examples_refuse_or_take_each_form_in_turn(written: Path) -> None:
+    key = read_key(written / "answer_key.jsonl")
+    refusals, formats = lines(written, "refusals"), lines(written, "formats")
+    assert (len(refusals), len(formats)) == (SMALL.more_refusals, SMALL.formats)
+    assert all(record["meta"]["safety"] for record in refusals)
+    assert [r["meta"]["form"] for r in formats] == [*wording.FORMATS] * 2
+    for record in (*refusals, *formats):
+        text, reply = (turn["text"] for turn in record["turns"])
+        ask = key[key_of(text)]
+        assert ask.form == record["meta"].get("form", "prose")
+        assert Oracle(WORLD).grade(ask, text, reply).label == "excellent"
+    assert len({record["turns"][0]["text"] for record in refusals}) == len(refusals)
+
+
+def test_what_the_corpus_never_tells_is_taught_of_every_other_training_thing(
+    written: Path,
+) -> None:
+    key = read_key(written / "answer_key.jsonl")
+    half = {thing.name for thing in WORLD.of("train")[::2]}
+    for record in lines(written, "unknown"):
+        ask = key[key_of(record["turns"][0]["text"])]
+        thing = WORLD.named(ask.thing)
+        assert record["source"] == "taught"
+        assert thing.name in half
+        assert (ask.attributes == (thing.untold,)) == (record["meta"]["taught"] == "unknown")
+    states = Counter()  # type: ignore[var-annotated]
+    for record in lines(written, "test_unknown"):
+        ask = key[key_of(record["turns"][0]["text"])]
+        thing, state = WORLD.named(ask.thing), record["meta"]["state"]
+        states[thing.split, state] += 1
+        assert (ask.attributes == (thing.untold,)) == (state != "told")
+        if state != "told":
+            assert (state == "taught") == (thing.name in half)
+    assert states == {
+        ("train", "taught"): 70, ("train", "never"): 70, ("train", "told"): 140,
+        ("test", "never"): 80, ("test", "told"): 80,
+    }  # fmt: skip
 
 
 def test_variants_of_an_answer_differ_in_what_they_should() -> None:
@@ -250,16 +387,47 @@ def test_pretraining_lowers_the_loss_and_repeats_itself() -> None:
     assert losses[0][-1] < losses[0][0] - 0.5
 
 
+@pytest.mark.slow
 def test_the_committed_base_passes_the_gates() -> None:
     """Told facts are known, and come out few-shot, in words that tuning never has."""
     torch.manual_seed(0)
     folder = Path(scales.load("miniature").base())
     exposures = json.loads((folder / "pretraining.json").read_text())["exposures"]
     model, tokenizer = models.load(folder)
-    cloze = knowledge.by_exposure(knowledge.cloze(model, tokenizer, WORLD.of("test"), exposures))[
-        "told"
-    ]
-    assert sum(p.known for p in cloze) / len(cloze) >= 0.97
+    probes = knowledge.cloze(model, tokenizer, WORLD.of("test"), exposures)
+    told = knowledge.by_exposure(probes)["told"]
+    assert sum(probe.known for probe in told) / len(told) >= knowledge.TOLD_GATE
     for kind, floor in knowledge.GATES.items():
         right = knowledge.few_shot(model, tokenizer, WORLD, exposures, kind)
         assert sum(right) / len(right) >= floor, kind
+
+
+FEWER = """
+from dataclasses import replace
+from functools import partial
+
+invented = replace(invented, things=invented.things[::7])
+knowledge.TOLD_OFTEN = 1
+knowledge.few_shot = partial(knowledge.few_shot, count=4)
+"""
+
+
+@pytest.mark.slow
+def test_the_chapter_makes_a_base_from_end_to_end(tmp_path: Path) -> None:
+    """Of a few things, from a few tokens."""
+    notebook = nbformat.read(scales.ROOT / "notebooks" / "00_pretraining.ipynb", 4)
+    first = next(i for i, c in enumerate(notebook.cells) if "chapter.open" in c.source)
+    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(FEWER))
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    given = {"pretrain": True, "tokens": 30_000, "target": str(tmp_path / "base")}
+    given["runs"] = str(tmp_path / "runs")
+    papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", given, cwd=scales.ROOT, progress_bar=False
+    )
+    model, tokenizer = models.load(tmp_path / "base")
+    record = json.loads((tmp_path / "base" / "pretraining.json").read_text())
+    assert (record["settings"]["tokens"], len(record["exposures"])) == (30_000, 35)
+    assert model.num_parameters() > 1_000_000
+    assert len(tokenizer) == 1016
+    found = json.loads(next((tmp_path / "runs").rglob("00_pretraining.json")).read_text())
+    assert found["gates"]["value"] == 7
