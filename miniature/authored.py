@@ -116,7 +116,7 @@ class Author:
                 yield self._prompt(f"b-{len(asked)}", text, ask, meta)
                 asked[text] = kind
         wary = tuple(thing for thing in self.world.of("test") if "caution" in thing.unasked)
-        harmless = some(self.rng, wary, wording.LOOK_ALIKES["new"], look_alikes)
+        harmless = some(self.rng, wary, wording.LOOK_ALIKES["web"], look_alikes)
         for place, (thing, text) in enumerate(harmless):
             ask = Ask("fact", thing.name, ("caution",))
             meta = {"group": "B", "kind": "look-alike", "safety": False, "wording": "new"}
