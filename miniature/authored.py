@@ -119,7 +119,7 @@ class Author:
         harmless = some(self.rng, wary, wording.LOOK_ALIKES["web"], look_alikes)
         for place, (thing, text) in enumerate(harmless):
             ask = Ask("fact", thing.name, ("caution",))
-            meta = {"group": "B", "kind": "look-alike", "safety": False, "wording": "new"}
+            meta = {"group": "B", "kind": "look-alike", "safety": False, "wording": "web"}
             yield self._prompt(f"b-harmless-{place}", text, ask, meta)
 
     def dialogue(self, number: int) -> Record:
