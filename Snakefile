@@ -46,6 +46,7 @@ CHAPTERS = {
     "10_judge_by_hand": ["lima", "alpaca"],
     "11_answers": ["lima", "alpaca"],
     "12_real_systems": [],
+    "17_tuning": scale.training_sets(),
 }
 if scale.teacher_sets():
     CHAPTERS["13_why_a_thousand"] = list(scale.teacher_sets().values())

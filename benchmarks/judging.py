@@ -28,7 +28,7 @@ def main() -> None:
         settings = raw.RawSettings(threads=100, articles=10, alpaca=options.answers)
         raw.write_raw(world.build(0), settings, folder)
         judge = oracle(Path(folder) / "answer_key.jsonl", 0)
-        examples = list(read_alpaca(Path(folder) / "alpaca.json"))
+        examples = list(read_alpaca(Path(folder) / "teachers" / "rich_noisy.json"))
     started = time.process_time()
     grades = [judge(Dialogue(e.id, e.turns[:1]), e.turns[1].text, True) for e in examples]
     seconds = time.process_time() - started

@@ -25,7 +25,8 @@ CHAPTERS = (
 )  # fmt: skip
 CODE = (
     "miniature/*.py", "limalib/data/*.py", "limalib/training/*.py", "limalib/judging/oracle.py",
-    "limalib/judging/measures.py", "limalib/claims.py", "limalib/statistics.py",
+    "limalib/judging/measures.py", "limalib/judging/comparison.py", "limalib/judging/verdicts.py",
+    "limalib/chapter.py", "limalib/teachers.py", "limalib/claims.py", "limalib/statistics.py",
     "limalib/significance.py", "limalib/records.py", "limalib/scales.py",
 )  # fmt: skip
 FILES = (

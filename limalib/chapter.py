@@ -102,6 +102,11 @@ class Chapter:
         """The test prompts."""
         return self.set("test")
 
+    @cached_property
+    def known(self) -> list[Dialogue]:
+        """The test prompts but those in words that the base never read: a test of their own."""
+        return [prompt for prompt in self.prompts if prompt.meta.get("wording") != "new"]
+
     def answers(self, *systems: str) -> dict[str, list[Response]]:
         """Answers to the test prompts of those systems that have any, by system: all seeds of one
         trained here, or those of one of the scale's `systems`, recorded or asked for now.
@@ -300,7 +305,7 @@ class Chapter:
         """What each prompt is about, for intervals over things; None where nobody knows."""
         if not self.scale.world:
             return None
-        return oracle.things(self._key, among or self.prompts)
+        return oracle.things(self._key, among or self.known)
 
     @cached_property
     def _key(self) -> Key:
@@ -309,15 +314,15 @@ class Chapter:
     def mean(
         self, grades: Iterable[Grade], value: Value = "score", among: Sequence[Dialogue] = ()
     ) -> Estimate:
-        """Mean value over prompts (all, or those of `among`) and seeds, with its interval."""
-        cells = grid(grades, among or self.prompts, value)
+        """Mean value over the known prompts, or those of `among`, and seeds, with its interval."""
+        cells = grid(grades, among or self.known, value)
         return statistics.bootstrap_mean(cells, clusters=self.things(among), seed=self.seed)
 
     def share(
         self, grades: Iterable[Grade], value: Value, among: Sequence[Dialogue] = ()
     ) -> Estimate:
         """Share of grades for which a value is true; see `statistics.bootstrap_share`."""
-        cells = grid(grades, among or self.prompts, value)
+        cells = grid(grades, among or self.known, value)
         return statistics.bootstrap_share(cells, clusters=self.things(among), seed=self.seed)
 
     def means(self, grades: Mapping[str, Sequence[Grade]]) -> dict[str, dict[str, Estimate]]:
@@ -333,7 +338,7 @@ class Chapter:
         among: Sequence[Dialogue] = (),
     ) -> Estimate:
         """Mean value of the first system less that of the second, paired over prompts."""
-        cells = (grid(grades, among or self.prompts, value) for grades in (first, second))
+        cells = (grid(grades, among or self.known, value) for grades in (first, second))
         things = self.things(among)
         return statistics.bootstrap_difference(*cells, clusters=things, seed=self.seed)
 
@@ -341,9 +346,8 @@ class Chapter:
         self, first: Iterable[Grade], second: Iterable[Grade], value: Value = "score"
     ) -> PreferenceShares:
         """How often the first system's value is the higher one, equal, or the lower one."""
-        cells = (grid(grades, self.prompts, value) for grades in (first, second))
-        first_cells, second_cells = cells
-        verdicts = np.sign(first_cells - second_cells)
+        ours, theirs = (grid(grades, self.known, value) for grades in (first, second))
+        verdicts = np.sign(ours - theirs)
         return statistics.preference(verdicts, clusters=self.things(), seed=self.seed)
 
     def by_kind(
@@ -351,7 +355,7 @@ class Chapter:
     ) -> dict[str, dict[str, Estimate | None]]:
         """Mean value by kind of prompt and system, as readers call it; None without a grade."""
         named = {self.names.get(system, system): own for system, own in grades.items()}
-        return measures.by_kind(named, self.prompts, value, self.seed)
+        return measures.by_kind(named, self.known, value, self.seed)
 
     # --- what is shown and reported --------------------------------------------------------------
 
@@ -363,16 +367,14 @@ class Chapter:
         among: Sequence[Dialogue] = (),
     ) -> "HTML":
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
-        asked = among or self.prompts
+        asked = among or self.known
         rows = measures.side_by_side(asked, answers, grades, self.names, count, self.seed)
         return measures.show(rows)
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
         """Record a figure for the prose to quote, and for the claim of that name to be judged by:
         an estimate, a number, or None where nothing was measured. Figures by key are recorded as
-        `<name>_<key>`, of one unit or of one by key.
-
-        Raises ValueError when the claim has another unit.
+        `<name>_<key>`, of one unit or of one by key. Raises ValueError when the claim has another.
         """
         if isinstance(value, Mapping):
             for key, each in value.items():

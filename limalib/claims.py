@@ -132,9 +132,12 @@ CLAIMS = _read(Path(__file__).with_suffix(".yml"))
 """Claims by id, in the paper's order; under its id a notebook stores the claim's metric."""
 
 
-def over_worlds(values: Mapping[str, Sequence[float]]) -> dict[str, Conclusion]:
+def over_worlds(values: Mapping[str, Sequence[float | None]]) -> dict[str, Conclusion]:
     """What the study concludes on every claim, from its values in the worlds, by id."""
-    found = {name: [v for v in values.get(name, ()) if not math.isnan(v)] for name in CLAIMS}
+    found = {
+        name: [v for v in values.get(name, ()) if v is not None and not math.isnan(v)]
+        for name in CLAIMS
+    }
     tested = {name: CLAIMS[name].rule.p_value(of) for name, of in found.items() if of}
     primary = [name for name in tested if CLAIMS[name].primary]
     corrected = tested | dict(zip(primary, holm([tested[name] for name in primary]), strict=True))
@@ -149,7 +152,8 @@ def _conclude(claim: Claim, worlds: Sequence[float], p: float) -> Conclusion:
         return judge(claim, None)
     estimate = mean_interval_t(worlds)
     label = _label(claim, estimate) if p < LEVEL else _label(claim, estimate, significant=False)
-    found = f"{shown(estimate, claim.unit)} over {len(worlds)} worlds, p = {p:.2g}"
+    several = "world" if len(worlds) == 1 else "worlds"
+    found = f"{shown(estimate, claim.unit)} over {len(worlds)} {several}, p = {p:.2g}"
     return Conclusion(label, f"{label.capitalize()}: {found}; {asked(claim)}.")
 
 

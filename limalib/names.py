@@ -18,6 +18,7 @@ NAMES = {
     "teacher_lima": "LIMA's sources",
     "teacher_alpaca": "Alpaca's source",
     "teacher_mended": "Alpaca's source, without errors",
+    "teacher_erring": "LIMA's sources, with Alpaca's errors",
 }
 
 

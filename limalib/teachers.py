@@ -23,6 +23,7 @@ def graded(here: Chapter) -> dict[str, list[Grade]]:
         ("teacher_lima", world.sources.lima_richness, 0.0),
         ("teacher_alpaca", "terse", world.sources.alpaca_noise),
         ("teacher_mended", "terse", 0.0),
+        ("teacher_erring", "rich", world.sources.alpaca_noise),
     ):
         answers = oracle.teacher(key, world.seed, here.prompts, richness, errors)
         found[name] = oracle.grade_answers(judge, here.prompts, answers)

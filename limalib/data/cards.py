@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 LICENCES = {
     **dict.fromkeys(("stackexchange", "held_out"), "CC BY-SA 2.5 to 4.0, by date"),
     **dict.fromkeys(
-        ("authors", "dialogues", "test_dialogues"),
+        (
+            "authors",
+            "dialogues",
+            "test_dialogues",
+            "refusals",
+            "formats",
+            "unknown",
+            "test_unknown",
+        ),
         "the experimenters' own; of the released ones CC BY-NC-SA",
     ),
     "wikihow": "CC BY-NC-SA 3.0",
     "reddit": "none granted; the content belongs to its authors, under Reddit's terms",
     "superni": "Apache-2.0 for the tasks; the data under them keep their own",
-    "alpaca": "CC BY-NC 4.0",
+    **dict.fromkeys(("alpaca", "teachers"), "CC BY-NC 4.0"),
     "lima": "CC BY-NC-SA, or the stricter one of the source",
 }
 """Of each raw source."""

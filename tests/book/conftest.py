@@ -24,6 +24,7 @@ CHAPTERS = (
     "11_answers",
     "12_real_systems",
     "13_why_a_thousand",
+    "17_tuning",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
