@@ -17,6 +17,10 @@ from miniature.prompts import FURTHER, Richness, answer, question, some
 from miniature.settings import RawSettings
 from miniature.world import KINDS, Thing, World
 
+MIXED = 0.3
+"""Share of rich answers where they are mixed: of 20,480, with 15% errors, about 5,000 are rich and
+right, enough for a selector to find a thousand; of a thousand taken blindly only a quarter are."""
+
 
 def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
     """Write all raw sources and the key (`answer_key.jsonl`) into a folder; returns the key."""
@@ -150,7 +154,8 @@ def _instance(rng: random.Random, thing: Thing, category: str, facts: int) -> tu
 
 
 def _write_teachers(folder: Path, world: World, settings: RawSettings, key: Key) -> None:
-    """Many short rows, as a model prompted to invent instructions writes them, by four teachers.
+    """Many short rows, as a model prompted to invent instructions writes them, by four teachers, and
+    by a noisy one who is rich now and then.
 
     A row's prompt, facts and words are the same whoever answers. No prompt comes twice: more rows
     are more prompts.
@@ -158,6 +163,7 @@ def _write_teachers(folder: Path, world: World, settings: RawSettings, key: Key)
     folder.mkdir(exist_ok=True)
     rows: dict[tuple[Richness, str], list[Record]]
     rows = {(richness, errors): [] for richness in FURTHER for errors in ("clean", "noisy")}
+    mixed: list[Record] = []
     things = world.of("train")
     seen: set[str] = set()
     for number in range(settings.alpaca):
@@ -176,6 +182,9 @@ def _write_teachers(folder: Path, world: World, settings: RawSettings, key: Key)
                 rng.setstate(state)
                 reply = answer(rng, thing, ask, richness, wrong=errors == "noisy")
             taught.append({"instruction": text, "input": "", "output": reply})
+        die = random.Random(f"richness-{world.seed}-{settings.seed}-{number}")
+        mixed.append(rows["rich" if die.random() < MIXED else "terse", "noisy"][-1])
+    (folder / "mixed_noisy.json").write_text(json.dumps(mixed), encoding="utf-8")
     for (richness, errors), taught in rows.items():
         path = folder / f"{richness}_{errors}.json"
         path.write_text(json.dumps(taught), encoding="utf-8")

@@ -249,6 +249,22 @@ def test_variants_of_an_answer_differ_in_what_they_should() -> None:
         assert [grade.plain for grade in graded] == [5, 5], (text, terse, rich)
 
 
+def test_mixed_answers_are_each_the_terse_or_the_rich_one(written: Path) -> None:
+    rows = {
+        name: json.loads((written / "teachers" / f"{name}.json").read_text())
+        for name in raw.TEACHERS
+    }
+    assert sorted(rows) == sorted(path.stem for path in (written / "teachers").iterdir())
+    prompts = {name: [row["instruction"] for row in own] for name, own in rows.items()}
+    assert all(own == prompts["terse_clean"] for own in prompts.values())
+    terse, rich, mixed = (rows[f"{name}_noisy"] for name in ("terse", "rich", "mixed"))
+    assert all(row in pair for row, *pair in zip(mixed, terse, rich, strict=True))
+    shares = [own == more for own, more in zip(mixed, rich, strict=True)]
+    assert 0.2 < sum(shares) / len(shares) < 0.4  # of 100, each rich with probability 0.3
+    erring = [a != b for a, b in zip(terse, rows["terse_clean"], strict=True)]
+    assert 0 < sum(e and r for e, r in zip(erring, shares, strict=True)) < sum(erring)
+
+
 def test_one_fact_of_every_thing_is_never_told() -> None:
     told = corpus.exposures(WORLD, corpus.documents(WORLD, 0, 400_000))
     assert [t.name for t in WORLD.things if told[t.name][t.untold]] == []
