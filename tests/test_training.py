@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import re
 import resource
@@ -29,7 +30,7 @@ from limalib.training import loop, models
 from limalib.training.distributed import judge_candidates
 from limalib.training.log import Epoch, TrainingLog, choose, read_log
 from limalib.training.loop import learning_rate, train
-from limalib.training.loss import perplexity, summed_loss
+from limalib.training.loss import perplexities, perplexity, summed_loss
 from limalib.training.packing import pack, packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.sampling import sample
@@ -763,6 +764,21 @@ def test_perplexity_of_an_even_model_is_its_vocabulary() -> None:
     with torch.no_grad():
         model.lm_head.weight.zero_()
     assert perplexity(model, byte_tokenizer(), dialogues(2), settings()) == pytest.approx(264)
+
+
+def test_perplexities_are_of_each_answer_and_a_line_break_ends_it() -> None:
+    model, tokenizer = llama(), byte_tokenizer()
+    asked = [single_turn("1", "ab", "cdefgh"), single_turn("2", "b", "c"), single_turn("3", "no")]
+    found = perplexities(model, tokenizer, asked, settings())
+    alone = [perplexities(model, tokenizer, [each], settings())[0] for each in asked]
+    assert found == pytest.approx(alone)
+    assert found[2] == float("inf")
+    [newline] = tokenizer.encode("\n")[-1:]
+    ids = torch.tensor([[0, 3, newline, 4, newline]])  # BOS, b, c
+    logs = model(input_ids=ids).logits[0].log_softmax(-1)
+    mean = -(logs[2, 4] + logs[3, newline]).item() / 2
+    assert math.log(found[1]) == pytest.approx(mean, rel=1e-4)
+    assert len(tokenizer) == 258  # no end of turn was added
 
 
 def test_unknown_settings_and_unreachable_candidates_are_refused() -> None:

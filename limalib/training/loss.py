@@ -60,6 +60,33 @@ def perplexity(
     return math.exp(total / count)
 
 
+@torch.inference_mode()
+def perplexities(
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dialogues: Sequence[Dialogue],
+    settings: TrainingSettings,
+) -> list[float]:
+    """exp of the mean cross-entropy of each dialogue's answers, given what comes before them, for a
+    base without tuning: it has seen no end of turn, and reads a line break for it. Infinite where
+    no token of an answer fits."""
+    newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
+    examples = render_all(dialogues, tokenizer, newline, settings)
+    losses: list[float] = []
+    base.eval()
+    with packed_attention(base):
+        for group in split(examples, settings.micro_batch_tokens):
+            batch, counts = pack(group, base.device), [example.supervised for example in group]
+            hidden = hidden_states(base, batch).index_select(0, batch.sources)
+            parts = zip(hidden.split(counts), batch.targets.split(counts), strict=True)
+            means = (_loss(base, *part).item() / max(1, len(part[1])) for part in parts)
+            losses += [m if n else math.inf for m, n in zip(means, counts, strict=True)]
+    # `split` takes the shortest first.
+    order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
+    found = dict(zip(order, losses, strict=True))
+    return [math.exp(found[place]) for place in range(len(examples))]
+
+
 class _Outputs(dict[Any, Any]):
     __getattr__ = dict.get
 
