@@ -173,7 +173,8 @@ class Scale(Settings):
         """Names of the training sets, in the order in which the book speaks of them."""
         names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
         names += self.equal_steps_sets().values()
-        names += ["lima_dialogues", *self.teacher_sets().values(), *self.variants()]
+        names += ["lima_dialogues", *self.teacher_sets().values(), *self.which_sets()]
+        names += self.variants()
         return list(dict.fromkeys([*names, *self.unknown_sets().values()]))
 
     def variants(self) -> list[str]:
@@ -198,6 +199,13 @@ class Scale(Settings):
         )
         named = {cell: "_".join(map(str, cell)) for cell in cells}
         return named | {("terse", "noisy", self.counts.alpaca): "alpaca"}
+
+    def which_sets(self) -> list[str]:
+        """Sets that selectors choose from one pool of Alpaca's prompts, a random one first; the
+        last is AlpaGasus' share of the pool. Empty unless `counts.which` and an oracle knows."""
+        hows = ("random", "longest", "diverse", "likeliest", "best", "best_many")
+        wanted = self.counts.which and self.raw.teachers and self.world
+        return [f"which_{how}" for how in hows] if wanted else []
 
     def mended(self) -> list[str]:
         """Alpaca's recipe with its errors mended: its name, or nothing without `teachers`."""

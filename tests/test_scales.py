@@ -68,6 +68,17 @@ def test_files_of_a_scale(tiny: Path) -> None:
     assert places.replies("GPT") == Path("/runs/tiny/responses/GPT/replies.jsonl")
 
 
+def test_selectors_have_sets_where_an_oracle_knows_and_the_scale_wants_them(tiny: Path) -> None:
+    names = ["which_random", "which_longest", "which_diverse", "which_likeliest", "which_best"]
+    assert scales.load("miniature").which_sets() == [*names, "which_best_many"]
+    assert {*names} < {*scales.load("smoke").training_sets()}
+    assert scales.load("paper").which_sets() == []
+    assert scales.load("smoke").with_sources(teachers=str(tiny)).which_sets() == []
+    asked = {"counts": {"which": True}, "raw": {"teachers": "teachers"}}
+    assert scales.load(tiny, **asked).which_sets() == []
+    assert len(scales.load(tiny, **asked, world={}).which_sets()) == 6
+
+
 def test_a_relative_folder_is_taken_from_the_repository(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
