@@ -50,7 +50,11 @@ CHAPTERS = {
 }
 if scale.teacher_sets():
     CHAPTERS["13_why_a_thousand"] = list(scale.teacher_sets().values())
+if scale.which_sets():
+    CHAPTERS["14_which_thousand"] = scale.which_sets()
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
+# What selectors choose from, which nobody trains on.
+POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []
 # What the oracle knows of the prompts, written with the raw sources.
 KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
 
@@ -118,7 +122,8 @@ def chapter_data(wildcards):
     ]
     given = [scale.places(RUNS).given(s.path) for s in scale.systems.values() if hasattr(s, "path")]
     judged = [str(path) for path in (*given, *by_people(), *judge_prompts()) if path.is_file()]
-    return runs + PROMPTS + KEY + base_files() + judged
+    pool = [*POOL, "data/alpaca.jsonl"] if wildcards.chapter == "14_which_thousand" else []
+    return runs + PROMPTS + pool + KEY + base_files() + judged
 
 
 def by_people():
@@ -193,7 +198,7 @@ rule data:
         raw=list(map(str, RAW)),
         exchanges=expand("data/exchanges/{exchange}.jsonl", exchange=EXCHANGES),
     output:
-        sets=update([f"data/{name}.jsonl" for name in scale.training_sets()] + PROMPTS + KEY),
+        sets=update([f"data/{name}.jsonl" for name in scale.training_sets()] + PROMPTS + POOL + KEY),
         notebook=update("notebooks/01_data.ipynb"),
         provenance=update("provenance/01_data.json"),
         metrics=update("metrics/01_data.json"),

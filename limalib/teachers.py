@@ -37,3 +37,24 @@ def own(here: Chapter, training_set: str) -> dict[str, Estimate]:
     found = oracle.grade_examples(here.oracle(), here.set(training_set))
     read = {value: [measures.read(grade, value) for grade in found] for value in UNITS}
     return {value: statistics.mean_interval_t(each) for value, each in read.items()}
+
+
+def contents(here: Chapter, *sets: str) -> dict[str, dict[str, float]]:
+    """What training sets that share Alpaca's prompts hold, by set: the share of answers with all
+    facts right, of those that say more than the terse answer in Alpaca's recipe, and of those that
+    are right and tell further facts; mean characters of an answer; distinct things asked about."""
+    judge = here.oracle()
+    terse = {example.id: example.turns[-1].text for example in here.set("alpaca")}
+    found = {}
+    for name in sets:
+        examples = here.set(name)
+        graded = oracle.grade_examples(judge, examples)
+        texts = {example.id: example.turns[-1].text for example in examples}
+        found[name] = {
+            "facts": sum(bool(grade.facts) for grade in graded) / len(graded),
+            "rich": sum(text != terse[which] for which, text in texts.items()) / len(texts),
+            "right_and_rich": sum(grade.content == 4 for grade in graded) / len(graded),
+            "characters": sum(map(len, texts.values())) / len(texts),
+            "things": len({*(here.things(examples) or ())}),
+        }
+    return found
