@@ -17,9 +17,7 @@ from miniature.prompts import FURTHER, Richness, answer, question, some
 from miniature.settings import RawSettings
 from miniature.world import KINDS, Thing, World
 
-MIXED = 0.3
-"""Share of rich answers where they are mixed: of 20,480, with 15% errors, about 5,000 are rich and
-right, enough for a selector to find a thousand; of a thousand taken blindly only a quarter are."""
+MIXED = 0.3  # share of rich answers in the pool: enough to choose a thousand from
 
 
 def write_raw(world: World, settings: RawSettings, folder: str | Path) -> Key:
@@ -154,12 +152,9 @@ def _instance(rng: random.Random, thing: Thing, category: str, facts: int) -> tu
 
 
 def _write_teachers(folder: Path, world: World, settings: RawSettings, key: Key) -> None:
-    """Many short rows, as a model prompted to invent instructions writes them, by four teachers, and
-    by a noisy one who is rich now and then.
-
-    A row's prompt, facts and words are the same whoever answers. No prompt comes twice: more rows
-    are more prompts.
-    """
+    """Many short rows, as a model prompted to invent instructions writes them, by four teachers and
+    a noisy one who is rich now and then. A row's prompt, facts and words are the same whoever
+    answers. No prompt comes twice: more rows are more prompts."""
     folder.mkdir(exist_ok=True)
     rows: dict[tuple[Richness, str], list[Record]]
     rows = {(richness, errors): [] for richness in FURTHER for errors in ("clean", "noisy")}
