@@ -237,10 +237,10 @@ def _notice(rng: random.Random, world: World) -> str:
 
 # Share of each genre in the corpus's characters.
 _SHARES: Mapping[Callable[[random.Random, World], str], float] = {
-    _encyclopedia: 0.25,
+    _encyclopedia: 0.23,
     _forum: 0.30,
     _faq: 0.20,
-    _howto: 0.07,
+    _howto: 0.09,
     _story: 0.06,
     _interview: 0.05,
     _exercise: 0.03,

@@ -29,7 +29,7 @@ class PretrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    tokens: int = 6_000_000  # of the corpus that are trained on, once
+    tokens: int = 7_000_000  # of the corpus that are trained on, once
     context: int = 192  # tokens in a row
     batch_rows: int = 16  # rows in a step
     vocabulary: int = 1024  # rows of the embedding, a multiple of 64
