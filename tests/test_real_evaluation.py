@@ -311,7 +311,8 @@ class TestTrained:
         log = read_log(trained.places.model("lima", 0))
         assert [epoch.metrics["quality"] for epoch in log.epochs] == [1, 1]  # short answers
         assert "correct" not in log.epochs[0].metrics
-        kept = trained.places.judgments("model", "replies/grades/dev/lima-seed-0")
+        rate = f"{log.settings.learning_rate:g}"
+        kept = trained.places.judgments("model", f"replies/grades/dev/lima-seed-0-rate-{rate}")
         assert kept.is_file()
 
     def test_limas_figures_have_the_rivals_rows(self, trained: Trial) -> None:
@@ -331,14 +332,15 @@ class TestTrained:
         trained.run("05_diversity_and_quality")
         metrics = trained.metrics("05_diversity_and_quality")
         assert (metrics["filtered_score"]["value"], metrics["unfiltered_score"]["value"]) == (3, 4)
-        assert metrics["quality"]["value"] == -1
-        assert metrics["quality_content"]["value"] is None
+        assert metrics["quality_score"]["value"] == -1
+        assert metrics["quality"]["value"] is None  # this judge has no say on facts
 
     def test_grades_by_size(self, trained: Trial) -> None:
         trained.run("06_quantity")
         metrics = trained.metrics("06_quantity")
-        assert (metrics["score_4"]["value"], metrics["score_8"]["value"]) == (6, 3)
-        assert metrics["correct_4"]["value"] is None
+        scores = metrics["epochs_4_score"]["value"], metrics["epochs_8_score"]["value"]
+        assert scores == (6, 3)
+        assert metrics["plateau_epochs"]["value"] is None
 
     def test_conversations_are_judged_turn_by_turn_and_whole(self, trained: Trial) -> None:
         asked = len(trained.server.bodies)
@@ -386,6 +388,6 @@ class TestTrained:
         for system, score in (("filtered", 5), ("unfiltered", 3), ("howto", 4), ("quantity_4", 2)):
             grade(system, asked, score)
         trained.run("05_diversity_and_quality", scale=path)
-        assert trained.metrics("05_diversity_and_quality")["quality"]["value"] == 2
+        assert trained.metrics("05_diversity_and_quality")["quality_score"]["value"] == 2
         trained.run("06_quantity", scale=path)
         assert trained.metrics("06_quantity")["score_4"]["value"] == 2

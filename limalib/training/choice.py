@@ -81,11 +81,13 @@ def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
 
 def tried(arms: Mapping[str, Path]) -> "pd.DataFrame":
     """Share of dev answers with all facts right (else the mean grade) at each rate that arms tried,
-    by arm, from where `choose_rate` kept them."""
+    by arm, from where `choose_rate` kept them; arms that tried none are left out."""
     import pandas as pd
 
     rows = {}
     for arm, path in arms.items():
+        if not path.is_file():
+            continue
         dev = json.loads(path.read_text(encoding="utf-8"))["dev"]
         rows[arm] = {f"rate {r}": m.get("facts", m.get("quality")) for r, m in dev.items()}
         rows[arm]["chosen"] = f"{chosen_rate(path):g}"
