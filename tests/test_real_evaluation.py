@@ -390,4 +390,4 @@ class TestTrained:
         trained.run("05_diversity_and_quality", scale=path)
         assert trained.metrics("05_diversity_and_quality")["quality_score"]["value"] == 2
         trained.run("06_quantity", scale=path)
-        assert trained.metrics("06_quantity")["score_4"]["value"] == 2
+        assert trained.metrics("06_quantity")["epochs_4_score"]["value"] == 2
