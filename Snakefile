@@ -46,12 +46,10 @@ CHAPTERS = {
     "10_judge_by_hand": ["lima", "alpaca"],
     "11_answers": ["lima", "alpaca"],
     "12_real_systems": [],
+    "13_why_a_thousand": list(scale.teacher_sets().values()),
+    "14_which_thousand": scale.which_sets(),
     "17_tuning": scale.training_sets(),
 }
-if scale.teacher_sets():
-    CHAPTERS["13_why_a_thousand"] = list(scale.teacher_sets().values())
-if scale.which_sets():
-    CHAPTERS["14_which_thousand"] = scale.which_sets()
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What selectors choose from, which nobody trains on.
 POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []

@@ -49,6 +49,7 @@ RECORDED_BY = {
         "few_beat_many", "preference_alpaca", "preference_alpaca_score", "preference_base",
     ),
     "13_why_a_thousand": ("number", "accuracy", "richness"),
+    "14_which_thousand": ("best_thousand",),
     "04_absolute_quality": ("absolute_excellent", "absolute_pass", "ood_pass", "safety"),
     "05_diversity_and_quality": ("quality", "quality_score", "diversity", "diversity_score"),
     "06_quantity": ("plateau_epochs", "plateau_steps"),

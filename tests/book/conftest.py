@@ -24,6 +24,7 @@ CHAPTERS = (
     "11_answers",
     "12_real_systems",
     "13_why_a_thousand",
+    "14_which_thousand",
     "17_tuning",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
