@@ -79,7 +79,7 @@ def test_every_import_of_the_package_is_required() -> None:
         *(ROOT / "book").rglob("*.py"),
     ]
     imported = {name for path in files for name in imports(ast.parse(path.read_text()))}
-    own = {"limalib", "miniature", *(path.stem for path in (ROOT / "book").glob("*.py"))}
+    own = {"limalib", "miniature", *(path.stem for path in (ROOT / "book").rglob("*.py"))}
     foreign = imported - set(sys.stdlib_module_names) - own
     required = set(project())
     missing = {name for name in foreign if normal(names.get(name, name)) not in required}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from results import RECORDED_BY
+from recorded import RECORDED_BY
 
 ROOT = Path(__file__).resolve().parents[2]
 

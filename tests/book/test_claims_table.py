@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import results
+from recorded import CHAPTER_OF, RECORDED_BY
 
 from limalib import claims
 from tests.book.test_facts import built
@@ -16,13 +16,13 @@ MET = {"gates_met": 6, "gates": 7}
 QUALITY = "05_diversity_and_quality"
 
 
-def recorded(**found: float | None) -> str:
+def metrics(**found: float | None) -> str:
     """The metrics of the chapter on diversity and quality."""
-    metrics: dict[str, Any] = dict.fromkeys(results.RECORDED_BY[QUALITY], NOTHING)
+    content: dict[str, Any] = dict.fromkeys(RECORDED_BY[QUALITY], NOTHING)
     for name, value in found.items():
         low, high = (None, None) if value is None else (value - 0.01, value + 0.01)
-        metrics[name] = {"value": value, "low": low, "high": high, "n": 9, "unit": "share"}
-    return json.dumps(metrics)
+        content[name] = {"value": value, "low": low, "high": high, "n": 9, "unit": "share"}
+    return json.dumps(content)
 
 
 def study(*qualities: float | None) -> str:
@@ -47,14 +47,14 @@ def row(page: str, name: str) -> str:
 
 
 def test_every_claim_has_one_chapter_that_records_it() -> None:
-    assert results.CHAPTER_OF.keys() == claims.CLAIMS.keys()
-    assert sum(map(len, results.RECORDED_BY.values())) == len(claims.CLAIMS)
-    for chapter in results.RECORDED_BY:
+    assert CHAPTER_OF.keys() == claims.CLAIMS.keys()
+    assert sum(map(len, RECORDED_BY.values())) == len(claims.CLAIMS)
+    for chapter in RECORDED_BY:
         assert (Path("notebooks") / f"{chapter}.ipynb").is_file()
 
 
 def test_without_a_world_this_run_decides(tmp_path: Path) -> None:
-    page, warnings = built(tmp_path, "```{claims}\n```", recorded(quality=0.1), scale="laptop")
+    page, warnings = built(tmp_path, "```{claims}\n```", metrics(quality=0.1), scale="laptop")
     assert warnings == ""
     assert "The verdicts are this run" in page
     found = row(page, "quality")
@@ -69,7 +69,7 @@ def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
     page, warnings = built(
         tmp_path,
         "```{claims}\n```",
-        recorded(quality=0.1),
+        metrics(quality=0.1),
         study=study(-0.10, -0.12, -0.11),
         scale="miniature",
     )
@@ -85,7 +85,7 @@ def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
 
 
 def test_without_a_study_nothing_is_decided(tmp_path: Path) -> None:
-    page, warnings = built(tmp_path, "```{claims}\n```", recorded(quality=0.1), scale="miniature")
+    page, warnings = built(tmp_path, "```{claims}\n```", metrics(quality=0.1), scale="miniature")
     assert warnings == ""
     assert "No world of the study has been run yet." in page
     found = row(page, "quality")
