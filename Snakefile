@@ -96,9 +96,9 @@ def settings(*fields):
 
 def training_settings(wildcards):
     """What a training run reads of the scale: its own arm's settings, and nobody else's."""
-    shared = settings("base_model", "world", "learning_rates", "sampling", "samples", "dev_samples", "judge", "judge_model")
+    shared = settings("base_model", "world", "sampling", "samples", "dev_samples", "judge", "judge_model")
     own = scale.training_settings(wildcards.set).model_dump_json()
-    return f"{shared} {own} {scale.judged_epochs(wildcards.set)}"
+    return f"{shared} {own} {scale.rates(wildcards.set)} {scale.judged_epochs(wildcards.set)}"
 
 
 def base_files():

@@ -77,8 +77,11 @@ def only_one(runs: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def run_notebooks(config: Mapping[str, str], folder: Path, cores: str, lock: int) -> None:
-    """Have Snakemake run the notebooks that must run, with one line each on the terminal.
+def run_notebooks(
+    config: Mapping[str, str], folder: Path, cores: str, lock: int, targets: Sequence[str] = ()
+) -> None:
+    """Have Snakemake run the notebooks that must run for `targets`, files under `folder`, or for
+    the book, with one line each on the terminal.
 
     It holds the lock as long as it lives. Raises BuildFailed when a notebook fails; those that
     finished are kept.
@@ -90,7 +93,7 @@ def run_notebooks(config: Mapping[str, str], folder: Path, cores: str, lock: int
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(folder), "--cores", cores, "--nolock", "--rerun-incomplete",
         "--keep-going", "--max-checksum-file-size", "500MB", "--quiet", "rules", "host", "reason",
-        "--configfile", str(settings),
+        "--configfile", str(settings), "--", *targets,
     ]  # fmt: skip
     shown = Progress()
     log = folder / "snakemake.log"

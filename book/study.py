@@ -1,10 +1,13 @@
 """The study: every chapter in one fresh world after another, each with a base of its own.
 
-    python book/study.py 1 2 3        (make study WORLDS="1 2 3")
+    python book/study.py 0            (make study WORLDS=0)
+    python book/study.py 1 2 3
 
-A world goes on where it stood. What came out of it is added to book/facts/study.json: every number
-that the chapters recorded. A world whose gates fail counts like any other, and says so. Nothing is
-run where something is not as frozen.
+World 0 is for exploring: there every arm is tuned, with each rate of the grid to the end, and what
+that came to is kept in book/facts/tuning.json, before the freeze. The other worlds confirm: their
+arms take the rates found. A world goes on where it stood. What came out of it is added to
+book/facts/study.json: every number that the chapters recorded. A world whose gates fail counts like
+any other, and says so. Nothing is run where something is not as frozen.
 """
 
 import argparse
@@ -26,15 +29,19 @@ from limalib.running import provenance
 
 ROOT = scales.ROOT
 STUDY = ROOT / "book" / "facts" / "study.json"
+TUNING = ROOT / "book" / "facts" / "tuning.json"
 
 
 def world_scale(seed: int, runs: Path) -> Path:
     """Write the scale of one world: the miniature's, trained once, with a world and a base of its
-    own. Returns its path."""
+    own; of world 0 with the miniature's, and nothing tuned before. Returns its path."""
     settings = yaml.safe_load((scales.FOLDER / "miniature.yml").read_text(encoding="utf-8"))
     settings["world"]["seed"] = seed
     settings["seeds"] = [0]
-    settings["base_model"] = os.path.relpath(runs / f"world-{seed}" / "base", ROOT)
+    if seed == 0:
+        settings.pop("tuned", None)
+    else:
+        settings["base_model"] = os.path.relpath(runs / f"world-{seed}" / "base", ROOT)
     path = runs / f"world-{seed}.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(settings, sort_keys=False)
@@ -55,6 +62,24 @@ def pretrain(scale: Path, runs: Path) -> None:
         subprocess.run([*run, str(out), *options], cwd=ROOT, check=True)
 
 
+def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
+    """Tune every arm in world 0, and keep what each rate came to. Raises ValueError after the
+    freeze, of which the rates are a part."""
+    if freeze.FROZEN.is_file():
+        raise ValueError(f"{freeze.FROZEN}: the rates are frozen; a new freeze begins without it")
+    source = world_scale(0, runs)
+    scale, folder = scales.load(source), runs / source.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
+    arms = scale.training_sets()
+    with assemble.only_one(runs) as lock:
+        targets = [f"models/{arm}/tuning.json" for arm in arms]
+        assemble.run_notebooks(config, folder, cores, lock, targets)
+    found = {arm: scale.tuning(runs, arm) for arm in arms}
+    made = {"versions": provenance.versions(), "commit": provenance.commit()["commit"]}
+    write_json(path, {"grid": scale.learning_rates, "world": 0, **made, "arms": found})
+
+
 def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
     """What came out of a world: the values of all metrics, by chapter, and what made them."""
     places = scales.load(scale).places(runs)
@@ -67,7 +92,7 @@ def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "seconds": round(seconds),
-        **provenance.commit(),
+        "commit": provenance.commit()["commit"],
     }
 
 
@@ -86,16 +111,16 @@ def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
 def main() -> int:
     """Run worlds, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("worlds", nargs="+", type=int, help="seeds of worlds; 0 is for exploring")
+    parser.add_argument("worlds", nargs="+", type=int, help="seeds of worlds; 0 is for tuning")
     parser.add_argument("--runs", default="runs/study", help="folder for everything that is made")
     parser.add_argument("--cores", default="all")
     given = parser.parse_args()
     runs = (ROOT / given.runs).resolve()
     try:
         if 0 in given.worlds:
-            raise ValueError("world 0 was explored: name others")
-        freeze.check()
-        for seed in given.worlds:
+            tune(runs, given.cores)
+        for seed in filter(None, given.worlds):
+            freeze.check()
             started = time.monotonic()
             scale = world_scale(seed, runs)
             with assemble.only_one(runs) as lock:

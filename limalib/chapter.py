@@ -124,14 +124,15 @@ class Chapter:
                 records.write(self.places.responses(system, seed), own)
             self._answered.pop(system, None)
 
-    def untuned(self, shots: int) -> dict[str, list[Response]]:
-        """Answers of the scale's base without tuning, by system: with no example in its prompt, and
-        with `shots` of LIMA's; see `sampling.prompted`."""
+    def untuned(self, shots: int, asked: Sequence[Dialogue] = ()) -> dict[str, list[Response]]:
+        """Answers of the scale's base without tuning to the test prompts or to `asked`, by system:
+        with no example in its prompt, and with `shots` of LIMA's; see `sampling.prompted`."""
         from limalib.training import models, sampling
 
         base, examples, scale = models.load(self.scale.base()), self.set("lima"), self.scale
         settings, seeds, layout = scale.sampling, scale.seeds, scale.base_layout
-        return sampling.prompted(*base, examples, self.prompts, settings, seeds, shots, layout)
+        asked = asked or self.prompts
+        return sampling.prompted(*base, examples, asked, settings, seeds, shots, layout)
 
     def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
         """A row for each of the scale's `systems` that answered: version, date, source, answers."""
@@ -355,7 +356,7 @@ class Chapter:
     ) -> dict[str, dict[str, Estimate | None]]:
         """Mean value by kind of prompt and system, as readers call it; None without a grade."""
         named = {self.names.get(system, system): own for system, own in grades.items()}
-        return measures.by_kind(named, self.known, value, self.seed)
+        return measures.by_kind(named, self.known, value, self.seed, self.things())
 
     # --- what is shown and reported --------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from limalib.scales import Scale
 NAMES = {
     "lima": "LIMA",
     "lima_dialogues": "LIMA with dialogues",
+    "formats": "LIMA with constraints of form",
     "alpaca": "Alpaca's recipe",
     "base_zero_shot": "base, no example",
     "base_few_shot": "base, a few examples",
@@ -32,6 +33,14 @@ NAMES = {
 def of(scale: Scale) -> dict[str, str]:
     """The names of all of a scale's."""
     sizes = {name: f"{size:,} examples" for size, name in scale.quantity_sets().items()}
+    stepped = {
+        name: f"{size:,} examples, as many steps" for size, name in scale.equal_steps_sets().items()
+    }
+    refusals = {name: f"LIMA, {n} refusals" for n, name in scale.refusal_sets().items()}
+    unknown = {
+        name: f"200 examples, {share:.0%} never told"
+        for share, name in scale.unknown_sets().items()
+    }
     taught = {
         name: f"{n:,} {how}, {errors}" for (how, errors, n), name in scale.teacher_sets().items()
     }
@@ -40,4 +49,4 @@ def of(scale: Scale) -> dict[str, str]:
         for noise in scale.counts.noise
         for arm in ("filtered", "unfiltered")
     }
-    return {**sizes, **noisy, **taught, **NAMES}
+    return {**sizes, **stepped, **refusals, **unknown, **noisy, **taught, **NAMES}

@@ -5,6 +5,7 @@ lie, so that notebooks, the Snakefile and the book agree on names.
 """
 
 import itertools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -129,6 +130,9 @@ class Scale(Settings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     # With its first seed, each arm trains with all of these; the dev prompts choose one.
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5,), min_length=1)
+    # JSON, relative to the repository, of arms that were tuned before: each trains with the rate
+    # that was chosen then, and tries none.
+    tuned: str | None = None
     training: TrainingSettings = TrainingSettings()
     # Settings of training that differ for one training set.
     training_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -251,6 +255,25 @@ class Scale(Settings):
             return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
         except ValidationError as error:
             raise ValueError(f"training on {training_set!r}: {one_line(error)}") from None
+
+    def rates(self, training_set: str) -> tuple[float, ...]:
+        """Learning rates that an arm's first seed trains with: the one that was chosen when the arm
+        was tuned before, else the whole grid."""
+        before = self._tuned_before().get(training_set)
+        return (float(before["learning_rate"]),) if before else self.learning_rates
+
+    def tuning(self, runs: str | Path, training_set: str) -> dict[str, Any] | None:
+        """What `choice.choose_rate` kept of an arm, when it was tuned before or else under `runs`;
+        None where neither is there."""
+        path = self.places(runs).tuning(training_set)
+        here = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return self._tuned_before().get(training_set, here)
+
+    def _tuned_before(self) -> dict[str, Any]:
+        if not self.tuned:
+            return {}
+        found: dict[str, Any] = json.loads((ROOT / self.tuned).read_text(encoding="utf-8"))["arms"]
+        return found
 
     def judged_epochs(self, training_set: str) -> range:
         """Epochs after which answers to the dev prompts are judged: the candidates, or all."""

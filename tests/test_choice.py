@@ -39,10 +39,14 @@ def test_each_rate_counts_by_its_own_best_candidate(tmp_path: Path) -> None:
     assert choice.choose_rate(path, {1e-3: collapsed, 1e-4: steady}) == 1e-4
     assert choice.chosen_rate(path) == 1e-4
     kept = json.loads(path.read_text())["dev"]
-    assert kept["0.001"] == {"facts": 0.7, "quality": 3.0, "epoch": 2}
-    assert kept["0.0001"] == {"facts": 0.8, "quality": 3.0, "epoch": 3}
-    shown = choice.tried({"LIMA": path})
+    assert kept["0.001"] == {
+        "facts": 0.7, "quality": 3.0, "epoch": 2, "curve": {"1": 0.9, "2": 0.7, "3": 0.2},
+    }  # fmt: skip
+    assert (kept["0.0001"]["facts"], kept["0.0001"]["epoch"]) == (0.8, 3)
+    shown = choice.tried({"LIMA": json.loads(path.read_text())})
     assert shown.loc["LIMA"].tolist() == [0.8, 0.7, "0.0001"]
+    curves = choice.tried_curves({"LIMA": json.loads(path.read_text())})
+    assert curves.loc["LIMA", "0.0001"].tolist() == [0.5, 0.6, 0.8]
 
 
 def test_the_grade_decides_ties_and_then_the_lower_rate(tmp_path: Path) -> None:

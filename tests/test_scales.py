@@ -210,3 +210,15 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_scale_lists_the_known_ones(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scales.load(name)
+
+
+def test_an_arm_that_was_tuned_before_takes_its_rate_and_others_try_the_grid(
+    tmp_path: Path,
+) -> None:
+    record = tmp_path / "tuning.json"
+    record.write_text('{"arms": {"lima": {"learning_rate": 0.002, "dev": {}}}}')
+    tuned = scales.load("smoke", tuned=str(record), learning_rates=(0.001, 0.01))
+    assert tuned.rates("lima") == (0.002,)
+    assert tuned.rates("alpaca") == (0.001, 0.01)
+    assert tuned.tuning(tmp_path, "lima") == {"learning_rate": 0.002, "dev": {}}
+    assert tuned.tuning(tmp_path, "alpaca") is None

@@ -4,6 +4,7 @@ import html
 import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
@@ -62,15 +63,18 @@ def by_kind(
     asked: Sequence[Dialogue],
     value: Value = "score",
     seed: int = 0,
+    clusters: Sequence[str] | None = None,
 ) -> dict[str, dict[str, Estimate | None]]:
-    """Mean value by kind of prompt and system, None where the system has no grade."""
+    """Mean value by kind of prompt and system, None where the system has no grade; intervals over
+    the prompts' `clusters`, such as the things that they are about."""
     kinds = [str(prompt.meta.get("kind", prompt.source)) for prompt in asked]
     grids = {system: grid(own, asked, value) for system, own in grades.items()}
     found: dict[str, dict[str, Estimate | None]] = {kind: {} for kind in sorted({*kinds})}
     for kind, system in itertools.product(found, grids):
-        cells = grids[system][:, [each == kind for each in kinds]]
-        none = np.isnan(cells).all()
-        found[kind][system] = None if none else statistics.bootstrap_mean(cells, seed=seed)
+        own = [place for place, each in enumerate(kinds) if each == kind]
+        cells, things = grids[system][:, own], clusters and [clusters[place] for place in own]
+        mean = partial(statistics.bootstrap_mean, clusters=things, seed=seed)
+        found[kind][system] = None if np.isnan(cells).all() else mean(cells)
     return found
 
 
@@ -98,7 +102,7 @@ def side_by_side(
                 label = f", {grade.label}" if grade.label else ""
                 texts[name] += f"\n[{grade.score} of 6{label}]"
         columns[names.get(system, system)] = [texts.get(p.id, "(no answer)") for p in drawn]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, dtype=object)  # pyarrow's texts refuse lone surrogates
 
 
 def show(texts: pd.DataFrame) -> "HTML":

@@ -8,7 +8,7 @@ the same number of candidate checkpoints at the same shares of its training.
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limalib.records import Dialogue, Grade, Response, write_json
 from limalib.training.log import TrainingLog, worth
@@ -49,20 +49,28 @@ def dev_curve(
             graded = grade(dev, answers)
             if not graded:
                 raise ValueError(f"epoch {epoch}: the judge's replies give no answer a grade")
-            metrics["quality"] = sum(g.score for g in graded) / len(graded)
-            right = [g.facts for g in graded if g.facts is not None]
-            if right:
-                metrics["facts"] = sum(right) / len(right)
+            metrics |= _measured(graded)
             metrics["stopped"] = sum(a.stopped for a in answers) / len(answers)
         return metrics
 
     return evaluate
 
 
+def _measured(graded: Sequence[Grade]) -> dict[str, float]:
+    right = [grade.facts for grade in graded if grade.facts is not None]
+    facts = {"facts": sum(right) / len(right)} if right else {}
+    return {"quality": sum(grade.score for grade in graded) / len(graded), **facts}
+
+
+def worth_of(graded: Sequence[Grade]) -> tuple[float, float]:
+    """What graded answers to the dev prompts are compared by; see `log.worth`."""
+    return worth(_measured(graded))
+
+
 def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
     """The rate whose chosen checkpoint answers the dev prompts best (see `log.worth`), the lower
-    one on ties; kept at `path` with what each came to. Raises ValueError when there are several
-    and nobody judged."""
+    one on ties; kept at `path` with what each came to, and its curve over the judged epochs. Raises
+    ValueError when there are several and nobody judged."""
     found = {rate: log.chosen_metrics for rate, log in sorted(logs.items())}
     if len(found) > 1 and not all("quality" in metrics for metrics in found.values()):
         raise ValueError(
@@ -74,24 +82,44 @@ def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
         if len(found) > 1
         else next(iter(found))
     )
-    dev = {f"{rate:g}": {**found[rate], "epoch": logs[rate].chosen_epoch} for rate in found}
+    dev = {
+        f"{rate:g}": {**of, "epoch": logs[rate].chosen_epoch, "curve": _curve(logs[rate])}
+        for rate, of in found.items()
+    }
     write_json(path, {"learning_rate": best, "dev": dev})
     return best
 
 
-def tried(arms: Mapping[str, Path]) -> "pd.DataFrame":
+def _curve(log: TrainingLog) -> dict[int, float]:
+    judged = [epoch for epoch in log.epochs if "quality" in epoch.metrics]
+    return {e.epoch: e.metrics.get("facts", e.metrics["quality"]) for e in judged}
+
+
+def tried(arms: Mapping[str, Mapping[str, Any] | None]) -> "pd.DataFrame":
     """Share of dev answers with all facts right (else the mean grade) at each rate that arms tried,
-    by arm, from where `choose_rate` kept them; arms that tried none are left out."""
+    by arm, from what `choose_rate` kept of each; arms of which nothing is kept are left out."""
     import pandas as pd
 
     rows = {}
-    for arm, path in arms.items():
-        if not path.is_file():
-            continue
-        dev = json.loads(path.read_text(encoding="utf-8"))["dev"]
-        rows[arm] = {f"rate {r}": m.get("facts", m.get("quality")) for r, m in dev.items()}
-        rows[arm]["chosen"] = f"{chosen_rate(path):g}"
+    for arm, kept in arms.items():
+        if kept:
+            dev = kept["dev"]
+            rows[arm] = {f"rate {r}": m.get("facts", m.get("quality")) for r, m in dev.items()}
+            rows[arm]["chosen"] = f"{kept['learning_rate']:g}"
     return pd.DataFrame.from_dict(rows, orient="index").round(2)
+
+
+def tried_curves(arms: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
+    """The same after each judged epoch at each rate, a row an arm and rate."""
+    import pandas as pd
+
+    rows = {
+        (arm, f"{float(rate):g}"): {int(epoch): value for epoch, value in of["curve"].items()}
+        for arm, kept in arms.items()
+        for rate, of in kept["dev"].items()
+    }
+    found = pd.DataFrame.from_dict(rows, orient="index").sort_index(axis="columns")
+    return found.rename_axis(["arm", "rate"]).rename_axis("epoch", axis="columns")
 
 
 def chosen_rate(path: Path) -> float:

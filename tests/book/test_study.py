@@ -52,10 +52,10 @@ def test_what_the_study_ran_on_is_as_it_was_frozen() -> None:
         assert json.loads(study.STUDY.read_text())["freeze"] == freeze.digest()
 
 
-def test_world_0_was_explored_and_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-    from unittest import mock
-
-    with mock.patch.object(sys, "argv", ["study.py", "0"]):
-        assert study.main() == 1
-    assert capsys.readouterr().err == "error: world 0 was explored: name others\n"
+def test_rates_are_not_tuned_again_after_the_freeze(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freeze, "FROZEN", tmp_path / "freeze.json")
+    (tmp_path / "freeze.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"freeze\.json: the rates are frozen; a new freeze"):
+        study.tune(tmp_path, "1")
