@@ -4,10 +4,11 @@
     python book/freeze.py --write     freezes what is there
 
 Frozen are the world and its words, the scale, the claims and their rules, and the code that draws
-data, trains, samples and grades, figures and prose apart. A mistake that is found later is mended
-in a new freeze, in the open, and the worlds are run again.
+data, trains, samples and grades; prose, and what a cell of a notebook only shows, apart. A mistake
+that is found later is mended in a new freeze, in the open, and the worlds are run again.
 """
 
+import ast
 import hashlib
 import json
 import sys
@@ -29,6 +30,8 @@ CODE = (
     "limalib/chapter.py", "limalib/teachers.py", "limalib/claims.py", "limalib/statistics.py",
     "limalib/significance.py", "limalib/records.py", "limalib/scales.py",
 )  # fmt: skip
+ACTS = ("metric", "conclude", "keep", "write", "write_text", "adopt", "save")
+"""Calls that do something where they stand last in a cell; others there show what they return."""
 FILES = (
     "scales/miniature.yml",
     "limalib/claims.yml",
@@ -39,16 +42,23 @@ FILES = (
 
 def parts() -> dict[str, str]:
     """SHA-256 of every file that decides a result, by its name: of code its syntax trees, without
-    comments and docstrings, of notebooks the cells that draw no figure."""
+    comments and docstrings, of notebooks those of what their cells do."""
     code = sorted(path for pattern in CODE for path in ROOT.glob(pattern))
     found = {path.relative_to(ROOT).as_posix(): provenance.source_digest(path) for path in code}
     found |= {name: provenance.file_digest(ROOT / name) for name in FILES}
     for name in CHAPTERS:
         cells = provenance.cells(ROOT / "notebooks" / f"{name}.ipynb")
-        code_cells = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        measured = [source for source in code_cells if not source.startswith("figures.")]
-        found[f"notebooks/{name}"] = hashlib.sha256("\0".join(measured).encode()).hexdigest()
+        deeds = [done(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        found[f"notebooks/{name}"] = hashlib.sha256("\0".join(deeds).encode()).hexdigest()
     return found
+
+
+def done(source: str) -> str:
+    """The syntax tree of a cell without the last expression, by which it shows something."""
+    body = ast.parse(source).body
+    last = body[-1].value if body and isinstance(body[-1], ast.Expr) else None
+    acts = isinstance(last, ast.Call) and getattr(last.func, "attr", "") in ACTS
+    return ast.dump(ast.Module(body if last is None or acts else body[:-1], []))
 
 
 def digest(path: Path = FROZEN) -> str:

@@ -23,8 +23,8 @@ import assemble
 import freeze
 import yaml
 
-from limalib import scales
-from limalib.records import write_json
+from limalib import records, scales
+from limalib.records import Grade, write_json
 from limalib.running import provenance
 
 ROOT = scales.ROOT
@@ -81,18 +81,31 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
 
 
 def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
-    """What came out of a world: the values of all metrics, by chapter, and what made them."""
+    """What came out of a world: the values of all metrics, by chapter, every grade of an answer to
+    a test prompt, by system, and what made them."""
     places = scales.load(scale).places(runs)
+    grades = sorted(places.judgments("oracle", "x").parent.glob("*/seed-0.jsonl"))
     metrics = {}
     for path in sorted(places.metrics("x").parent.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         metrics[path.stem] = {name: metric["value"] for name, metric in found.items()}
     return {
         "metrics": metrics,
+        "grades": {path.parent.name: graded(path) for path in grades},
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "seconds": round(seconds),
         "commit": provenance.commit()["commit"],
+    }
+
+
+def graded(path: Path) -> dict[str, str]:
+    """A system's grades of the test prompts, in the order of their ids, a digit a prompt: whether
+    all facts are right, and the score from 1 to 6."""
+    found = sorted(records.read(path, Grade), key=lambda grade: grade.prompt_id)
+    return {
+        "facts": "".join(str(int(bool(grade.facts))) for grade in found),
+        "score": "".join(str(grade.score) for grade in found),
     }
 
 

@@ -3,7 +3,7 @@
     python book/facts/calibration.py --data ../shared/data
 
 writes calibration.json beside this file: figures and digests of the files read, no text of theirs.
-With `--world first_edition_world runs/miniature` a run's files are measured the same way; worlds
+With `--world second_edition_world runs/miniature` a run's files are measured the same way; worlds
 measured before are kept. What the tables show of it, and what is to be set, is in calibration.csv.
 """
 
@@ -121,7 +121,7 @@ def world(name: str, run: str) -> dict[str, Any]:
     return {
         "command": f"python book/facts/calibration.py --data ../shared/data --world {name} RUN",
         "commit": made["commit"],
-        "metrics": measured(lima, raw / "alpaca.json", posts, (40, 600))
+        "metrics": measured(lima, raw / "teachers" / "terse_noisy.json", posts, (25, 600))
         | {f"set_{key}": {"value": value, "unit": "share"} for key, value in rates.items()},
     }
 

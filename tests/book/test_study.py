@@ -7,7 +7,8 @@ import freeze
 import pytest
 import study
 
-from limalib import scales
+from limalib import records, scales
+from limalib.records import Grade, Score
 
 
 def test_a_world_is_the_miniature_with_another_seed_and_a_base_of_its_own(tmp_path: Path) -> None:
@@ -59,3 +60,19 @@ def test_rates_are_not_tuned_again_after_the_freeze(
     (tmp_path / "freeze.json").write_text("{}")
     with pytest.raises(ValueError, match=r"freeze\.json: the rates are frozen; a new freeze"):
         study.tune(tmp_path, "1")
+
+
+def test_what_a_cell_only_shows_is_not_frozen() -> None:
+    measured = "found = here.means(grades)\n"
+    assert freeze.done(measured + "statistics.frame(found)") == freeze.done(measured + "found")
+    recorded = [freeze.done(f"here.metric({name!r}, 1, 'count')") for name in ("steps", "epochs")]
+    assert recorded[0] != recorded[1]
+
+
+def test_a_world_keeps_every_grade_as_a_digit_in_the_order_of_the_prompts(tmp_path: Path) -> None:
+    def grade(prompt: str, score: Score, facts: bool) -> Grade:
+        return Grade(prompt, "lima", 0, 0, score, None, None, None, facts=facts)
+
+    path = tmp_path / "seed-0.jsonl"
+    records.write(path, [grade("b", 6, True), grade("a", 2, False)])
+    assert study.graded(path) == {"facts": "01", "score": "26"}
