@@ -107,7 +107,7 @@ def extrapolated(stages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     last = list(STAGES)[-1]
     plain = [row for row in stages if row["stage"] == last][-1]
     archived = next((row for row in stages if row["stage"] == f"{last}, from .7z"), plain)
-    memory, disk = plain["peak MB"], plain["spilled MB"] / plain["MB"]
+    memory = plain["peak MB"]
     largest, others = "the largest exchange", f"other exchanges, {LARGEST_GB} GB of XML together"
     rows = [(largest, "Posts.xml", 1, plain), (largest, ".7z", 1, archived)]
     rows += [(others, "Posts.xml", jobs, plain) for jobs in (1, 8, 64)]
@@ -119,7 +119,7 @@ def extrapolated(stages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "jobs at a time": jobs,
             "minutes": round(LARGEST_GB * 1000 / row["MB per CPU s"] / 60 / jobs, 1),
             "MB of memory a job": round(memory),
-            "GB of temporary disk, all jobs": round(LARGEST_GB * disk),
+            "GB of temporary disk, all jobs": round(LARGEST_GB * row["spilled MB"] / row["MB"]),
         }
         for what, source, jobs, row in rows
     ]

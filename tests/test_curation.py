@@ -34,6 +34,7 @@ from limalib.data.text import (
 )
 from limalib.data.wikihow import Article, wikihow_pairs, wikihow_response
 from limalib.records import Dialogue, Turn, single_turn
+from tests.test_stackexchange import counted
 
 SHORT = StackExchangeFilters(min_chars=10, max_chars=60)
 """The paper's filters for answers that fit on a line."""
@@ -201,9 +202,9 @@ def test_an_article_becomes_a_response() -> None:
 def test_each_category_is_as_likely_as_the_others() -> None:
     articles = [Article(f"How to Cook {i}", "Boil.", "Food") for i in range(500)]
     articles += [Article(f"How to Mend {i}", "Glue.", "Home") for i in range(100)]
-    dialogues, *_ = wikihow_pairs(articles, 100, seed=1)
+    dialogues = wikihow_pairs(articles, 100, seed=1)
     assert 35 <= sum(d.meta["category"] == "Home" for d in dialogues) <= 65
-    assert wikihow_pairs(articles[::-1], 100, seed=1).dialogues == dialogues
+    assert wikihow_pairs(articles[::-1], 100, seed=1) == dialogues
     assert dialogues[0].turns[1].text in ("Boil.", "Glue.")
 
 
@@ -213,7 +214,7 @@ def test_articles_empty_or_repeated_are_counted() -> None:
         Article("a", "Boil again."),
         Article("b", "## Tips\nNone."),
     ]
-    dialogues, losses, _ = wikihow_pairs(articles, 9)
+    dialogues, losses = counted(wikihow_pairs, articles, 9)
     assert [d.prompt for d in dialogues] == ["a"]
     assert losses == {"title seen before": 1, "too short": 1}
 
@@ -224,14 +225,14 @@ def test_articles_empty_or_repeated_are_counted() -> None:
 )
 def test_losses_say_how_many_categories_there_were(categories: str, reason: str) -> None:
     articles = [Article(f"How to {i}", "Boil.", name) for i, name in enumerate(categories)]
-    dialogues, losses, _ = wikihow_pairs(articles, 2)
+    dialogues, losses = counted(wikihow_pairs, articles, 2)
     assert len(dialogues) == 2
     assert losses == {reason: 4}
 
 
 def test_articles_without_a_category_are_left_out_where_others_have_one() -> None:
     articles = [Article("a", "Boil.", "Food"), Article("b", "Boil."), Article("c", "Boil.", "Home")]
-    dialogues, losses, _ = wikihow_pairs(articles, 9)
+    dialogues, losses = counted(wikihow_pairs, articles, 9)
     assert {d.prompt for d in dialogues} == {"a", "c"}
     assert losses == {"no category": 1}
 
@@ -241,7 +242,7 @@ def test_holding_few_articles_in_memory_draws_what_holding_all_would(
     categories: list[int], n: int, seed: int
 ) -> None:
     articles = [Article(f"How to {i}", "Boil.", f"c{name}") for i, name in enumerate(categories)]
-    drawn = wikihow_pairs(articles, n, seed).dialogues
+    drawn = wikihow_pairs(articles, n, seed)
     groups: dict[str, list[tuple[int, str]]] = {}
     for article in articles:
         rank = stable_order(seed, f"wikihow/{article.title}")
@@ -278,7 +279,7 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
         Comment("6", "f", "There was a hop once.", 1),
         Comment("7", "z", "A story for nobody at all.", 99),
     ]
-    dialogues, losses, _ = reddit_stories(posts, comments, 9, RedditRules(min_chars=10))
+    dialogues, losses = counted(reddit_stories, (posts, comments), 9, RedditRules(min_chars=10))
     assert [(d.prompt, d.turns[1].text) for d in dialogues] == [
         ("A dry planet wakes", "There was a planet."),
         ("A hop that talks", "Twice upon a time."),
@@ -289,19 +290,16 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
         "over 18": 1,
         "score too low": 1,
         "no story": 1,
+        "comment not the best story": 1,
+        "comment too short or too long": 1,
+        "comment a reply to a comment": 1,
+        "comment score too low": 1,
+        "comment under another post": 1,
     }
-    lost: Counter[str] = Counter()
-    fewer = reddit_stories(posts, comments, 1, RedditRules(min_chars=10), comments_lost=lost)
-    assert fewer.dialogues == dialogues[:1]
-    assert fewer.losses["less upvoted than those kept"] == 1
-    assert lost == {
-        "not the best story": 1,
-        "too short or too long": 1,
-        "a reply to a comment": 1,
-        "score too low": 1,
-        "under another post": 1,
-        "under a less upvoted premise": 1,
-    }
+    fewer, lost = counted(reddit_stories, (posts, comments), 1, RedditRules(min_chars=10))
+    assert fewer == dialogues[:1]
+    assert lost["less upvoted than those kept"] == 1
+    assert lost["comment under a less upvoted premise"] == 1
 
 
 @pytest.mark.parametrize(
@@ -320,7 +318,7 @@ def test_stories_pair_the_best_premises_with_their_best_story() -> None:
 )
 def test_tags_go_and_other_kinds_of_prompt_with_them(title: str, premise: str | None) -> None:
     stories = [Comment("1", "a", "Once upon a time.", 11)]
-    dialogues, *_ = reddit_stories([submission("a", title)], stories, 1, RedditRules(min_chars=9))
+    dialogues = reddit_stories(([submission("a", title)], stories), 1, RedditRules(min_chars=9))
     assert [d.prompt for d in dialogues] == ([premise] if premise else [])
 
 
@@ -335,13 +333,14 @@ def test_moderators_write_no_stories_and_links_are_no_premises() -> None:
         Comment("2", "a", "Once upon a time.", 11),
         Comment("2", "a", "Once upon a time.", 11),
     ]
-    lost: Counter[str] = Counter()
-    dialogues, losses, _ = reddit_stories(
-        posts, comments, 9, RedditRules(min_chars=9), comments_lost=lost
-    )
+    dialogues, losses = counted(reddit_stories, (posts, comments), 9, RedditRules(min_chars=9))
     assert [d.turns[1].text for d in dialogues] == ["Once upon a time."]
-    assert losses == {"by a moderator": 1, "a link or a crosspost": 1}
-    assert lost == {"by a moderator": 1, "id seen before": 1}
+    assert losses == {
+        "by a moderator": 1,
+        "a link or a crosspost": 1,
+        "comment by a moderator": 1,
+        "comment id seen before": 1,
+    }
 
 
 def test_the_most_upvoted_of_many_are_kept_each_once() -> None:
@@ -349,7 +348,7 @@ def test_the_most_upvoted_of_many_are_kept_each_once() -> None:
         submission(f"p{i // 2}", f"What is hop {i}?", i // 2 % 997, subreddit="AskReddit")
         for i in range(10_000)
     ]
-    dialogues, losses, _ = askreddit_prompts(posts, 5, RedditRules())
+    dialogues, losses = counted(askreddit_prompts, posts, 5, RedditRules())
     assert [d.id for d in dialogues] == [f"askreddit/p{i}" for i in (1993, 2990, 3987, 4984, 996)]
     assert {d.meta["score"] for d in dialogues} == {996}
     assert sum(losses.values()) == 10_000 - 5
@@ -363,7 +362,7 @@ def test_askreddit_prompts_are_titles_alone() -> None:
         submission("d", "What else is there?", 80, subreddit="AskReddit", text="See here."),
         submission("e", "What would hops write?", 80),
     ]
-    dialogues, losses, _ = askreddit_prompts(posts, 9, RedditRules())
+    dialogues, losses = counted(askreddit_prompts, posts, 9, RedditRules())
     assert [d.turns for d in dialogues] == [
         (Turn("user", "What is best in life?"),),
         (Turn("user", "What would a hop say?"),),
@@ -382,7 +381,7 @@ def test_one_random_example_of_each_task() -> None:
     instances = tuple(Instance(f"in {i}", (f"out {i}", f"also {i}")) for i in range(5))
     tasks = [Task(f"task{i}", "Do it.", ("Summarization",), instances) for i in range(9)]
     tasks.append(Task("sums", "Add.", ("Mathematics",), instances))
-    dialogues, losses, _ = superni_examples(tasks, 6, seed=2)
+    dialogues, losses = counted(superni_examples, tasks, 6, seed=2)
     assert len({d.meta["categories"][0] for d in dialogues}) == 1
     assert len({d.id.split("/")[1] for d in dialogues}) == 6
     assert len({d.prompt for d in dialogues}) > 1
@@ -390,9 +389,9 @@ def test_one_random_example_of_each_task() -> None:
         number = dialogue.prompt.removeprefix("Do it.\n\nin ")
         assert dialogue.turns[1].text in (f"out {number}", f"also {number}")
     assert losses == {"not a generation task": 1, "not drawn": 3}
-    assert superni_examples(tasks[::-1], 6, seed=2).dialogues == dialogues
+    assert superni_examples(tasks[::-1], 6, seed=2) == dialogues
     french = replace(tasks[0], languages=frozenset({"English", "French"}))
-    assert superni_examples([french], 9)[:2] == ([], {"not in English": 1})
+    assert counted(superni_examples, [french], 9) == ([], {"not in English": 1})
 
 
 # Cards
@@ -419,7 +418,7 @@ def bare(made: Made) -> dict[str, Any]:
 
 
 def test_a_card_is_table_1_for_a_set() -> None:
-    stage = Stage("stackexchange", 3, Counter({"no answer": 3}), Counter({"post lost": 1}))
+    stage = Stage("stackexchange", 3, Counter({"no answer": 3}))
     made = card(Made(SET, (stage,)), Words(), 7, SHORT, {})
     assert made["examples"] == 3
     assert made["unit"] == "tokens"
@@ -427,7 +426,8 @@ def test_a_card_is_table_1_for_a_set() -> None:
         "stackexchange (stem)": {"examples": 2, "mean_input": 1.5, "mean_output": 3.0},
         "authors": {"examples": 1, "mean_input": 1.0, "mean_output": None},
     }
-    assert made["losses"] == {"stackexchange": {"post lost": 1, "no answer": 3}}
+    assert made["losses"] == {"stackexchange": {"no answer": 3}}
+    assert made["kept"] == {"stackexchange": 3}
     assert made["filters"]["max_chars"] == 60
     assert made["seed"] == 7
     assert made["digest"] == digest(SET)

@@ -346,7 +346,7 @@ def test_every_prompt_can_be_judged_and_authored_answers_are_right(
     counts = scales.load("smoke").counts
     for prompt in recipes.test(paths, counts, RULES).dialogues:
         assert judge(prompt, "", True).label == "fail"
-    for chain in recipes.test_dialogues(paths).dialogues:
+    for chain in recipes.more(paths, "test_dialogues").dialogues:
         assert judge(Dialogue("", chain.turns[:2]), "", True).score == 1
     answers = [
         d

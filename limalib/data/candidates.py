@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from limalib.data.chains import chains
+from limalib.data.files import UNCOUNTED
 from limalib.data.markup import clean_html
-from limalib.data.sampling import NOTHING, Best, Curated, Offer, stable_order, temperature_sample
+from limalib.data.sampling import NOTHING, Best, Offer, stable_order, temperature_sample
 from limalib.data.settings import StackExchangeFilters
 from limalib.data.stackexchange import Post, Thread, comments_of, threads
 from limalib.data.text import first_person, refers_to_others, self_contained
@@ -59,7 +60,7 @@ class Wanted(Settings):
 class Candidates(NamedTuple):
     """What an exchange has to offer: pairs that pass every filter, by the question's score; any
     question with any answer, at random; dialogues from comments, by the answer's score. Lost are
-    threads (for chains, posts with comments), and `beside` them rows that belong to no thread."""
+    threads (for chains, posts with comments), and rows that belong to no thread."""
 
     exchange: str
     filtered: Offer
@@ -127,7 +128,7 @@ def keep_candidates(
     found = find_candidates(exchange, dump, wanted)
     first: dict[str, Any] = {"made_from": made_from}
     for kind, offer in zip(_KINDS, found[1:], strict=True):
-        first[kind] = offer.total, len(list(offer.best)), offer.losses, offer.beside
+        first[kind] = offer.total, len(list(offer.best)), offer.losses
     chains = map(asdict, found.chains.best)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for record in (first, *found.filtered.best, *found.unfiltered.best, *chains):
@@ -165,49 +166,50 @@ def candidates(
                 dialogues.add(_chain_rank(chain), partial(replace, chain))
     return Candidates(
         exchange,
-        filtered.offer(+failed, posts),
-        unfiltered.offer(+Counter({"no answer": failed["no answer"]}), posts),
-        dialogues.offer(no_chain, comments),
+        filtered.offer(failed + posts),
+        unfiltered.offer(Counter({"no answer": failed["no answer"]}) + posts),
+        dialogues.offer(no_chain + comments),
     )
 
 
-def stackexchange_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> Curated:
+def stackexchange_pairs(
+    exchanges: Iterable[Candidates], n: int, seed: int = 0, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """Up to `n` filtered examples from the exchanges of one set (section 2): each time an exchange
     is drawn by `temperature_weights` of the pairs that pass, and its question with the highest
     score taken, with its title or its body as the prompt, at random."""
-    return _drawn({one.exchange: one.filtered for one in exchanges}, n, seed)
+    return _drawn({one.exchange: one.filtered for one in exchanges}, n, seed, losses)
 
 
-def unfiltered_pairs(exchanges: Iterable[Candidates], n: int, seed: int = 0) -> Curated:
+def unfiltered_pairs(
+    exchanges: Iterable[Candidates], n: int, seed: int = 0, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """Up to `n` examples of any question with any of its answers (section 5, "unfiltered"), if only
     they have text. The seed is to be that of the candidates."""
-    return _drawn({one.exchange: one.unfiltered for one in exchanges}, n, seed)
+    return _drawn({one.exchange: one.unfiltered for one in exchanges}, n, seed, losses)
 
 
-def comment_chains(exchanges: Iterable[Candidates], n: int) -> Curated:
+def comment_chains(
+    exchanges: Iterable[Candidates], n: int, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """Up to `n` dialogues from comment chains (section 6), those with the best answers first."""
     found = [one.chains for one in exchanges]
     kept = sorted((c for one in found for c in one.best), key=_chain_rank, reverse=True)[:n]
-    losses, beside = _lost(found)
+    for one in found:
+        losses.update(one.losses)
     losses["not among the best"] = sum(one.total for one in found) - len(kept)
-    return Curated(kept, +losses, beside)
+    return kept
 
 
-def _drawn(offers: dict[str, Offer], n: int, seed: int) -> Curated:
+def _drawn(offers: dict[str, Offer], n: int, seed: int, losses: Counter[str]) -> list[Dialogue]:
     taken = temperature_sample(offers, n, 3.0, seed)
     kept = [_dialogue(pair, seed) for pair in taken if pair is not None]
-    losses, beside = _lost(offers[name] for name in sorted(offers))
+    losses.update(dict.fromkeys(FILTERS, 0))  # in this order
+    for offer in offers.values():
+        losses.update(offer.losses)
     losses["empty after cleaning"] = len(taken) - len(kept)
     losses["not drawn"] = sum(offer.total for offer in offers.values()) - len(taken)
-    return Curated(kept, +losses, beside)
-
-
-def _lost(offers: Iterable[Offer]) -> tuple[Counter[str], Counter[str]]:
-    losses, beside = Counter(dict.fromkeys(FILTERS, 0)), Counter[str]()
-    for offer in offers:
-        losses.update(offer.losses)
-        beside.update(offer.beside)
-    return losses, beside
+    return kept
 
 
 def _any_pair(thread: Thread, seed: int) -> Pair | None:
@@ -277,9 +279,8 @@ def _kept(exchange: str, needed: Mapping[str, Any], path: Path) -> Candidates | 
             if not (has >= value if name in _KINDS else has == value or unneeded):
                 return None
         for kind in _KINDS:
-            total, number, losses, beside = first[kind]
-            lines = _Lines(path, start, number)
-            offers.append(Offer(total, lines, Counter(losses), Counter(beside)))
+            total, number, losses = first[kind]
+            offers.append(Offer(total, _Lines(path, start, number), Counter(losses)))
             start += number
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel
 
 from limalib import paper, records
-from limalib.data.sampling import NOTHING
 from limalib.data.settings import Paths
 from limalib.records import Dialogue, replacing
 
@@ -57,12 +56,11 @@ _SHOWN = {
 
 class Stage(NamedTuple):
     """One source of a set, or one step that looked at all of it (then `raw` is empty). `losses`
-    counts the candidates that each filter lost, in order, `beside` all else."""
+    counts what each filter lost, in order."""
 
     name: str
     kept: int
     losses: Counter[str]
-    beside: Counter[str] = NOTHING
     raw: str = ""
     asked: int | None = None
 
@@ -76,7 +74,7 @@ class Made(NamedTuple):
     @property
     def losses(self) -> dict[str, dict[str, int]]:
         """What each stage lost, by reason."""
-        return {s.name: {**+s.beside, **+s.losses} for s in self.stages}
+        return {stage.name: dict(+stage.losses) for stage in self.stages}
 
     def then(
         self, step: str, left: list[Dialogue], reason: str, asked: int | None = None
@@ -160,7 +158,7 @@ def card(
             for name, group in groups.items()
         },
         "losses": made.losses,
-        "steps": steps(made),
+        "kept": {stage.name: stage.kept for stage in made.stages},
         "raw": raw,
         "filters": filters.model_dump(mode="json"),
         "seed": seed,
@@ -177,30 +175,19 @@ def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]
         temporary.write_text(text, encoding="utf-8")
 
 
-def steps(made: Made) -> list[dict[str, Any]]:
-    """What came in at each filter of a set, what went and what was left, in order, a row a filter;
-    a source that lost nothing has one without a reason, what is `beside` only its number."""
-    rows: list[tuple[str, str, int | None, int, int | None]] = []
-    for stage in made.stages:
-        beside, losses = +stage.beside, +stage.losses
-        rows += [(stage.name, reason, None, lost, None) for reason, lost in beside.items()]
-        came_in = stage.kept + stage.losses.total()
-        for reason, lost in losses.items() or ([] if beside else [("", 0)]):
-            rows.append((stage.name, reason, came_in, lost, came_in - lost))
-            came_in -= lost
-    names = ("source", "reason", "came in", "dropped", "left")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
 def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """The `steps` of several sets, without those over a whole set that dropped nothing."""
+    """What each filter of several sets took, and what each stage kept, without steps over a whole
+    set that dropped nothing."""
     import pandas as pd
 
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for name, each in made.items():
-        told = each._replace(stages=tuple(s for s in each.stages if s.raw or +s.losses))
-        rows += [{"set": name, **step} for step in steps(told)]
-    return pd.DataFrame(rows).replace({"source": _SHOWN}).convert_dtypes()
+        for stage in each.stages:
+            lost = [(name, stage.name, reason, n, None) for reason, n in (+stage.losses).items()]
+            if lost or stage.raw:
+                rows += [*lost, (name, stage.name, "", None, stage.kept)]
+    frame = pd.DataFrame(rows, columns=["set", "source", "reason", "dropped", "kept"])
+    return frame.replace({"source": _SHOWN}).convert_dtypes()
 
 
 def checks(made: Mapping[str, Made]) -> "pd.DataFrame":

@@ -18,6 +18,9 @@ Row = dict[str, str]
 LONGEST = 16 << 20
 """No source has a line or a record near 16 MB; a longer one is an attack."""
 
+UNCOUNTED: Counter[str] = Counter()
+"""Where losses go that nobody asks for."""
+
 _CHUNK = 1 << 17
 _PIECE = 1 << 10  # A kilobyte of zstd expands to 32 MB at most, whatever it claims to hold.
 

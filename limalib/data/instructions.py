@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limalib.data.files import json_document, json_lines, text_of, usable
+from limalib.data.files import UNCOUNTED, json_document, json_lines, text_of, usable
 from limalib.data.settings import ON_HUB
 from limalib.records import Dialogue, Turn, parse, reading, single_turn
 
 CUT = "last turn by the user, dropped"
 
 
-def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
+def read_authored(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
     """Dialogues whose `meta` has the `group` of authors, A or B, and `safety` (false where it is
     missing); counts and raises as `read_dialogues`, also for another group or safety."""
     for dialogue in read_dialogues(path, losses):
@@ -29,10 +29,9 @@ def read_authored(path: str | Path, losses: Counter[str] | None = None) -> Itera
         yield replace(dialogue, meta={**dialogue.meta, "safety": safety})
 
 
-def read_dialogues(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
+def read_dialogues(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
     """Dialogues of a JSONL file that people write and can mend; the first of an id wins, `losses`
     counts the others. Raises as `files.json_lines`, also for a line that is no dialogue."""
-    losses = Counter() if losses is None else losses
     seen: set[str] = set()
     for number, record in json_lines(path, "a JSONL of dialogues"):
         with reading(f"{path}, line {number}", "a dialogue"):
@@ -67,7 +66,7 @@ def release_file(release: str | Path, split: str) -> Path:
     return Path(fetched)
 
 
-def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
+def read_release(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
     """Rows of `{"conversations": [str, ...], "source": str}` as dialogues `<file>-<row from 0>`.
 
     A last turn by the user has nothing to learn from: it is dropped, and counted in `losses`, as
@@ -75,7 +74,6 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
     the first 200 rows from Stack Exchange are "stem", the first 230 prompts the authors' own.
     Raises as `files.json_lines`.
     """
-    losses = Counter() if losses is None else losses
     name, unusable = Path(path).stem, "row without conversations"
     records = enumerate(record for _, record in json_lines(path, "a file of the LIMA release"))
     for row, texts, source in usable(records, _conversation, unusable, unusable, losses):
@@ -92,11 +90,10 @@ def read_release(path: str | Path, losses: Counter[str] | None = None) -> Iterat
         yield Dialogue(f"{name}-{row:04}", turns, source, meta)
 
 
-def read_alpaca(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Dialogue]:
+def read_alpaca(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
     """Rows of a JSON list of `{"instruction", "input", "output"}` as dialogues `alpaca-<row>`; the
     prompt is the instruction, then the input; `losses` counts unusable rows. Raises
     FileNotFoundError, and ValueError naming the file when it is no JSON list, or an empty one."""
-    losses = Counter() if losses is None else losses
     rows: list[Any] = json_document(path, "an Alpaca JSON list", list)
     if not rows:
         raise ValueError(f"{path}: not an Alpaca JSON list (it has no rows)")

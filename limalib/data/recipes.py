@@ -6,10 +6,10 @@ left out and said so in the losses, so that a recipe works with whatever is on d
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from limalib.data import instructions, reddit, stackexchange, superni, wikihow
 from limalib.data.candidates import (
@@ -21,11 +21,12 @@ from limalib.data.candidates import (
     unfiltered_pairs,
 )
 from limalib.data.cards import Made, Stage
-from limalib.data.sampling import NOTHING, Curated
 from limalib.data.settings import Counts, Paths, Rules
 from limalib.records import Dialogue
 
 NOT_AT_HAND = Counter({"source not at hand": 1})
+
+Losses = Counter[str]
 
 
 class Dumps(NamedTuple):
@@ -34,15 +35,15 @@ class Dumps(NamedTuple):
 
     dumps: dict[str, Path]
     stem: frozenset[str]
-    left_out: Counter[str]
+    left_out: Losses
 
 
 class Exchanges(NamedTuple):
-    """Candidates of the STEM exchanges and of the others, and what is left out, by kind."""
+    """Candidates of each exchange, which of them are STEM, and what is left out, by kind."""
 
-    stem: Sequence[Candidates] = ()
-    other: Sequence[Candidates] = ()
-    left_out: Counter[str] = NOT_AT_HAND
+    every: Sequence[Candidates] = ()
+    stem: frozenset[str] = frozenset()
+    left_out: Losses = NOT_AT_HAND
 
 
 def exchange_dumps(paths: Paths) -> Dumps | None:
@@ -96,22 +97,14 @@ def find_exchanges(
         return Exchanges()
     wanted = candidates_wanted(paths, counts, rules, seed)
     found = find_all_candidates(chosen.dumps, wanted, kept, code)
-    stem = [one for one in found if one.exchange in chosen.stem]
-    other = [one for one in found if one.exchange not in chosen.stem]
-    return Exchanges(stem, other, chosen.left_out)
+    return Exchanges(found, chosen.stem, chosen.left_out)
 
 
 def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed: int) -> Made:
     """LIMA's single-turn training examples in Table 1's proportions: from the released set where
     `paths` has one, else drawn from the raw sources."""
-    if release := paths.get("lima"):
-        rows, losses = _released(release, "train")
-        # A turn that was cut off is part of a chain, which `dialogues` reports.
-        del losses[instructions.CUT]
-        single = [row for row in rows if row.source != "multi_turn"]
-        answered = [row for row in single if not _is_prompt(row)]
-        losses["without an answer"] = len(single) - len(answered)
-        return _made("released", Curated(answered, losses), "lima")
+    if paths.get("lima"):
+        return _from(paths, "lima", "released", _released_examples)
     return joined(
         _split(exchanges, "stem", counts.stackexchange_stem, seed),
         _split(exchanges, "other", counts.stackexchange_other, seed),
@@ -125,52 +118,35 @@ def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed:
 def dialogues(paths: Paths, exchanges: Exchanges, counts: Counts) -> Made:
     """The multi-turn chains that section 6 adds: the authored ones, then, as far as they do not
     suffice, some from the comments of Stack Exchange, which the paper edited by hand."""
-    if release := paths.get("lima"):
-        rows, losses = _released(release, "train")
-        found = [row for row in rows if row.source == "multi_turn"]
-        cut = Counter({instructions.CUT: losses[instructions.CUT]})
-        return _made("multi_turn", Curated(found, Counter(), cut), "lima")
-    own = _absent("multi_turn", counts.dialogues)
-    if written := paths.get("dialogues"):
-        losses = Counter()
-        rows = list(instructions.read_dialogues(written, losses))
-        whole = [row for row in rows if _takes_turns(row)]
-        losses["does not take turns and end on an answer"] = len(rows) - len(whole)
-        own = _first("multi_turn", whole, counts.dialogues, losses, "dialogues")
+    if paths.get("lima"):
+        return _from(paths, "lima", "multi_turn", _released_dialogues)
+    own = _from(paths, "dialogues", "multi_turn", _alternating, counts.dialogues)
     missing = counts.dialogues - len(own.dialogues)
-    every = (*exchanges.stem, *exchanges.other)
-    commented = [one for one in every if any(one.chains._replace(best=()))]
+    commented = [one for one in exchanges.every if one.chains.total or one.chains.losses]
     if missing <= 0 or not commented:
         return own
-    chains = comment_chains(commented, missing)
-    return joined(own, _made("comment chains", chains, "stackexchange"))
+    losses: Losses = Counter()
+    chains = comment_chains(commented, missing, losses)
+    return joined(own, _made("comment chains", chains, losses, "stackexchange"))
 
 
 def alpaca(paths: Paths, counts: Counts) -> Made:
     """Alpaca's examples, in the file's order: the rival with 52 times the data (section 4.1)."""
-    if not (path := paths.get("alpaca")):
-        return _absent("alpaca", counts.alpaca)
-    losses: Counter[str] = Counter()
-    rows = list(instructions.read_alpaca(path, losses))
-    return _first("alpaca", rows, counts.alpaca, losses, "alpaca")
+    return _from(paths, "alpaca", "alpaca", instructions.read_alpaca, counts.alpaca)
 
 
 def taught(paths: Paths, answers: str, count: int) -> Made:
     """The first of Alpaca's prompts with other answers: `<richness>_<errors>`."""
-    if not (folder := paths.get("teachers")):
-        return _absent("alpaca", count)
-    losses: Counter[str] = Counter()
-    rows = list(instructions.read_alpaca(folder / f"{answers}.json", losses))
-    return _first("alpaca", rows, count, losses, "teachers")
+
+    def read(folder: Path, losses: Losses) -> Iterator[Dialogue]:
+        return instructions.read_alpaca(folder / f"{answers}.json", losses)
+
+    return _from(paths, "teachers", "alpaca", read, count)
 
 
 def more(paths: Paths, name: str, count: int | None = None) -> Made:
     """The first examples, or all, of a raw source of dialogues that is taken as it is."""
-    if not (path := paths.get(name)):
-        return _absent(name, count)
-    losses: Counter[str] = Counter()
-    found = list(instructions.read_dialogues(path, losses))
-    return _first(name, found, len(found) if count is None else count, losses, name)
+    return _from(paths, name, name, instructions.read_dialogues, count)
 
 
 def without_refusals(made: Made) -> Made:
@@ -193,24 +169,22 @@ def unknown(paths: Paths, share: float) -> Made:
 def filtered(exchanges: Exchanges, count: int, seed: int) -> Made:
     """Filtered Stack Exchange examples of all exchanges (section 5); a smaller set is the beginning
     of a larger one."""
-    found = stackexchange_pairs((*exchanges.stem, *exchanges.other), count, seed)
-    return _made("stackexchange", found, "stackexchange", beside=exchanges.left_out)
+    losses = Counter(exchanges.left_out)
+    found = stackexchange_pairs(exchanges.every, count, seed, losses)
+    return _made("stackexchange", found, losses, "stackexchange")
 
 
 def unfiltered(exchanges: Exchanges, count: int, seed: int) -> Made:
     """Stack Exchange examples that no filter has seen (section 5)."""
-    found = unfiltered_pairs((*exchanges.stem, *exchanges.other), count, seed)
-    return _made("stackexchange", found, "stackexchange", count, beside=exchanges.left_out)
+    losses = Counter(exchanges.left_out)
+    found = unfiltered_pairs(exchanges.every, count, seed, losses)
+    return _made("stackexchange", found, losses, "stackexchange", count)
 
 
 def howto(paths: Paths, count: int, seed: int) -> Made:
     """How-to articles only: good answers to one kind of prompt (section 5)."""
-    if not (path := paths.get("wikihow")):
-        return _absent("wikihow", count)
-    losses: Counter[str] = Counter()
-    beside: Counter[str] = Counter()
-    found = wikihow.wikihow_pairs(wikihow.read_articles(path, losses, beside), count, seed)
-    return _made("wikihow", found, "wikihow", count, losses, beside)
+    read, draw = wikihow.read_articles, wikihow.wikihow_pairs
+    return _from(paths, "wikihow", "wikihow", read, count, draw, seed=seed)
 
 
 def dev(paths: Paths, counts: Counts) -> Made:
@@ -220,24 +194,12 @@ def dev(paths: Paths, counts: Counts) -> Made:
 
 def test(paths: Paths, counts: Counts, rules: Rules) -> Made:
     """The test prompts: Group B's and r/AskReddit's, or the released ones."""
-    if release := paths.get("lima"):
-        rows, losses = _released(release, "test")
-        prompts = [row for row in rows if _is_prompt(row)]
-        losses["ends on an answer"] = len(rows) - len(prompts)
-        return _made("released", Curated(prompts, losses), "lima")
+    if paths.get("lima"):
+        return _from(paths, "lima", "released", _released_prompts)
     return joined(
         _authored(paths, "B", counts.test_authors, prompts=True),
         _questions(paths, counts.test_askreddit, rules),
     )
-
-
-def test_dialogues(paths: Paths) -> Made:
-    """The user's turns of the test conversations (section 6)."""
-    if not (path := paths.get("test_dialogues")):
-        return _absent("test_dialogues")
-    losses: Counter[str] = Counter()
-    found = list(instructions.read_dialogues(path, losses))
-    return _made("test_dialogues", Curated(found, losses), "test_dialogues")
 
 
 def held_out(paths: Paths, pool: Made, used: int, counts: Counts, rules: Rules) -> Made:
@@ -248,7 +210,9 @@ def held_out(paths: Paths, pool: Made, used: int, counts: Counts, rules: Rules) 
         return beginning(rest, counts.held_out)
     wanted = Wanted(filters=rules.stackexchange, filtered=counts.held_out)
     found = find_all_candidates(stackexchange.dumps(own), wanted)
-    return _made("held_out", stackexchange_pairs(found, counts.held_out), "held_out")
+    losses: Losses = Counter()
+    kept = stackexchange_pairs(found, counts.held_out, 0, losses)
+    return _made("held_out", kept, losses, "held_out")
 
 
 def beginning(made: Made, size: int) -> Made:
@@ -264,89 +228,117 @@ def joined(*parts: Made) -> Made:
     )
 
 
-def _released(release: Path, split: str) -> tuple[list[Dialogue], Counter[str]]:
-    losses: Counter[str] = Counter()
-    path = instructions.release_file(release, split)
-    return list(instructions.read_release(path, losses)), losses
+def _made(
+    name: str, found: list[Dialogue], losses: Losses, raw: str, asked: int | None = None
+) -> Made:
+    """A set of one source."""
+    return Made(found, (Stage(name, len(found), losses, raw, asked),))
+
+
+def _first(rows: Iterable[Dialogue], count: int | None, losses: Losses) -> list[Dialogue]:
+    found = list(rows)
+    if count is not None:
+        losses[f"beyond the first {count:,}"] = len(found[count:])
+    return found[:count]
+
+
+def _from(
+    paths: Paths,
+    raw: str,
+    name: str,
+    read: Callable[[Path, Losses], Iterable[Any]],
+    count: int | None = None,
+    draw: Callable[..., list[Dialogue]] = _first,
+    **how: Any,
+) -> Made:
+    """So many examples, or all, drawn from what is read of a raw source; an empty set that says so
+    where it is not at hand."""
+    if not (path := paths.get(raw)):
+        return _made(name, [], NOT_AT_HAND, "none", count)
+    losses: Losses = Counter()
+    return _made(name, draw(read(path, losses), count, losses=losses, **how), losses, raw, count)
+
+
+def _released(release: Path, split: str, losses: Losses) -> list[Dialogue]:
+    return list(instructions.read_release(instructions.release_file(release, split), losses))
+
+
+def _released_examples(release: Path, losses: Losses) -> list[Dialogue]:
+    rows = [r for r in _released(release, "train", losses) if r.source != "multi_turn"]
+    del losses[instructions.CUT]  # a turn of a chain, which `dialogues` reports
+    answered = [row for row in rows if not _is_prompt(row)]
+    losses["without an answer"] = len(rows) - len(answered)
+    return answered
+
+
+def _released_dialogues(release: Path, losses: Losses) -> list[Dialogue]:
+    lost: Losses = Counter()
+    rows = _released(release, "train", lost)
+    losses[instructions.CUT] = lost[instructions.CUT]
+    return [row for row in rows if row.source == "multi_turn"]
+
+
+def _released_prompts(release: Path, losses: Losses) -> list[Dialogue]:
+    rows = _released(release, "test", losses)
+    prompts = [row for row in rows if _is_prompt(row)]
+    losses["ends on an answer"] = len(rows) - len(prompts)
+    return prompts
 
 
 def _is_prompt(dialogue: Dialogue) -> bool:
     return dialogue.turns[-1].role == "user"
 
 
-def _takes_turns(dialogue: Dialogue) -> bool:
-    roles = [turn.role for turn in dialogue.turns]
-    return roles == ["user", "assistant"] * (len(roles) // 2)
-
-
-def _made(
-    name: str,
-    found: Curated,
-    raw: str,
-    asked: int | None = None,
-    losses: Counter[str] = NOTHING,
-    beside: Counter[str] = NOTHING,
-) -> Made:
-    """A set of one source; what its reader lost comes before what its filters did."""
-    losses, beside = losses + found.losses, beside + found.beside
-    return Made(found.dialogues, (Stage(name, len(found.dialogues), losses, beside, raw, asked),))
-
-
-def _absent(name: str, asked: int | None = None) -> Made:
-    return Made([], (Stage(name, 0, Counter(), NOT_AT_HAND, "none", asked),))
-
-
-def _first(name: str, found: list[Dialogue], count: int, losses: Counter[str], raw: str) -> Made:
-    losses[f"beyond the first {count:,}"] = len(found[count:])
-    return _made(name, Curated(found[:count], losses), raw, count)
+def _alternating(path: Path, losses: Losses) -> list[Dialogue]:
+    rows = list(instructions.read_dialogues(path, losses))
+    pairs = ["user", "assistant"]
+    whole = [r for r in rows if [t.role for t in r.turns] == pairs * (len(r.turns) // 2)]
+    losses["does not take turns and end on an answer"] = len(rows) - len(whole)
+    return whole
 
 
 def _split(exchanges: Exchanges, split: str, count: int, seed: int) -> Made:
-    found = stackexchange_pairs(getattr(exchanges, split), count, seed)
-    marked = [replace(d, meta={**d.meta, "split": split}) for d in found.dialogues]
-    found, name = found._replace(dialogues=marked), f"stackexchange ({split})"
-    return _made(name, found, "stackexchange", count, beside=exchanges.left_out)
+    stem = split == "stem"
+    every = [one for one in exchanges.every if (one.exchange in exchanges.stem) == stem]
+    losses = Counter(exchanges.left_out)
+    found = stackexchange_pairs(every, count, seed, losses)
+    marked = [replace(d, meta={**d.meta, "split": split}) for d in found]
+    return _made(f"stackexchange ({split})", marked, losses, "stackexchange", count)
+
+
+def _reddit(paths: Paths, *kinds: reddit.Kind) -> Paths:
+    """Reddit's place, if it holds these kinds of dumps."""
+    place = paths.get("reddit")
+    return {"reddit": place if place and all(reddit.dumps(place, k) for k in kinds) else None}
 
 
 def _stories(paths: Paths, count: int, rules: Rules) -> Made:
-    place = paths.get("reddit")
-    if place is None or not all(reddit.dumps(place, kind) for kind in get_args(reddit.Kind)):
-        return _absent("writingprompts", count)
-    lost: Counter[str] = Counter()
-    losses: Counter[str] = Counter()
-    posts = reddit.read_submissions(place, losses)
-    comments = reddit.read_comments(place, lost)
-    found = reddit.reddit_stories(posts, comments, count, rules.reddit, lost)
-    made = _made("writingprompts", found, "reddit", count, losses)
-    of_comments = Stage("writingprompts (comments)", len(found.dialogues), lost, raw="reddit")
-    return made._replace(stages=(*made.stages, of_comments))
+    def read(path: Path, losses: Losses) -> tuple[Iterator[Any], Iterator[Any]]:
+        return reddit.read_submissions(path, losses), reddit.read_comments(path, losses)
+
+    place, draw = _reddit(paths, "submissions", "comments"), reddit.reddit_stories
+    return _from(place, "reddit", "writingprompts", read, count, draw, rules=rules.reddit)
 
 
 def _questions(paths: Paths, count: int, rules: Rules) -> Made:
-    place = paths.get("reddit")
-    if place is None or not reddit.dumps(place, "submissions"):
-        return _absent("askreddit", count)
-    losses: Counter[str] = Counter()
-    found = reddit.askreddit_prompts(reddit.read_submissions(place, losses), count, rules.reddit)
-    return _made("askreddit", found, "reddit", count, losses)
+    place, read = _reddit(paths, "submissions"), reddit.read_submissions
+    draw = reddit.askreddit_prompts
+    return _from(place, "reddit", "askreddit", read, count, draw, rules=rules.reddit)
 
 
 def _tasks(paths: Paths, count: int, seed: int) -> Made:
-    if not (folder := paths.get("superni")):
-        return _absent("nlp", count)
-    beside: Counter[str] = Counter()
-    found = superni.superni_examples(superni.read_tasks(folder, beside), count, seed)
-    return _made("nlp", found, "superni", count, beside=beside)
+    read, draw = superni.read_tasks, superni.superni_examples
+    return _from(paths, "superni", "nlp", read, count, draw, seed=seed)
 
 
 def _authored(paths: Paths, group: str, count: int, prompts: bool) -> Made:
     """The first examples of a group of authors: prompts, or prompts with their answers."""
-    if not (path := paths.get("authors")):
-        return _absent("authors", count)
-    losses: Counter[str] = Counter()
-    rows = instructions.read_authored(path, losses)
-    written = [dialogue for dialogue in rows if dialogue.meta["group"] == group]
-    found = [dialogue for dialogue in written if _is_prompt(dialogue) == prompts]
-    if group == "B":  # Group A's others are in another set.
-        losses["ends on an answer"] = len(written) - len(found)
-    return _first("authors", found, count, losses, "authors")
+
+    def read(path: Path, losses: Losses) -> list[Dialogue]:
+        written = [d for d in instructions.read_authored(path, losses) if d.meta["group"] == group]
+        found = [dialogue for dialogue in written if _is_prompt(dialogue) == prompts]
+        if group == "B":  # Group A's others are in another set.
+            losses["ends on an answer"] = len(written) - len(found)
+        return found
+
+    return _from(paths, "authors", "authors", read, count)

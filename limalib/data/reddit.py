@@ -12,11 +12,10 @@ from html import unescape
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from limalib.data.files import json_lines, text_of, usable
-from limalib.data.sampling import Curated
+from limalib.data.files import UNCOUNTED, json_lines, text_of, usable
 from limalib.data.settings import RedditRules
 from limalib.data.text import self_contained
-from limalib.records import single_turn
+from limalib.records import Dialogue, single_turn
 
 Kind = Literal["submissions", "comments"]
 Row = Mapping[str, Any]
@@ -70,64 +69,61 @@ def dumps(path: str | Path, kind: Kind) -> list[Path]:
     return [] if holds(path, "comments" if kind == "submissions" else "submissions") else [path]
 
 
-def read_submissions(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Submission]:
+def read_submissions(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Submission]:
     """Submissions of the `dumps` at a path, in their order, in memory that does not grow; `losses`
     counts lines that are no JSON, rows with missing or bad fields, and those removed. Raises
     FileNotFoundError, and ValueError as `json_lines` does."""
-    return _read(path, "submissions", _submission, Counter() if losses is None else losses)
+    return _read(path, "submissions", _submission, losses)
 
 
-def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
+def read_comments(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Comment]:
     """Comments of the `dumps` at a path, as `read_submissions`."""
-    return _read(path, "comments", _comment, Counter() if losses is None else losses)
+    return _read(path, "comments", _comment, losses)
 
 
 def reddit_stories(
-    submissions: Iterable[Submission],
-    comments: Iterable[Comment],
+    archives: tuple[Iterable[Submission], Iterable[Comment]],
     n: int,
     rules: RedditRules,
-    comments_lost: Counter[str] | None = None,
-) -> Curated:
+    losses: Counter[str] = UNCOUNTED,
+) -> list[Dialogue]:
     """The `n` most upvoted premises of r/WritingPrompts, tagged [WP] or untagged, with their best
     story (section 2): the direct reply with the highest score within the length limits that is not
-    a moderator's. `comments_lost` counts the other comments. Only the best premises are held."""
-    losses: Counter[str] = Counter()
-    lost = Counter() if comments_lost is None else comments_lost
-    held = _most_upvoted(submissions, n * rules.premises_per_story, losses, "writingprompts", rules)
+    a moderator's. Only the best premises are held."""
+    posts, comments = archives
+    held = _most_upvoted(posts, n * rules.premises_per_story, losses, "writingprompts", rules)
     stories: dict[str, dict[str, Comment]] = {post.id: {} for post in held}
     for story in comments:
         if story.submission not in stories:
-            lost["under another post"] += 1
+            losses["comment under another post"] += 1
         elif reason := _no_story(story, rules):
-            lost[reason] += 1
+            losses[f"comment {reason}"] += 1
         elif story.id in stories[story.submission]:
-            lost["id seen before"] += 1
+            losses["comment id seen before"] += 1
         else:
             stories[story.submission][story.id] = story
     told = [post for post in held if stories[post.id]]
     losses["no story"] = len(held) - len(told)
     losses[LESS_UPVOTED] += len(told[n:])
-    others = sum(map(len, stories.values())) - len(told)
-    unused = {"not the best story": others, "under a less upvoted premise": len(told[n:])}
-    lost.update(+Counter(unused))
+    losses["comment not the best story"] = sum(map(len, stories.values())) - len(told)
+    losses["comment under a less upvoted premise"] = len(told[n:])
     kept = []
     for post in told[:n]:
         story = min(stories[post.id].values(), key=lambda story: (-story.score, story.id))
         id, meta = f"writingprompts/{post.id}", {"score": post.score, "story_score": story.score}
         kept.append(single_turn(id, _premise(post.title), story.text, "writingprompts", **meta))
-    return Curated(kept, +losses)
+    return kept
 
 
-def askreddit_prompts(submissions: Iterable[Submission], n: int, rules: RedditRules) -> Curated:
+def askreddit_prompts(
+    submissions: Iterable[Submission], n: int, rules: RedditRules, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """The `n` most upvoted questions of r/AskReddit that are self-contained in the title, as test
     prompts (section 2); only so many are held in memory."""
-    losses: Counter[str] = Counter()
-    prompts = [
+    return [
         single_turn(f"askreddit/{post.id}", post.title, None, "askreddit", score=post.score)
         for post in _most_upvoted(submissions, n, losses, "askreddit", rules)
     ]
-    return Curated(prompts, +losses)
 
 
 def _read(

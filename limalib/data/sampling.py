@@ -9,29 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from limalib.records import Dialogue
-
 NOTHING: Counter[str] = Counter()
 """No losses."""
 
 
-class Curated(NamedTuple):
-    """Dialogues that were kept, and how many candidates each filter lost, under the first that they
-    fail. `beside` counts what is lost of other things: posts of a thread, steps of an article."""
-
-    dialogues: list[Dialogue]
-    losses: Counter[str]
-    beside: Counter[str] = NOTHING
-
-
 class Offer(NamedTuple):
     """What a group has to offer: the `best` of the `total`, in the order in which they are to be
-    taken, None for one without text. `losses` and `beside` count as in `Curated`."""
+    taken, None for one without text; and what was lost before, by reason."""
 
     total: int
     best: Iterable[Any]
     losses: Counter[str] = NOTHING
-    beside: Counter[str] = NOTHING
 
 
 class Best:
@@ -52,10 +40,10 @@ class Best:
         while self.items > self.n or (self.items == self.n and self.heap[0][2] is None):
             self.items -= heapq.heappop(self.heap)[2] is not None
 
-    def offer(self, losses: Counter[str] = NOTHING, beside: Counter[str] = NOTHING) -> Offer:
+    def offer(self, losses: Counter[str] = NOTHING) -> Offer:
         """The items, the highest rank first."""
         entries = sorted(self.heap, key=lambda entry: entry[:2], reverse=True)
-        return Offer(self.total, [item for *_, item in entries], losses, beside)
+        return Offer(self.total, [item for *_, item in entries], losses)
 
 
 def stable_order(seed: int, id: str) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from limalib.data import dump
-from limalib.data.files import existing, table, usable
+from limalib.data.files import UNCOUNTED, existing, table, usable
 
 T = TypeVar("T")
 SPLITS = ("stem", "other", "discarded")
@@ -96,23 +96,23 @@ def comments_of(path: Path) -> Path | None:
     return found if (found := path.with_name(name)).is_file() else None
 
 
-def read_posts(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Post]:
+def read_posts(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Post]:
     """Questions and answers of a `Posts.xml` or of a `.7z` with one, which is not unpacked to disk;
     `losses` counts the rows that are skipped. Raises FileNotFoundError, and as `dump.rows`."""
-    return _read(path, "posts", _post, Counter() if losses is None else losses)
+    return _read(path, "posts", _post, losses)
 
 
-def read_comments(path: str | Path, losses: Counter[str] | None = None) -> Iterator[Comment]:
+def read_comments(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Comment]:
     """Comments of a `Comments.xml` or of a `.7z` with one; counts and raises as `read_posts`."""
-    return _read(path, "comments", _comment, Counter() if losses is None else losses)
+    return _read(path, "comments", _comment, losses)
 
 
 def threads(
     posts: str | Path,
     exchange: str = "",
-    losses: Counter[str] | None = None,
+    losses: Counter[str] = UNCOUNTED,
     comments: str | Path | None = None,
-    comment_losses: Counter[str] | None = None,
+    comment_losses: Counter[str] = UNCOUNTED,
 ) -> Iterator[Thread]:
     """Questions with their answers, and with comments where a file of them is given, by id.
 
@@ -120,8 +120,6 @@ def threads(
     not grow; a temporary file (TMPDIR) does, to about three times the dump. Raises as the readers
     do, and OSError where that file cannot be written.
     """
-    losses = Counter() if losses is None else losses
-    lost = Counter() if comment_losses is None else comment_losses
     exchange, query = exchange or _exchange_of(Path(posts)), _POSTS
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
@@ -132,13 +130,14 @@ def threads(
             )
             if comments is not None:
                 database.executemany(
-                    "insert into comment values (?, ?, ?, ?, ?, ?)", read_comments(comments, lost)
+                    "insert into comment values (?, ?, ?, ?, ?, ?)",
+                    read_comments(comments, comment_losses),
                 )
                 database.execute("create index by_id on post (id, question)")
                 query = f"{_POSTS} union all {_COMMENTS}"
             records = database.execute(f"{query} order by question, 1, place")
             for _, group in groupby(records, key=itemgetter(2)):
-                if thread := _thread(exchange, list(group), losses, lost):
+                if thread := _thread(exchange, list(group), losses, comment_losses):
                     yield thread
     except sqlite3.Error as error:
         raise OSError(

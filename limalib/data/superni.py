@@ -13,8 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from limalib.data.files import json_document, text_of, usable
-from limalib.data.sampling import Best, Curated, stable_order
+from limalib.data.files import UNCOUNTED, json_document, text_of, usable
+from limalib.data.sampling import Best, stable_order
 from limalib.records import Dialogue, reading, single_turn
 
 GENERATION_CATEGORIES = frozenset(
@@ -49,10 +49,10 @@ class Task:
     languages: frozenset[str] = frozenset({"English"})
 
 
-def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
+def read_task(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Task:
     """The task in one file; `losses` counts instances without input or output, and those whose id
     came before. Raises FileNotFoundError, and ValueError naming the file when it is no task."""
-    losses, what = Counter() if losses is None else losses, "a Super-NI task"
+    what = "a Super-NI task"
     record: dict[str, Any] = json_document(path, what, dict)
     kept: list[Instance] = []
     seen: set[str] = set()
@@ -74,7 +74,7 @@ def read_task(path: str | Path, losses: Counter[str] | None = None) -> Task:
     return Task(Path(path).stem, definition, categories, instances, languages)
 
 
-def read_tasks(folder: str | Path, losses: Counter[str] | None = None) -> Iterator[Task]:
+def read_tasks(folder: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Task]:
     """Tasks of all `task*.json` in a folder, by name; raises as `read_task`."""
     paths = sorted(Path(folder).glob("task*.json"))
     if not paths:
@@ -83,10 +83,11 @@ def read_tasks(folder: str | Path, losses: Counter[str] | None = None) -> Iterat
         yield read_task(path, losses)
 
 
-def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
+def superni_examples(
+    tasks: Iterable[Task], n: int, seed: int = 0, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """One random example of each of `n` random English generation tasks (section 2), with the
     definition, a blank line and the input as prompt; one task is held in memory at a time."""
-    losses: Counter[str] = Counter()
     best = Best(n)
     for task in tasks:
         if GENERATION_CATEGORIES.isdisjoint(task.categories):
@@ -97,7 +98,7 @@ def superni_examples(tasks: Iterable[Task], n: int, seed: int = 0) -> Curated:
             best.add(-stable_order(seed, task.name), partial(_example, task, seed))
     found = list(best.offer().best)
     losses["not drawn"] = best.total - len(found)
-    return Curated(found, +losses)
+    return found
 
 
 def _example(task: Task, seed: int) -> Dialogue:

@@ -14,10 +14,10 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from limalib.data.files import Row, table, usable
+from limalib.data.files import UNCOUNTED, Row, table, usable
 from limalib.data.markup import without_links
-from limalib.data.sampling import Best, Curated, stable_order, temperature_sample
-from limalib.records import single_turn
+from limalib.data.sampling import Best, stable_order, temperature_sample
+from limalib.records import Dialogue, single_turn
 
 # Sections left out, in small letters; the paper says "some" and does not name them.
 PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows", "references"} | {
@@ -38,18 +38,14 @@ class Article:
     category: str = ""
 
 
-def read_articles(
-    path: str | Path, losses: Counter[str] | None = None, beside: Counter[str] | None = None
-) -> Iterator[Article]:
-    """Articles of a wikiHow CSV, in its order. `losses` counts rows with fields missing or empty,
-    or `beside` does where a row is a step. Raises as `files.table` does."""
-    losses = Counter() if losses is None else losses
-    beside = Counter() if beside is None else beside
+def read_articles(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Article]:
+    """Articles of a wikiHow CSV, in its order; `losses` counts rows (articles, or steps of one)
+    with fields missing or empty. Raises as `files.table` does."""
     rows = table(path, "a wikiHow CSV", ("title", "text"))
     for steps, alike in groupby(rows, lambda row: "sectionLabel" in row):
         bad = f"{'step' if steps else 'row'} with too few or too many fields"
         empty = "step without title or text" if steps else "empty title or text"
-        whole = usable(alike, _whole, bad, empty, beside if steps else losses)
+        whole = usable(alike, _whole, bad, empty, losses)
         together = groupby(whole, _title) if steps else ((_title(row), [row]) for row in whole)
         for title, group in together:
             article = list(group)
@@ -65,11 +61,12 @@ def wikihow_response(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated:
+def wikihow_pairs(
+    articles: Iterable[Article], n: int, seed: int = 0, losses: Counter[str] = UNCOUNTED
+) -> list[Dialogue]:
     """Up to `n` articles, title as prompt: a category is drawn first, each as likely as the
     others, then an article in it (section 2). Articles without a category are left out, unless none
     has one. At most `n` articles of a category are held in memory, and all titles."""
-    losses: Counter[str] = Counter()
     groups: defaultdict[str, Best] = defaultdict(lambda: Best(n))
     seen: set[str] = set()
     for article in articles:
@@ -90,7 +87,7 @@ def wikihow_pairs(articles: Iterable[Article], n: int, seed: int = 0) -> Curated
     kept = temperature_sample(offers, n, math.inf, seed)
     categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
     losses[f"not drawn, {categories}"] = sum(g.total for g in groups.values()) - len(kept)
-    return Curated(kept, +losses)
+    return kept
 
 
 def _whole(row: Row) -> Row | None:
