@@ -49,6 +49,7 @@ CHAPTERS = {
     "13_why_a_thousand": list(scale.teacher_sets().values()),
     "14_which_thousand": scale.which_sets(),
     "17_tuning": scale.training_sets(),
+    "18_how_little": ["lima", *scale.rank_sets().values()],
 }
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What selectors choose from, which nobody trains on.

@@ -136,6 +136,8 @@ class Scale(Settings):
     training: TrainingSettings = TrainingSettings()
     # Settings of training that differ for one training set.
     training_of: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    # Ranks of the adapters (LoRA) alone with which LIMA's set is trained too.
+    ranks: tuple[Annotated[int, Field(gt=0)], ...] = ()
     # Training sets whose answers to the dev prompts are judged after every epoch (Figure 9).
     curves: tuple[str, ...] = ()
     sampling: SamplingSettings = SamplingSettings()
@@ -179,7 +181,8 @@ class Scale(Settings):
         names += self.equal_steps_sets().values()
         names += ["lima_dialogues", *self.teacher_sets().values(), *self.which_sets()]
         names += self.variants()
-        return list(dict.fromkeys([*names, *self.unknown_sets().values()]))
+        names += self.unknown_sets().values()
+        return list(dict.fromkeys([*names, *self.rank_sets().values()]))
 
     def variants(self) -> list[str]:
         """LIMA's set with more refusals or fewer, and with constraints of form."""
@@ -188,6 +191,10 @@ class Scale(Settings):
     def refusal_sets(self) -> dict[int, str]:
         """Number of refusals to LIMA's set with so many in place of its own."""
         return {n: f"refusals_{n}" for n in self.counts.refusals}
+
+    def rank_sets(self) -> dict[int, str]:
+        """Rank of adapters to LIMA's set, trained with them alone."""
+        return {rank: f"lima_rank_{rank}" for rank in self.ranks}
 
     def unknown_sets(self) -> dict[float, str]:
         """Share of examples that tell what the base was never told, to the training set."""
@@ -251,6 +258,9 @@ class Scale(Settings):
         if training_set in self.equal_steps_sets().values():
             passes = -(-self.counts.ablation // self.training.batch_examples)
             differing = {"epoch_steps": passes, **differing}
+        for rank, name in self.rank_sets().items():
+            if name == training_set:
+                differing = {"lora": {"rank": rank, "dropout": 0.0}, **differing}
         try:
             return TrainingSettings.model_validate({**self.training.model_dump(), **differing})
         except ValidationError as error:
@@ -258,9 +268,12 @@ class Scale(Settings):
 
     def rates(self, training_set: str) -> tuple[float, ...]:
         """Learning rates that an arm's first seed trains with: the one that was chosen when the arm
-        was tuned before, else the whole grid."""
+        was tuned before, else the whole grid; for adapters ten times as high, as they want
+        (Schulman et al. 2025, LoRA without regret)."""
         before = self._tuned_before().get(training_set)
-        return (float(before["learning_rate"]),) if before else self.learning_rates
+        times = 10 if training_set in self.rank_sets().values() else 1
+        grid = tuple(times * rate for rate in self.learning_rates)
+        return (float(before["learning_rate"]),) if before else grid
 
     def tuning(self, runs: str | Path, training_set: str) -> dict[str, Any] | None:
         """What `choice.choose_rate` kept of an arm, when it was tuned before or else under `runs`;

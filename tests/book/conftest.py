@@ -26,6 +26,7 @@ CHAPTERS = (
     "13_why_a_thousand",
     "14_which_thousand",
     "17_tuning",
+    "18_how_little",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
