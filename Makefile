@@ -34,8 +34,6 @@ base: $(INSTALLED)  ## pretrain the miniature's base model again (about a quarte
 		"$$RUNS/base/00_pretraining.ipynb" -p scale miniature -p runs "$$RUNS" -p pretrain true
 
 bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go into the book's pages
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint requirements.lock \
-		--no-build-isolation --editable '.[bench]'
 	@for script in $(filter-out benchmarks/readme.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; \
 		$(BIN)/python $$script | $(BIN)/python benchmarks/readme.py $$script || failed="$$failed $$script"; \

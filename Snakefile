@@ -51,6 +51,9 @@ CHAPTERS = {
     "17_tuning": scale.training_sets(),
     "18_how_little": ["lima", *scale.rank_sets().values()],
 }
+FEEDBACK = scale.feedback_arms()
+if FEEDBACK:
+    CHAPTERS["16_feedback"] = ["lima", "alpaca", *FEEDBACK.values()]
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What selectors choose from, which nobody trains on.
 POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []
@@ -81,7 +84,8 @@ workdir: str(scale.places(RUNS).folder)
 
 
 wildcard_constraints:
-    set=r"[a-z][a-z0-9_.]*",
+    set=r"(?!feedback_)[a-z][a-z0-9_.]*",
+    feedback="|".join(FEEDBACK) or "none",
     seed=r"\d+",
 
 
@@ -100,6 +104,11 @@ def training_settings(wildcards):
     shared = settings("base_model", "world", "sampling", "samples", "dev_samples", "judge", "judge_model")
     own = scale.training_settings(wildcards.set).model_dump_json()
     return f"{shared} {own} {scale.rates(wildcards.set)} {scale.judged_epochs(wildcards.set)}"
+
+
+def feedback_settings(wildcards):
+    """What tuning with feedback reads of the scale."""
+    return settings("world", "feedback", "sampling", "samples", "dev_samples", "training", "judge", "judge_model")
 
 
 def base_files():
@@ -122,6 +131,9 @@ def chapter_data(wildcards):
     given = [scale.places(RUNS).given(s.path) for s in scale.systems.values() if hasattr(s, "path")]
     judged = [str(path) for path in (*given, *by_people(), *judge_prompts()) if path.is_file()]
     pool = [*POOL, "data/alpaca.jsonl"] if wildcards.chapter == "14_which_thousand" else []
+    if wildcards.chapter == "16_feedback":
+        pool = ["data/alpaca.jsonl"]
+        runs += [f"models/{arm}/seed-{seed}/preferences.jsonl" for arm in FEEDBACK.values() for seed in scale.seeds]
     return runs + PROMPTS + pool + KEY + base_files() + judged
 
 
@@ -145,6 +157,11 @@ rule book:
         expand(
             "notebooks/02_training/{set}-seed-{seed}.ipynb",
             set=scale.training_sets(),
+            seed=scale.seeds,
+        ),
+        expand(
+            "notebooks/15_feedback_training/{feedback}-seed-{seed}.ipynb",
+            feedback=FEEDBACK,
             seed=scale.seeds,
         ),
 
@@ -242,6 +259,47 @@ rule train:
         seed="|".join(str(seed) for seed in scale.seeds[1:]) or "none",
     shell:
         RUN % "02_training" + " -p replace true -p training_set {wildcards.set} -p seed {wildcards.seed}"
+
+
+# Alpaca's recipe of the same seed, tuned further. Who prefers is tuned as an arm is: by its first seed.
+rule tune_with_feedback:
+    input:
+        data=[f"models/alpaca/seed-{FIRST}/training.json", "data/alpaca.jsonl", *PROMPTS, *KEY],
+    output:
+        tuning=update("models/feedback_{feedback}/tuning.json"),
+        log=update(f"models/feedback_{{feedback}}/seed-{FIRST}/training.json"),
+        pairs=update(f"models/feedback_{{feedback}}/seed-{FIRST}/preferences.jsonl"),
+        responses=update(f"responses/feedback_{{feedback}}/seed-{FIRST}.jsonl"),
+        notebook=update(f"notebooks/15_feedback_training/{{feedback}}-seed-{FIRST}.ipynb"),
+        provenance=update(f"provenance/15_feedback_training/{{feedback}}-seed-{FIRST}.json"),
+    params:
+        code=code("15_feedback_training"),
+        settings=feedback_settings,
+    priority: 10
+    shell:
+        RUN % "15_feedback_training" + " -p replace true -p feedback {wildcards.feedback} -p seed {FIRST}"
+
+
+rule feedback:
+    input:
+        data=[
+            "models/alpaca/seed-{seed}/training.json",
+            "models/feedback_{feedback}/tuning.json",
+            *("data/alpaca.jsonl", *PROMPTS, *KEY),
+        ],
+    output:
+        log=update("models/feedback_{feedback}/seed-{seed}/training.json"),
+        pairs=update("models/feedback_{feedback}/seed-{seed}/preferences.jsonl"),
+        responses=update("responses/feedback_{feedback}/seed-{seed}.jsonl"),
+        notebook=update("notebooks/15_feedback_training/{feedback}-seed-{seed}.ipynb"),
+        provenance=update("provenance/15_feedback_training/{feedback}-seed-{seed}.json"),
+    params:
+        code=code("15_feedback_training"),
+        settings=feedback_settings,
+    wildcard_constraints:
+        seed="|".join(str(seed) for seed in scale.seeds[1:]) or "none",
+    shell:
+        RUN % "15_feedback_training" + " -p replace true -p feedback {wildcards.feedback} -p seed {wildcards.seed}"
 
 
 rule chapter:

@@ -1,6 +1,5 @@
 """The library's fine-tuning step against TRL's `SFTTrainer`, on real LIMA rows.
 
-    pip install -e '.[bench]'
     python benchmarks/sft.py [--lima FOLDER] [--shapes miniature 135m 270m 8b]
 
 Both get the same random weights, the same token ids and the same supervised positions, and take the

@@ -22,7 +22,7 @@ FROZEN = ROOT / "book" / "facts" / "freeze.json"
 CHAPTERS = (
     "00_pretraining", "01_data", "02_training", "03_preference", "04_absolute_quality",
     "05_diversity_and_quality", "06_quantity", "07_multi_turn", "08_perplexity", "09_hypothesis",
-    "13_why_a_thousand", "14_which_thousand",
+    "13_why_a_thousand", "14_which_thousand", "15_feedback_training", "16_feedback",
 )  # fmt: skip
 CODE = (
     "miniature/*.py", "limalib/data/*.py", "limalib/training/*.py", "limalib/judging/oracle.py",

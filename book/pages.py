@@ -98,8 +98,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def training_page(folder: Path) -> Path:
-    """Of many executed training notebooks, the one of LIMA's own set with the least seed."""
-    found = [path for path in folder.glob("lima-seed-*.ipynb") if path.stem.count(".") == 0]
+    """Of many executed training notebooks, the one of LIMA's own set, or of the oracle's feedback,
+    with the least seed."""
+    shown = [*folder.glob("lima-seed-*.ipynb"), *folder.glob("oracle-seed-*.ipynb")]
+    found = [path for path in shown if path.stem.count(".") == 0]
     return min(found, key=lambda path: int(path.stem.rpartition("-")[2]), default=folder / "lima")
 
 

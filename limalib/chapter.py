@@ -171,15 +171,14 @@ class Chapter:
         for seed in self.scale.seeds:
             path = self.places.responses(system, seed)
             whose = f"(training_set {system}, seed {seed}, scale {self.scale.name})"
-            made = f"made with notebooks/02_training.ipynb {whose}"
+            by = "15_feedback_training" if system.startswith("feedback_") else "02_training"
+            how = f"made with notebooks/{by}.ipynb {whose}"
             own = list(records.read(path, Response)) if path.is_file() else []
             if not own:
-                raise FileNotFoundError(f"{path}: no such file, or an empty one; it is {made}")
+                raise FileNotFoundError(f"{path}: no such file, or an empty one; it is {how}")
             lacking = asked - {answer.prompt_id for answer in own}
             if 0 < len(lacking) < len(asked):  # a conversation's turns are other prompts
-                print(
-                    f"{path}: {len(lacking)} of {len(asked)} prompts lack an answer; it is {made}"
-                )
+                print(f"{path}: {len(lacking)} of {len(asked)} prompts lack an answer; it is {how}")
             found += own
         return found
 

@@ -8,7 +8,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
@@ -17,7 +17,14 @@ from limalib.data.settings import ON_HUB, Counts, Paths, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import OrderRule
 from limalib.settings import ROOT, SECRET, Settings, one_line
-from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings, TrainingSettings
+from limalib.training.settings import (
+    FEW_SHOT,
+    ZERO_SHOT,
+    Feedback,
+    FeedbackBy,
+    SamplingSettings,
+    TrainingSettings,
+)
 from miniature.settings import RawSettings
 
 FOLDER = ROOT / "scales"
@@ -141,6 +148,8 @@ class Scale(Settings):
     # Training sets whose answers to the dev prompts are judged after every epoch (Figure 9).
     curves: tuple[str, ...] = ()
     sampling: SamplingSettings = SamplingSettings()
+    # Alpaca's recipe tuned further with feedback; null leaves it out.
+    feedback: Feedback | None = None
     # The page on which the base without tuning is asked when it is shown no example.
     base_layout: Annotated[str, Field(pattern=r"\{prompt\}")] = "{prompt}\n"
     # Answers of each trained model to each test prompt (the ablations of section 5: 5).
@@ -166,7 +175,9 @@ class Scale(Settings):
             raise ValueError(f"judge: one or several, each once, not {list(self.judge)}")
         if "model" in self.judge and self.judge_model is None:
             raise ValueError("judge: a model judges, but judge_model does not say which")
-        taken = sorted({*self.systems} & {*self.training_sets(), *BASES})
+        taken = sorted(
+            {*self.systems} & {*self.training_sets(), *self.feedback_arms().values(), *BASES}
+        )
         if taken:
             raise ValueError(f"systems: {', '.join(taken)}: this name is that of a trained system")
         if len(set(self.seeds)) < len(self.seeds):
@@ -217,6 +228,11 @@ class Scale(Settings):
         hows = ("random", "longest", "diverse", "likeliest", "best", "best_many")
         wanted = self.counts.which and self.raw.teachers and self.world
         return [f"which_{how}" for how in hows] if wanted else []
+
+    def feedback_arms(self) -> dict[str, str]:
+        """Who prefers, to the system that Alpaca's recipe becomes. Empty without `feedback`."""
+        kinds = get_args(FeedbackBy) if self.feedback else ()
+        return {kind: f"feedback_{kind}" for kind in kinds}
 
     def mended(self) -> list[str]:
         """Alpaca's recipe with its errors mended: its name, or nothing without `teachers`."""

@@ -89,6 +89,42 @@ class TrainingSettings(Settings):
         return TrainingSettings.model_validate({**self.model_dump(), **changes})
 
 
+FeedbackBy = Literal["oracle", "noisy", "length"]
+
+
+class Feedback(Settings):
+    """Preference optimisation (DPO, arXiv 2305.18290) on pairs of a trained model's own answers to
+    training prompts. Defaults are TRL's, but for the rates, which suit small models."""
+
+    prompts: int = Field(1000, ge=1)  # each answered twice, at temperature 1
+    flipped: float = Field(0.25, ge=0, le=0.5)  # share of the noisy judge's verdicts that are wrong
+    beta: float = Field(0.1, gt=0)  # how much a step away from the start costs
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1e-5, 3e-5, 1e-4, 3e-4), min_length=1
+    )  # every kind of feedback trains with each, to the end; the dev prompts choose one
+    epochs: int = Field(3, ge=1)  # each of them a candidate
+    batch_pairs: int = Field(32, ge=1)
+
+    def training(self, examples: TrainingSettings, **chosen: Any) -> TrainingSettings:
+        """As settings of training, pairs counted as examples: those of training on `examples` where
+        they matter here. All weights are trained, by one process."""
+        own = {
+            "epochs": self.epochs,
+            "stop_after_epoch": self.epochs,
+            "candidate_epochs": (1, self.epochs),
+            "batch_examples": self.batch_pairs,
+            "learning_rate": self.learning_rates[0],
+            "final_learning_rate_ratio": 0.0,
+            "betas": (0.9, 0.999),
+            "weight_decay": 0.0,
+            "residual_dropout": 0.0,
+            "epoch_steps": None,
+            "keep_candidates": False,
+            **{"lora": None, "quantization": None, "optimizer": "adamw", "processes": 1},
+        }
+        return TrainingSettings.model_validate({**examples.model_dump(), **own, **chosen})
+
+
 class SamplingSettings(Settings):
     """How to draw answers. Defaults are the paper's (section 4.1)."""
 

@@ -25,6 +25,7 @@ CHAPTERS = (
     "12_real_systems",
     "13_why_a_thousand",
     "14_which_thousand",
+    "16_feedback",
     "17_tuning",
     "18_how_little",
 )
@@ -110,7 +111,7 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     """A toy book, built once."""
     book = ToyBook(tmp_path_factory.mktemp("book"))
     scale = "description: toy\nbase_model: no/model\nseeds: [0]\n"
-    scale += "counts: {quantity: [], alpaca: 2, few: 2}\n"
+    scale += "counts: {quantity: [], alpaca: 2, few: 2}\nfeedback: {}\n"
     scale += f"raw: {{teachers: {json.dumps(str(book.folder / 'teachers'))}}}\n"
     (book.folder / "teachers").mkdir()
     (book.folder / f"{book.scale}.yml").write_text(scale)
@@ -128,6 +129,12 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
         "02_training",
         training,
         parameters=PARAMETERS + '\ntraining_set: str = "lima"\nreplace: bool = False',
+    )
+    system = "training_set = f'feedback_{feedback}'\n"
+    book.write(
+        "15_feedback_training",
+        system + training + "\nwrite(f'models/{training_set}/seed-{seed}/preferences.jsonl', 1)",
+        parameters=PARAMETERS + '\nfeedback: str = "oracle"\nreplace: bool = False',
     )
     for name in CHAPTERS:
         book.write(name, metrics(name, value=METRIC))
