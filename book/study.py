@@ -50,16 +50,18 @@ def world_scale(seed: int, runs: Path) -> Path:
     return path
 
 
-def pretrain(scale: Path, runs: Path) -> None:
-    """Make the world's base, unless it is there."""
+def pretrain(scale: Path, runs: Path, **given: object) -> None:
+    """Make the base of a scale, unless it is there, with `given` parameters of the notebook. On one
+    thread: more would change its last digits, and spin where other work goes on."""
     folder = Path(scales.load(scale).base())
     if not (ROOT / folder / "pretraining.json").is_file():
         run = [sys.executable, "-m", "limalib", "run", "notebooks/00_pretraining.ipynb"]
         out = runs / scale.stem / "pretraining.ipynb"
-        given = {"scale": scale, "runs": runs, "pretrain": "true"}
+        given |= {"scale": scale, "runs": runs, "pretrain": "true"}
         given["target"] = ROOT / scales.load(scale).base_model
         options = [text for name, value in given.items() for text in ("-p", name, str(value))]
-        subprocess.run([*run, str(out), *options], cwd=ROOT, check=True)
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([*run, str(out), *options], cwd=ROOT, env=alone, check=True)
 
 
 def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
@@ -137,7 +139,7 @@ def main() -> int:
             started = time.monotonic()
             scale = world_scale(seed, runs)
             with assemble.only_one(runs) as lock:
-                pretrain(scale, runs)
+                pretrain(scale, runs, seed=seed)
                 config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
                 assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
             add(seed, entry(scale, runs, time.monotonic() - started))
