@@ -108,7 +108,8 @@ def training_settings(wildcards):
 
 def feedback_settings(wildcards):
     """What tuning with feedback reads of the scale."""
-    return settings("world", "feedback", "sampling", "samples", "dev_samples", "training", "judge", "judge_model")
+    shared = settings("world", "feedback", "sampling", "samples", "dev_samples", "training", "judge", "judge_model")
+    return f"{shared} {scale.rates(FEEDBACK[wildcards.feedback])}"
 
 
 def base_files():

@@ -73,7 +73,7 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
     scale, folder = scales.load(source), runs / source.stem
     folder.mkdir(parents=True, exist_ok=True)
     config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
-    arms = scale.training_sets()
+    arms = [*scale.training_sets(), *scale.feedback_arms().values()]
     with assemble.only_one(runs) as lock:
         targets = [f"models/{arm}/tuning.json" for arm in arms]
         assemble.run_notebooks(config, folder, cores, lock, targets)

@@ -191,8 +191,7 @@ class Scale(Settings):
         names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
         names += self.equal_steps_sets().values()
         names += ["lima_dialogues", *self.teacher_sets().values(), *self.which_sets()]
-        names += self.variants()
-        names += self.unknown_sets().values()
+        names += [*self.variants(), *self.unknown_sets().values()]
         return list(dict.fromkeys([*names, *self.rank_sets().values()]))
 
     def variants(self) -> list[str]:
@@ -283,13 +282,14 @@ class Scale(Settings):
             raise ValueError(f"training on {training_set!r}: {one_line(error)}") from None
 
     def rates(self, training_set: str) -> tuple[float, ...]:
-        """Learning rates that an arm's first seed trains with: the one that was chosen when the arm
-        was tuned before, else the whole grid; for adapters ten times as high, as they want
-        (Schulman et al. 2025, LoRA without regret)."""
-        before = self._tuned_before().get(training_set)
+        """Learning rates that an arm's first seed trains with: the one that was chosen when it was
+        tuned before, else the grid; ten times that for adapters (Schulman et al. 2025)."""
+        if before := self._tuned_before().get(training_set):
+            return (float(before["learning_rate"]),)
+        if self.feedback and training_set in self.feedback_arms().values():
+            return self.feedback.learning_rates
         times = 10 if training_set in self.rank_sets().values() else 1
-        grid = tuple(times * rate for rate in self.learning_rates)
-        return (float(before["learning_rate"]),) if before else grid
+        return tuple(times * rate for rate in self.learning_rates)
 
     def tuning(self, runs: str | Path, training_set: str) -> dict[str, Any] | None:
         """What `choice.choose_rate` kept of an arm, when it was tuned before or else under `runs`;
