@@ -139,9 +139,8 @@ def chapter_data(wildcards):
 
 
 def by_people():
-    """What people said: verdicts and grades, without the copies for other programs."""
-    found = scale.places(RUNS).judgments("person", "verdicts").parent.rglob("*.jsonl")
-    return sorted(path for path in found if path.name != "export.jsonl")
+    """What people said: verdicts and grades."""
+    return sorted(scale.places(RUNS).judgments("person", "verdicts").parent.rglob("*.jsonl"))
 
 
 def judge_prompts():

@@ -5,7 +5,7 @@
 - `claims` (each a test fixed in advance), `figures` (one function each)
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)
-- `running`: papermill, parameters, provenance, and the command line, `python -m limalib`
+- `running`: papermill, parameters, provenance; the command line is `python -m limalib`
 - `scales`: the settings of one scale, and where its files lie; `names`: what readers call them
 - `chapter`: what a notebook holds; `teachers`: what the sources of its training sets are worth
 - beside all this, the `miniature`: an invented world, whose facts an exact judge knows

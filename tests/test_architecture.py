@@ -33,9 +33,8 @@ KNOWS = {  # what each part may import besides itself; miniature only where an o
     "teachers": {*PLAIN, "judging", "chapter"},
     "miniature": set(),
     "__init__": set(),
-    "__main__": {"running"},
 }
-COMMANDS = "limalib.running.commands"  # the way in, like a notebook: it may know everybody
+COMMANDS = "limalib.__main__"  # the way in, like a notebook: it may know everybody
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -103,7 +102,7 @@ def test_the_miniature_stands_alone() -> None:
 
 def test_limalib_stays_small() -> None:
     # 8,500 are wanted. Until then it may only shrink: lower the number with whatever goes.
-    assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 10_459
+    assert sum(count for name, count in LINES.items() if part(name) != "miniature") <= 10_415
 
 
 def test_no_module_is_long() -> None:

@@ -461,7 +461,6 @@ def test_a_raw_digest_is_of_names_and_bytes(tmp_path: Path) -> None:
         "files": 1,
         "bytes": 3,
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        "of": "all bytes",
     }
     folder = raw_digest(tmp_path)
     assert (folder["files"], folder["bytes"]) == (1, 3)
@@ -492,7 +491,6 @@ def test_of_a_huge_file_only_size_and_ends_are_digested(tmp_path: Path) -> None:
         file.seek(30 << 20)
         file.write(b"x")
     one, middle_differs, longer = map(raw_digest, paths)
-    assert "first and last MiB" in one["of"]
     assert one == middle_differs
     assert one["sha256"] != longer["sha256"]
     with paths[1].open("r+b") as file:

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from limalib import records
+from limalib.__main__ import main
 from limalib.running import provenance
-from limalib.running.commands import main
 
 
 def write(path: Path, *cells: str) -> Path:

@@ -267,17 +267,14 @@ class _Lines:
                     yield None
 
 
-def _kept(exchange: str, needed: Mapping[str, Any], path: Path) -> Candidates | None:
-    """The candidates in a file; None where it was made from other things, or for fewer."""
+def _kept(exchange: str, made_from: Mapping[str, Any], path: Path) -> Candidates | None:
+    """The candidates in a file; None where it was made from or for other things."""
     start, offers = 1, []
     try:
         with path.open(encoding="utf-8") as file:
             first = json.loads(next(file, ""))
-        for name, value in needed.items():
-            has = first["made_from"][name]
-            unneeded = name == "comments" and not needed["chains"]
-            if not (has >= value if name in _KINDS else has == value or unneeded):
-                return None
+        if first["made_from"] != made_from:
+            return None
         for kind in _KINDS:
             total, number, losses = first[kind]
             offers.append(Offer(total, _Lines(path, start, number), Counter(losses)))

@@ -95,7 +95,8 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
 
 def raw_digest(path: Path) -> dict[str, Any]:
     """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON. A
-    folder's is of the names and digests of its files, a huge file's of its size and ends."""
+    folder's is of the names and digests of its files, a huge file's of its size, its first and its
+    last MiB."""
     files = _files_of(path)
     sizes = [file.stat().st_size for file in files]
     digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
@@ -103,13 +104,7 @@ def raw_digest(path: Path) -> dict[str, Any]:
         named = zip(files, digests, strict=True)
         lines = (f"{file.relative_to(path).as_posix()} {digest}\n" for file, digest in named)
         digests = [hashlib.sha256("".join(lines).encode()).hexdigest()]
-    whole = max(sizes, default=0) <= _WHOLE
-    return {
-        "files": len(files),
-        "bytes": sum(sizes),
-        "sha256": digests[0],
-        "of": "all bytes" if whole else "size, first and last MiB of files over 64 MiB, else all",
-    }
+    return {"files": len(files), "bytes": sum(sizes), "sha256": digests[0]}
 
 
 def raw_files(paths: Paths) -> list[Path]:

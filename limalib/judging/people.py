@@ -5,10 +5,8 @@ last line holds, and taking a verdict back is one more line.
 """
 
 import html
-import json
 import os
 import random
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -27,7 +25,6 @@ from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Response, Verdict
 
 _HERE = Path(__file__).parent
-_FORMULA = r"('*[=+\-@\t\r\n])"
 
 
 class Item(NamedTuple):
@@ -90,42 +87,23 @@ def _latest(said: Iterable[Verdict]) -> dict[Any, Verdict]:
     return latest
 
 
-def export(path: str | Path, said: Iterable[Verdict]) -> None:
-    """Write verdicts as JSONL or, where the name ends in .csv, as CSV, whole or not at all. An
-    apostrophe keeps a spreadsheet from taking a text for a formula."""
-    if Path(path).suffix != ".csv":
-        records.write(path, said)
-        return
-    names = [field.name for field in fields(Verdict)]
-    table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
-    table = table.replace(rf"^{_FORMULA}", r"'\1", regex=True)
-    with records.replacing(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n")
-
-
-def load(path: str | Path) -> list[Verdict]:
-    """Verdicts that `export` wrote; columns of a CSV may be more and in another order. Raises
-    FileNotFoundError, and ValueError naming file and line."""
-    if Path(path).suffix != ".csv":
-        return list(records.read(path, Verdict))
-    numbers: Any = defaultdict(lambda: object, seed=int, sample=int)
-    form: Any = {"engine": "python", "encoding": "utf-8-sig", "dtype": numbers}
-    with records.reading(path, "CSV"):
-        table = pd.read_csv(path, keep_default_na=False, index_col=False, **form)
-        table = table[[field.name for field in fields(Verdict) if field.name in table]]
-        table = table.replace(rf"^'{_FORMULA}", r"\1", regex=True)
-        table = table.replace({"preferred": {"": None}, "shown_first": {"": None}})
-        rows = map(json.dumps, table.to_dict("records"))
-    return [records.parse(row, Verdict, f"{path}, line {n}") for n, row in enumerate(rows, 2)]
-
-
-def take_in(path: str | Path, file: str | Path) -> int:
-    """Add a file's verdicts to a log, and return how many were new: what a person has said there
-    already stays. Raises what `load` raises, and the log is then as it was."""
-    there, last = _latest(verdicts(path)), _latest(load(file))
+def take_in(path: str | Path, other: str | Path) -> int:
+    """Add the verdicts of another log, and return how many were new: what a person has said here
+    already stays. Raises as `records.read` does, and the log is then as it was."""
+    there, last = _latest(verdicts(path)), _latest(records.read(other, Verdict))
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
     append(path, new)
     return len(new)
+
+
+def export(path: str | Path, said: Iterable[Verdict]) -> None:
+    """Write verdicts as CSV, whole or not at all. An apostrophe keeps a spreadsheet from taking a
+    text for a formula."""
+    names = [field.name for field in fields(Verdict)]
+    table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
+    table = table.replace(r"^([=+\-@\t\r\n])", r"'\1", regex=True)
+    with records.replacing(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n")
 
 
 def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> list[Grade]:

@@ -1,1 +1,1 @@
-"""Notebooks as batch jobs: parameters, provenance, the command line."""
+"""Notebooks as batch jobs: parameters, provenance."""

@@ -14,12 +14,7 @@ from limalib.settings import ROOT
 
 
 class NotebookFailed(Exception):
-    """A cell raised. `incomplete`: it lacked replies of a server, of which the message has a table
-    below its one line, and running it again finishes it."""
-
-    def __init__(self, problem: str, incomplete: bool = False) -> None:
-        super().__init__(problem)
-        self.incomplete = incomplete
+    """A cell raised: one line, and below it what a server did not answer, if it was that."""
 
 
 def run(
@@ -42,7 +37,7 @@ def run(
         first, *more = f"{name}: {getattr(error, 'evalue', error)}".strip().splitlines()
         table = more if name == "Incomplete" else []  # what a server did not answer
         said = [f"{where}{first} (as far as it got: {failed})", *table]
-        raise NotebookFailed("\n".join(said), incomplete=bool(table)) from None
+        raise NotebookFailed("\n".join(said)) from None
     seconds = time.monotonic() - started
     used = {name: item.default for name, item in parameters.declared(notebook).items()} | values
     records.write_json(record, provenance.record(notebook, used, inputs, seconds))

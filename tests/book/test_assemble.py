@@ -15,7 +15,7 @@ import pages
 import psutil
 import pytest
 
-from limalib.running import commands
+from limalib.__main__ import main
 
 from .conftest import ToyBook
 
@@ -78,7 +78,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     assert f"cannot be written: {problem}; name another" in said
     assert said.count("\n") == 1
     notebook, out = str(pages.ROOT / "notebooks/04_absolute_quality.ipynb"), tmp_path / runs / "o"
-    assert commands.main(["run", notebook, str(out)]) == 1
+    assert main(["run", notebook, str(out)]) == 1
     said = capfd.readouterr().err
     assert said.startswith("error: ")
     assert said.count("\n") == 1
