@@ -6,6 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from limalib import records
-from limalib.data import recipes, stackexchange
+from limalib.data import dump, recipes, stackexchange
 from limalib.data.candidates import (
     _BEGINS_WITH_A_WORD,
     Pair,
@@ -314,6 +315,15 @@ def test_a_broken_archive_is_one_clear_line(tmp_path: Path, damage: str) -> None
     with pytest.raises(ValueError, match=r"x\.7z") as error:
         list(read_posts(path))
     assert "\n" not in str(error.value)
+
+
+def test_an_archive_that_finds_no_room_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archived(tmp_path / "x.7z", Posts=dumped(tmp_path / "Posts.xml", [row(1)]))
+    monkeypatch.setattr(dump, "TemporaryFile", partial(open, "/dev/full", "r+b", 0))
+    with pytest.raises(OSError, match=r"x\.7z: no room to unpack it in the folder that TMPDIR"):
+        list(read_posts(path))
 
 
 def test_dumps_of_a_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tables of a Stack Exchange data dump: the rows of an XML file, plain or inside its `.7z`."""
 
+import errno
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def _opened(path: Path, name: str) -> Iterator[Any]:
             if len(found) != 1:
                 raise ValueError(f"{path}: holds {len(found)} files {name}, not one")
             archive.extract(targets=found, factory=factory)
-        unpacked.seek(0)
+            unpacked.seek(0)
         yield unpacked
 
 
@@ -81,6 +82,9 @@ def _archive(path: Path) -> Iterator[Any]:
         with path.open("rb") as file, SevenZipFile(file) as archive:
             yield archive
     except Exception as error:  # py7zr and its decoders raise a dozen kinds on broken bytes
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            said = f"{path}: no room to unpack it in the folder that TMPDIR names"
+            raise OSError(error.errno, said) from None
         if getattr(error, "errno", None) or str(error).startswith(f"{path}: "):
             raise
         reason = " ".join(map(str, error.args)) or type(error).__name__
