@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book study test base bench lint lab clean lock
+.PHONY: help book study picture test base bench lint lab clean lock
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 
 study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
+
+picture: $(INSTALLED)  ## draw the README's picture from the study
+	@$(BIN)/python book/picture.py
 
 test: $(INSTALLED)  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

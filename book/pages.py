@@ -6,6 +6,8 @@ A page of prose may ask for tables that are written here as Markdown:
     ```                             a table of book/facts/released_filters.json
     ```{provenance}
     ```                             what made every page
+    ```{answered}
+    ```                             one prompt, answered by the base, Alpaca's recipe and LIMA
 """
 
 import json
@@ -14,13 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import answered
+import frames
+import glossary
 import yaml
 
 from limalib.records import visible
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
-ASKED = re.compile(r"^```\{(facts|provenance)\} ?(\S*)\n```$", re.MULTILINE)
+ASKED = re.compile(r"^```\{(facts|provenance|answered)\} ?(\S*)\n```$", re.MULTILINE)
 
 Tree = dict[str, bytes]
 Notebook = dict[str, Any]
@@ -84,6 +89,10 @@ def notebook_page(name: str, notebooks: Path, runs: Path) -> bytes:
     except (LookupError, TypeError, AttributeError):  # JSON, but of something else
         problem = f"{executed} or {made_by}: not what a run writes; remove both, run `make book`"
         raise BuildFailed(problem) from None
+    prose = [cell for cell in page["cells"] if cell["cell_type"] == "markdown"]
+    texts = glossary.linked(["".join(cell["source"]) for cell in prose])
+    for cell, source in zip(prose, texts, strict=True):
+        cell["source"] = source
     note = f"::::{{dropdown}} What made this page\n{made}\n::::"
     cell = {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": note}
     return _json(page | {"cells": [*page["cells"], cell]})
@@ -108,8 +117,9 @@ def training_page(folder: Path) -> Path:
 def merged(source: Notebook, executed: Notebook) -> Notebook:
     """Prose, code and metadata of the source with the outputs of the executed notebook.
 
-    Progress bars (standard error and widgets) are left out; control characters show as such. The
-    cell in which papermill set the parameters is kept, after the defaults that it overrides.
+    Progress bars (standard error and widgets) are left out; control characters show as such, and
+    tables are made readable. The cell in which papermill set the parameters is kept, after the
+    defaults that it overrides.
     """
     code = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
     injected = [cell for cell in code if "injected-parameters" in _tags(cell)]
@@ -118,7 +128,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
     for cell in source["cells"]:
         if cell["cell_type"] == "code":
             result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
-            outputs = [_visible(output) for output in result["outputs"] if _shown(output)]
+            outputs = [_read(_visible(each)) for each in result["outputs"] if _shown(each)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
         cells.append(cell)
         if "parameters" in _tags(cell):
@@ -135,6 +145,8 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
     def table_for(asked: re.Match[str]) -> str:
         if asked[1] == "provenance":
             return everything(chapters, runs)
+        if asked[1] == "answered":
+            return answers(runs)
         file, _, title = asked[2].partition(":")
         path = ROOT / "book" / "facts" / f"{file}.json"
         facts = read(path) if path.is_file() else {"tables": {}}
@@ -143,6 +155,28 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
         return facts_table(facts, title)
 
     return ASKED.sub(table_for, page).encode()
+
+
+def answers(runs: Path) -> str:
+    """One prompt, and below it a card an answer. Raises BuildFailed where files are damaged."""
+    try:
+        found = answered.side_by_side(runs)
+    except (OSError, ValueError) as error:
+        raise BuildFailed(f"{error}; run `make book`") from None
+    if found is None:
+        return "This run has no prompt that all three answered."
+    prompt, given = found
+    cards = []
+    for each in given:
+        cards += [f":::{{grid-item-card}} {each.name}", lines(each.text) or "(nothing)"]
+        cards += ["", f"*{text(each.judged)}*"] if each.judged else []
+        cards.append(":::")
+    return "\n".join([f"> {lines(prompt)}\n\n::::{{grid}} 1 1 3 3", *cards, "::::"])
+
+
+def lines(value: str) -> str:
+    """A text as Markdown that shows it as it is, line by line."""
+    return "\\\n".join(text(line) for line in visible(value).splitlines() if line.strip())
 
 
 def facts_table(facts: Record, name: str) -> str:
@@ -250,6 +284,14 @@ def _visible(content: Any) -> Any:
     if isinstance(content, list):
         return [_visible(value) for value in content]
     return visible(content) if isinstance(content, str) else content
+
+
+def _read(output: dict[str, Any]) -> dict[str, Any]:
+    """An output whose tables can be read."""
+    data = output.get("data", {})
+    if "text/html" not in data:
+        return output
+    return output | {"data": data | {"text/html": frames.readable("".join(data["text/html"]))}}
 
 
 def _shown(output: dict[str, Any]) -> bool:

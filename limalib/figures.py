@@ -121,7 +121,7 @@ def curve(
     with _panel(3.5) as (figure, axes):
         _curves(axes, series, doubling=doubling)
         first = next(iter(series.values()), {})
-        if start := first.get(plateau):
+        if plateau and (start := first.get(plateau)):
             name = f"plateau: ±{PLATEAU:g} of the value at {plateau:,g}"
             ends = [plateau, max(first)], start.value - PLATEAU, start.value + PLATEAU
             axes.fill_between(*ends, color="#bdbdbd", alpha=0.35, linewidth=0, label=name)

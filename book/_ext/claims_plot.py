@@ -78,7 +78,7 @@ def _row(tried: Tried, on: forest.Axis, known: Known, linked: bool) -> Box:
     row += nodes.raw("", forest.strip(tried, on, known.missed), format="html")
     here = known.decided_by_study and tried.run and not tried.study
     out = nodes.paragraph("", "this run " if here else "", classes=["came-out"])
-    out += [estimated(tried.study or tried.run, tried.claim.unit), verdict(tried)]
+    out += [estimated(tried.study or tried.run, tried.claim.unit), verdict(tried.verdict)]
     row += out
     return row
 

@@ -3,6 +3,8 @@
 ```{claims}
 ```                             the table of claims: the paper, the study, this run, the verdict
                                 and the chapter; folded up below each, its rule and why
+```{summary}
+```                             how many claims came out how, and each primary one
 ```{study}
 ```                             the study: every claim's value in every world
 ```{study} state
@@ -81,7 +83,7 @@ def _claim(known: Known, tried: Tried, page: bool) -> list[Cell]:
         nodes.Text(reported),
         estimated(tried.study, claim.unit),
         estimated(tried.run, claim.unit),
-        verdict(tried),
+        verdict(tried.verdict),
         link or nodes.Text("—"),
     ]
 
@@ -101,6 +103,59 @@ def _foldout(known: Known, tried: Tried) -> Foldout:
     folded = Foldout(summary="how it is tested")
     folded += nodes.paragraph("", " ".join(said))
     return folded
+
+
+class Summary(SphinxDirective):
+    """What came out, in a minute: the verdicts counted, and every primary claim under its own."""
+
+    def run(self) -> list[nodes.Node]:
+        """Over the study's worlds, where they decide and there are any; else in this run."""
+        known = recorded.known(self.env, self.get_source_info())
+        alone = known.decided_by_study and not known.worlds
+        labels = {
+            name: claims.judge(tried.claim, tried.run).label if alone else tried.verdict
+            for name, tried in known.tried.items()
+        }
+        primary = [name for name, tried in known.tried.items() if tried.claim.primary]
+        others = [name for name in known.tried if name not in primary]
+        line = nodes.paragraph("", _whose(known), classes=["whose"])
+        line += nodes.Text(f" {_counted('primary', [labels[name] for name in primary])}")
+        line += nodes.Text(f" {_counted('other', [labels[name] for name in others])}")
+        pages = recorded.notebook_pages(self.env)
+        items = nodes.bullet_list("", classes=["came-out"])
+        for name in sorted(primary, key=lambda name: _ORDER.index(labels[name])):
+            tried = known.tried[name]
+            item = nodes.paragraph("", "", verdict(labels[name]), nodes.Text(": "))
+            item += nodes.emphasis("", tried.claim.statement)
+            best = tried.run if alone or not tried.study else tried.study
+            out = forest.shown(best, tried.claim.unit) if best else "not measured"
+            item += nodes.Text(f" {out}; {claims.asked(tried.claim).partition(' (')[0]} ")
+            if tried.chapter in pages:
+                item += page_link(f"/notebooks/{tried.chapter}", "why")
+            items += nodes.list_item("", item)
+        return [line, items]
+
+
+_ORDER = [*claims.Label.__args__, "not studied yet"]  # type: ignore[attr-defined]
+
+
+def _whose(known: Known) -> str:
+    """Whose verdicts these are."""
+    if known.scale is None or not known.decided_by_study:
+        return "In this run:"
+    if not known.worlds:
+        return (
+            "No world of the study has been run yet, so nothing is decided. What this run, one "
+            f"world at the scale {known.scale.name} ({known.scale.description}), would say:"
+        )
+    return f"{recorded.state(known.worlds)} Over them:"
+
+
+def _counted(kind: str, labels: Sequence[str]) -> str:
+    """'Of 9 primary claims 3 reproduced in direction, 6 inconclusive.'"""
+    counts = ((labels.count(label), label) for label in _ORDER)
+    parts = ", ".join(f"{count} {label}" for count, label in counts if count)
+    return f"Of {len(labels)} {kind} claims: {parts}."
 
 
 class Study(SphinxDirective):
@@ -139,10 +194,9 @@ def _gates(world: dict[str, dict[str, Any]]) -> nodes.Node:
     return nodes.Text("{} of {}".format(*found) if found else "—")
 
 
-def verdict(tried: Tried) -> nodes.inline:
+def verdict(label: str) -> nodes.inline:
     """A verdict, with its sign before it."""
-    classes = ["verdict", tried.verdict.replace(" ", "-")]
-    return nodes.inline(tried.verdict, tried.verdict, classes=classes)
+    return nodes.inline(label, label, classes=["verdict", label.replace(" ", "-")])
 
 
 def estimated(estimate: statistics.Estimate | None, unit: str) -> nodes.Node:

@@ -8,6 +8,7 @@ record is a warning, which a strict build turns into an error.
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,23 +73,33 @@ def known(env: BuildEnvironment, where: Any = None) -> Known:
     found = worlds(env)
     record = depend(env, results_folder(env) / "provenance" / "01_data.json")
     scale = scales.load(record["parameters"]["scale"]) if record else None
+    runs = {name: _measured(env, claim, where) for name, claim in claims.CLAIMS.items()}
+    return concluded(found, runs, scale)
+
+
+def concluded(
+    found: dict[str, Any],
+    runs: Mapping[str, statistics.Estimate | None],
+    scale: scales.Scale | None = None,
+) -> Known:
+    """What follows from the study's worlds and a run, at a scale."""
     values = {name: world_values(found, name) for name in claims.CLAIMS}
     studied = claims.over_worlds({name: [*of.values()] for name, of in values.items()})
-    by_study = scale is not None and scale.world is not None
-    tried = {}
+    counts = {seed: gates(world) for seed, world in found.items()}
+    missed = frozenset(seed for seed, count in counts.items() if count and count[0] < count[1])
+    all_known = Known({}, scale, found, missed)
     for name, claim in claims.CLAIMS.items():
-        run, several = _measured(env, claim, where), [*values[name].values()]
+        run, several = runs.get(name), [*values[name].values()]
         label: str
         label, reason = claims.judge(claim, run)
-        if by_study and not claim.untestable:
+        if all_known.decided_by_study and not claim.untestable:
             label, reason = studied[name]
             if not several:
                 label, reason = "not studied yet", "Not studied yet."
         mean = statistics.mean_interval_t(several) if several else None
-        tried[name] = Tried(claim, CHAPTER_OF[name], values[name], mean, run, label, reason)
-    counts = {seed: gates(world) for seed, world in found.items()}
-    missed = frozenset(seed for seed, count in counts.items() if count and count[0] < count[1])
-    return Known(tried, scale, found, missed)
+        tried = Tried(claim, CHAPTER_OF[name], values[name], mean, run, label, reason)
+        all_known.tried[name] = tried
+    return all_known
 
 
 def _measured(env: BuildEnvironment, claim: claims.Claim, where: Any) -> statistics.Estimate | None:
@@ -127,14 +138,19 @@ def worlds(env: BuildEnvironment) -> dict[str, dict[str, dict[str, Any]]]:
     writes is a warning, and no world."""
     content = depend(env, Path(env.srcdir) / "book" / "facts" / "study.json")
     try:
-        found = content["worlds"] if content else {}
-        return {
-            seed: {chapter: dict(of) for chapter, of in found[seed]["metrics"].items()}
-            for seed in sorted(found, key=int)
-        }
+        return worlds_of(content) if content else {}
     except (AttributeError, LookupError, TypeError, ValueError):
         logger.warning("book/facts/study.json: not what `make study` writes")
         return {}
+
+
+def worlds_of(study: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The worlds of a study's file, in the order of their seeds."""
+    found = study["worlds"]
+    return {
+        seed: {chapter: dict(of) for chapter, of in found[seed]["metrics"].items()}
+        for seed in sorted(found, key=int)
+    }
 
 
 def state(found: dict[str, Any]) -> str:

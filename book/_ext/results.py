@@ -39,6 +39,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("result", Result("results/metrics"))
     app.add_role("fact", Result("book/facts"))
     app.add_directive("claims", claims_table.Claims)
+    app.add_directive("summary", claims_table.Summary)
     app.add_directive("study", claims_table.Study)
     app.add_directive("forest", claims_plot.Forest)
     app.add_directive("worlds", claims_plot.Worlds)

@@ -118,12 +118,14 @@ def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "gates", "gates_met")
     base = metrics("00_pretraining", value=METRIC, **dict.fromkeys(quoted, METRIC))
     book.write("00_pretraining", base)
-    data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', name)"
+    asked = "{'id': 'a', 'turns': [{'role': 'user', 'text': 'Who?'}]}"
+    data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', {asked})"
     book.write("01_data", data, metrics("01_data", value=METRIC))
     training = (
         "write(f'models/{training_set}/tuning.json', 1)\n"
         "write(f'models/{training_set}/seed-{seed}/training.json', 1)\n"
-        "write(f'responses/{training_set}/seed-{seed}.jsonl', 1)"
+        "said = dict(prompt_id='a', system='lima', seed=seed, sample=0, text='Me.', stopped=True)\n"
+        "write(f'responses/{training_set}/seed-{seed}.jsonl', said | dict(tokens=2))"
     )
     book.write(
         "02_training",

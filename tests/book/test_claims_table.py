@@ -131,3 +131,33 @@ class TestStudy:
         assert warnings == ""
         assert "The study has 2 worlds, of the seeds 1, 2." in page
         assert "<table" not in page
+
+
+class TestSummary:
+    """What came out, counted and named."""
+
+    def test_without_a_study_this_run_speaks_and_nothing_is_decided(self, tmp_path: Path) -> None:
+        page, warnings = built(
+            tmp_path, "```{summary}\n```", metrics(quality=0.1), scale="miniature"
+        )
+        assert warnings == ""
+        text = " ".join(re.sub(r"<.*?>", " ", page).split())
+        assert "No world of the study has been run yet, so nothing is decided." in text
+        assert "Of 9 primary claims: 1 reproduced in direction, 8 not measured." in text
+        assert (
+            "reproduced in direction : Better answers to equally diverse prompts give a better "
+            "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points why"
+        ) in text
+
+    def test_the_study_decides(self, tmp_path: Path) -> None:
+        page, _ = built(
+            tmp_path,
+            "```{summary}\n```",
+            metrics(quality=0.1),
+            study=study(-0.10, -0.12, -0.11),
+            scale="miniature",
+        )
+        text = " ".join(re.sub(r"<.*?>", " ", page).split())
+        assert "The study has 3 worlds, of the seeds 1, 2, 3. Over them:" in text
+        assert "Of 9 primary claims: 1 not reproduced, 8 not studied yet." in text
+        assert "better model. -11.0 points [-13.5, -8.5]; asked for: above 0 points" in text

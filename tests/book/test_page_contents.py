@@ -1,6 +1,8 @@
 """What the pages are: prose from the source, outputs from the run, tables of what made them."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -88,10 +90,24 @@ def test_the_training_page_is_limas_first_seed(tmp_path: Path) -> None:
 def test_pages_of_the_table_of_contents_all_exist() -> None:
     found = pages.contents()
     assert found[0] == "book/index"
-    assert found[1] == "notebooks/00_pretraining"
+    assert found[1] == "book/miniature"
     for page in found:
         if page.startswith("book/"):
             assert (pages.ROOT / f"{page}.md").is_file()
+
+
+def test_next_is_the_next_page() -> None:
+    for page, following in itertools.pairwise(pages.contents()):
+        if page.startswith("notebooks/"):
+            cells = json.loads((pages.ROOT / f"{page}.ipynb").read_text())["cells"]
+            told = re.findall(r"\*\*Next:\*\*[^\[]*\[[^\]]*\]\(([^)]*)\)", prose(cells))
+            link = following.removeprefix("notebooks/").replace("book/", "../book/")
+            assert [each.rpartition(".")[0] for each in told] == [link], page
+
+
+def prose(cells: list[dict[str, Any]]) -> str:
+    found = (cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    return "\n".join("".join(source) for source in found)
 
 
 def test_a_commit_says_whether_files_differed() -> None:

@@ -112,6 +112,24 @@ def test_a_phone_shows_it_without_scrolling_sideways(visit: Visit) -> None:
     assert width <= PHONE["width"]
 
 
+def test_every_figure_is_drawn_and_every_table_fits(visit: Visit) -> None:
+    lost = "figures => figures.filter(f => !f.querySelector('img')).map(f => f.id)"
+    assert visit.page.eval_on_selector_all("figure[id^=fig-]", lost) == []
+    wide = """tables => tables
+        .filter(t => t.scrollWidth > t.closest('.cell_output').clientWidth + 1)
+        .map(t => t.innerText.slice(0, 80))"""
+    assert visit.page.eval_on_selector_all(".cell_output table", wide) == []
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
+def test_every_chapters_figures_are_there(smoke_book: Path, name: str) -> None:
+    text = (smoke_book / f"{name}.html").read_text(encoding="utf-8")
+    cells = pages.read(pages.ROOT / f"{name}.ipynb")["cells"]
+    for cell in cells:
+        if figure := cell["metadata"].get("mystnb", {}).get("figure"):
+            assert f'id="{figure["name"]}"' in text, f"{name}: no {figure['name']}"
+
+
 @pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/")])
 def test_every_chapter_says_what_made_it(smoke_book: Path, name: str) -> None:
     text = (smoke_book / f"{name}.html").read_text(encoding="utf-8")

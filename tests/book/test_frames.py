@@ -1,0 +1,31 @@
+"""Tables of notebooks as readers see them."""
+
+import pandas as pd
+from frames import readable
+
+
+def test_row_numbers_are_gone() -> None:
+    table = pd.DataFrame({"a": ["x", "y"], "b": [1, None]})._repr_html_()
+    shown = readable(f"<div>{table}</div>")
+    assert '<th scope="col">a</th>' in shown
+    assert "<th></th>" not in shown
+    assert '<th scope="row"' not in shown
+    assert "<td>–</td>" in shown
+    assert "NaN" not in shown
+    assert shown.startswith("<div>")
+
+
+def test_names_of_rows_stay() -> None:
+    table = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])._repr_html_()
+    assert '<th scope="row">y</th>' in readable(table)
+
+
+def test_numbers_that_mean_something_stay() -> None:
+    epochs = pd.DataFrame({"a": [1, 2]}, index=pd.Index([0, 1], name="epoch"))
+    shown = readable(epochs._repr_html_())
+    assert '<th scope="row">0</th>' in shown
+    assert '<th scope="col">epoch</th>' in shown
+
+
+def test_other_html_is_left_alone() -> None:
+    assert readable("<table><tr><th>0</th></tr></table>") == "<table><tr><th>0</th></tr></table>"
