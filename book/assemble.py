@@ -22,8 +22,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import ask
 import psutil
 from pages import ROOT, BuildFailed, Tree, tree
+
+from limalib import scales
 
 # Rendered by the book's own extension, so their text is part of what a build is made from.
 RENDERED_MODULES = (
@@ -49,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with only_one(runs) as lock:
             config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
             run_notebooks(config, runs, options.cores, lock)
-            index = build_html(tree(ROOT / options.notebooks, runs), build)
+            asked = ask.files(scales.load(options.scale), options.runs)
+            index = build_html(tree(ROOT / options.notebooks, runs) | asked, build)
     except (BuildFailed, OSError) as error:  # such as a folder of books that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -198,8 +202,10 @@ def build_html(content: Tree, build: Path) -> Path:
     started = time.monotonic()
     stamp.unlink(missing_ok=True)
     changed = sync(content, source)
-    if any(name.startswith(("book/_ext/", "titles.json", "_toc.yml")) for name in changed):
-        # Sphinx sees neither a changed extension nor that every page's sidebar holds the titles.
+    unseen = ("book/_ext/", "book/_static/", "titles.json", "_toc.yml")
+    if any(name.startswith(unseen) for name in changed):
+        # Sphinx sees neither a changed extension nor that every page's sidebar holds the titles. A
+        # changed script it copies only where a page changed too.
         shutil.rmtree(doctrees, ignore_errors=True)
     command = [
         str(Path(sys.executable).with_name("jupyter-book")), "build", str(source),
