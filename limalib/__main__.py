@@ -49,7 +49,7 @@ def exchange(options: argparse.Namespace) -> str:
     found = recipes.exchange_dumps(raw)
     if found is None or name not in found.dumps:
         raise ValueError(f"scale {options.scale!r} has no dump of an exchange {name!r}")
-    wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, options.seed)
+    wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, seed=0)
     path = scale.places(options.runs).folder / "data" / "exchanges" / f"{name}.jsonl"
     code = provenance.module_digest("limalib.data.candidates")
     kept = candidates.keep_candidates(name, found.dumps[name], wanted, path, code)
@@ -66,7 +66,7 @@ def plan(options: argparse.Namespace) -> str:
         raise ValueError(f"--gpu {options.gpu}: not one of {', '.join(GPUS)}")
     scale = scales.load(options.scale)
     chosen = {} if options.processes is None else {"processes": options.processes}
-    settings = scale.training_settings(options.training_set, **chosen)
+    settings = scale.training_settings("lima", **chosen)
     planned = plan_training(options.base_model or scale.base(), settings)
     peak = GPUS[options.gpu][1] if options.gpu else None
     return planned.table(peak)
@@ -85,10 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     add("name", help="of the exchange, as in the table of exchanges")
     add("--scale", default="laptop")
     add("--runs", default="runs")
-    add("--seed", type=int, default=0)
     add = commands.add_parser("plan", help="memory and time of training").add_argument
     add("--scale", default="miniature")
-    add("--training-set", default="lima")
     add("--base-model", help="a folder or hub id (the scale's)")
     add("--processes", type=int, help="GPUs (the scale's)")
     add("--gpu", help="its name, for time: RTX 4090, L4, A100, H100, H200")
