@@ -23,6 +23,9 @@
 
   // --- one answer --------------------------------------------------------------------------------
 
+  /** Control characters as signs for them. */
+  const visible = (text) =>
+    text.replace(/[\0-\x08\x0b-\x1f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0)));
   const quoted = (text) => `“${text.replaceAll("\n", "⏎").replaceAll(" ", "␣")}”`;
   const number = new Intl.NumberFormat("en", { style: "percent", maximumSignificantDigits: 2 });
   const percent = (share) => number.format(share);
@@ -66,7 +69,7 @@
       if (done) return this.end(value);
       const { tokenizer } = models[this.about.name];
       const text = this.decoder(value.id);
-      const place = element("span", "ask-token", this.text ? text : text.trimStart());
+      const place = element("span", "ask-token", visible(this.text ? text : text.trimStart()));
       const also = this.tuned && this.along(value.id, place);
       place.setAttribute("role", "option");
       place.id = `ask-${this.about.name}-${this.written.length}`;
@@ -128,7 +131,7 @@
       const { bytes } = models[this.about.name].tokenizer;
       const few = ordered(logits).slice(0, count);
       const shown = (id) => {
-        const text = new TextDecoder().decode(bytes[id]) || "the end";
+        const text = visible(new TextDecoder().decode(bytes[id])) || "the end";
         return `${quoted(text)} ${percent(shares[id])}`;
       };
       const more = few.includes(taken) ? "" : `; ${shown(taken)}`;
@@ -228,7 +231,7 @@
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const count = answers.reduce((sum, answer) => sum + answer.written.length, 0);
     status.textContent = `${count} tokens in ${seconds} s, on this device.`;
-    const said = answers.map(({ about, text }) => `${about.title}: ${text.trim()}`);
+    const said = answers.map(({ about, text }) => `${about.title}: ${visible(text.trim())}`);
     part("spoken").textContent = said.join("\n");
   }
 

@@ -243,7 +243,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page to ask tiny models in, whose tokens all look like HTML."""
+    """A page to ask tiny models in, whose tokens look like HTML and end in Escape (ě)."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(STATIC, folder / "_static")
     (folder / "_static" / "ask").mkdir()
@@ -253,7 +253,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer = json.loads(path.read_text())
         vocabulary = tokenizer["model"]["vocab"]
         hostile = {
-            token if len(token) > 1 or token in "whatWHAT?" else f"<img/src=x{i}>": i
+            token if len(token) > 1 or token in "whatWHAT?" else f"<img/src=x{i}>ě": i
             for token, i in vocabulary.items()
         }
         tokenizer["model"]["vocab"] = hostile
@@ -297,7 +297,7 @@ class TestPage:
         press(page, "<i>Who?</i>")
         for title in ("Base", "Alpaca's recipe", "LIMA"):
             answer = page.get_by_role("region", name=title)
-            expect(answer.locator(".ask-tokens")).to_contain_text("<img/src=x")
+            expect(answer.locator(".ask-tokens")).to_contain_text(re.compile(r"<img/src=x\d+>␛"))
         assert page.locator(".ask img, .ask i").count() == 0
 
     def test_a_keyboard_asks_and_reads_probabilities(self, page: Page) -> None:
