@@ -6,6 +6,8 @@ A page of prose may ask for tables that are written here as Markdown:
     ```                             a table of book/facts/released_filters.json
     ```{provenance}
     ```                             what made every page
+    ```{citation} book
+    ```                             how to cite the book, or the `paper`
     ```{answered}
     ```                             one prompt, answered by the base, Alpaca's recipe and LIMA
 """
@@ -25,7 +27,7 @@ from limalib.records import visible
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
-ASKED = re.compile(r"^```\{(facts|provenance|answered)\} ?(\S*)\n```$", re.MULTILINE)
+ASKED = re.compile(r"^```\{(facts|provenance|answered|citation)\} ?(\S*)\n```$", re.MULTILINE)
 
 Tree = dict[str, bytes]
 Notebook = dict[str, Any]
@@ -119,7 +121,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
 
     Progress bars (standard error and widgets) are left out; control characters show as such, and
     tables are made readable. The cell in which papermill set the parameters is kept, after the
-    defaults that it overrides.
+    defaults that it overrides, but out of sight: what made a page stands at its end.
     """
     code = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
     injected = [cell for cell in code if "injected-parameters" in _tags(cell)]
@@ -132,7 +134,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
         cells.append(cell)
         if "parameters" in _tags(cell):
-            cells += [cell | {"metadata": {}} for cell in injected]
+            cells += [cell | {"metadata": {"tags": ["remove-cell"]}} for cell in injected]
     return source | {"cells": cells}
 
 
@@ -145,6 +147,8 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
     def table_for(asked: re.Match[str]) -> str:
         if asked[1] == "provenance":
             return everything(chapters, runs)
+        if asked[1] == "citation":
+            return citation(asked[2])
         if asked[1] == "answered":
             return answers(runs)
         file, _, title = asked[2].partition(":")
@@ -155,6 +159,22 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
         return facts_table(facts, title)
 
     return ASKED.sub(table_for, page).encode()
+
+
+def citation(of: str) -> str:
+    """BibTeX of the paper, as the references have it, or of the book, from CITATION.cff."""
+    if of == "paper":
+        entries = (ROOT / "book" / "references.bib").read_text(encoding="utf-8").split("\n\n")
+        found = next(entry.strip() for entry in entries if "{zhou2023lima," in entry)
+    else:
+        own = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+        config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+        authors = " and ".join(f"{{{each['name']}}}" for each in own["authors"])
+        told = {"title": own["title"], "author": authors, "version": own["version"]}
+        told |= {"year": config["copyright"], "url": config["repository"]["url"]}
+        fields = "".join(f"  {name} = {{{value}}},\n" for name, value in told.items())
+        found = f"@software{{limabook,\n{fields}}}"
+    return f"```bibtex\n{found}\n```"
 
 
 def answers(runs: Path) -> str:

@@ -96,6 +96,22 @@ def test_pages_of_the_table_of_contents_all_exist() -> None:
             assert (pages.ROOT / f"{page}.md").is_file()
 
 
+def test_how_to_cite_is_what_the_citation_file_says() -> None:
+    assert pages.citation("book").splitlines() == [
+        "```bibtex",
+        "@software{limabook,",
+        "  title = {Less Is More for Alignment, reproduced},",
+        "  author = {{The contributors to this book}},",
+        "  version = {0.1.0},",
+        "  year = {2026},",
+        "  url = {https://github.com/lima-book/lima-book},",
+        "}",
+        "```",
+    ]
+    assert "@" in pages.citation("paper")
+    assert "2305.11206" in pages.citation("paper")
+
+
 def test_next_is_the_next_page() -> None:
     for page, following in itertools.pairwise(pages.contents()):
         if page.startswith("notebooks/"):
