@@ -25,6 +25,7 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 
 study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
+	@$(BIN)/python book/picture.py
 
 picture: $(INSTALLED)  ## draw the README's picture from the study
 	@$(BIN)/python book/picture.py
