@@ -148,7 +148,7 @@ def _whose(known: Known) -> str:
             "No world of the study has been run yet, so nothing is decided. What this run, one "
             f"world at the scale {known.scale.name} ({known.scale.description}), would say:"
         )
-    return f"{recorded.state(known.worlds)} Over them:"
+    return recorded.state(known.worlds)
 
 
 def _counted(kind: str, labels: Sequence[str]) -> str:

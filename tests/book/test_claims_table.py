@@ -158,6 +158,6 @@ class TestSummary:
             scale="miniature",
         )
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
-        assert "The study has 3 worlds, of the seeds 1, 2, 3. Over them:" in text
+        assert "The study has 3 worlds, of the seeds 1, 2, 3. Of 9 primary" in text
         assert "Of 9 primary claims: 1 not reproduced, 8 not studied yet." in text
         assert "better model. -11.0 points [-13.5, -8.5]; asked for: above 0 points" in text
