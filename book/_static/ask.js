@@ -217,6 +217,8 @@
     const started = performance.now();
     status.textContent = "Writing …";
     part("answers").hidden = false;
+    const below = status.getBoundingClientRect().bottom > 0.7 * window.innerHeight; // as on a phone
+    if (below) status.scrollIntoView();
     showTruth(text);
     for (const answer of answers) answer.begin(text, how);
     let open = answers;

@@ -363,9 +363,10 @@ class TestPage:
         told = page.get_by_role("region", name="What is true of Zab (herb)")
         expect(told).to_contain_text("<b>tea</b>, never told")
 
-    def test_a_phone_shows_it_without_scrolling_sideways(self, page: Page) -> None:
+    def test_a_phone_shows_answers_without_scrolling_sideways(self, page: Page) -> None:
         press(page, "<i>Who?</i>")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        expect(page.get_by_role("region", name="Base")).to_be_in_viewport()
 
     def test_a_model_that_cannot_be_loaded_is_named(self, page: Page, site: Path) -> None:
         script = site / "_static" / "ask" / "lima.js"
