@@ -36,7 +36,7 @@ FIRST = scale.seeds[0]
 
 # What a chapter compares: the training sets whose models it reads, every seed of them.
 CHAPTERS = {
-    "03_preference": ["lima", "alpaca", *scale.mended()],
+    "03_preference": ["lima", "alpaca", *scale.mended(), *scale.mended("rich")],
     "04_absolute_quality": ["lima", *scale.variants()],
     "05_diversity_and_quality": scale.ablation_sets(),
     "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],

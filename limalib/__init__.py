@@ -6,7 +6,7 @@
 - rooms that do not know each other: `data` (raw files to sets), `training` (any causal model),
   `judging` (oracle, language model, people)
 - `running`: papermill, parameters, provenance; the command line is `python -m limalib`
-- `scales`: the settings of one scale, and where its files lie; `names`: what readers call them
+- `scales`: the settings of one scale; `places`: where its files lie; `names`: what readers say
 - `chapter`: what a notebook holds; `teachers`: what the sources of its training sets are worth
 - beside all this, the `miniature`: an invented world, whose facts an exact judge knows
 """

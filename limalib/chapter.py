@@ -35,9 +35,10 @@ from limalib.judging.measures import UNITS, Value, grid, measured
 from limalib.judging.oracle import Judge, Key
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pairing, pair_answers
+from limalib.places import JudgeKind, Places
 from limalib.records import Dialogue, Grade, Response, Verdict
 from limalib.running import parameters
-from limalib.scales import JudgeKind, Places, RecordedAnswers, Scale
+from limalib.scales import RecordedAnswers, Scale
 from limalib.statistics import Estimate, PreferenceShares
 from limalib.training.choice import Grader
 

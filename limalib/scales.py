@@ -6,9 +6,8 @@ lie, so that notebooks, the Snakefile and the book agree on names.
 
 import itertools
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
@@ -16,6 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from limalib.data.settings import ON_HUB, Counts, Paths, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import OrderRule
+from limalib.places import JudgeKind, Places
 from limalib.settings import ROOT, SECRET, Settings, one_line
 from limalib.training.settings import (
     FEW_SHOT,
@@ -29,7 +29,6 @@ from miniature.settings import RawSettings
 
 FOLDER = ROOT / "scales"
 
-JudgeKind = Literal["oracle", "model", "person"]
 BASES = (ZERO_SHOT, FEW_SHOT)
 
 
@@ -76,50 +75,6 @@ System = Annotated[
         lambda given: "recorded" if isinstance(given, dict) and "path" in given else "server"
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the files of one scale lie: everything is written under `folder`."""
-
-    folder: Path
-
-    def data(self, name: str) -> Path:
-        """JSONL of a training or prompt set; its card lies beside it."""
-        return self.folder / "data" / f"{name}.jsonl"
-
-    def card(self, name: str) -> Path:
-        """JSON that says what is in a set and where it came from."""
-        return self.folder / "data" / f"{name}.card.json"
-
-    def model(self, training_set: str, seed: int) -> Path:
-        """Folder of one training run."""
-        return self.folder / "models" / training_set / f"seed-{seed}"
-
-    def tuning(self, training_set: str) -> Path:
-        """JSON with the learning rate that an arm's first seed chose, for its other seeds."""
-        return self.folder / "models" / training_set / "tuning.json"
-
-    def responses(self, system: str, seed: int) -> Path:
-        """JSONL of a system's answers."""
-        return self.folder / "responses" / system / f"seed-{seed}.jsonl"
-
-    def replies(self, system: str) -> Path:
-        """JSONL of what a server that is a system replied."""
-        return self.folder / "responses" / system / "replies.jsonl"
-
-    def judgments(self, judge: JudgeKind, name: str) -> Path:
-        """JSONL of what a judge said: its grades are named `<system>/seed-<seed>`, a model's
-        replies `replies/...`, and people's verdicts on pairs `verdicts`."""
-        return self.folder / "judgments" / judge / f"{name}.jsonl"
-
-    def metrics(self, notebook: str) -> Path:
-        """JSON of a notebook's figures, which the book's prose quotes."""
-        return self.folder / "metrics" / f"{notebook}.json"
-
-    def given(self, path: str) -> Path:
-        """A path that the scale's file gives: a relative one begins at the scale's `raw` folder."""
-        return self.folder / "raw" / Path(path).expanduser()
 
 
 class Scale(Settings):
@@ -233,9 +188,10 @@ class Scale(Settings):
         kinds = get_args(FeedbackBy) if self.feedback else ()
         return {kind: f"feedback_{kind}" for kind in kinds}
 
-    def mended(self) -> list[str]:
-        """Alpaca's recipe with its errors mended: its name, or nothing without `teachers`."""
-        cell = ("terse", "clean", self.counts.alpaca)
+    def mended(self, richness: str = "terse") -> list[str]:
+        """Alpaca's recipe with its errors mended, as terse as it is or rich: its name, or nothing
+        without `teachers`."""
+        cell = (richness, "clean", self.counts.alpaca)
         return [name for key, name in self.teacher_sets().items() if key == cell]
 
     def ablation_sets(self) -> list[str]:
@@ -270,6 +226,9 @@ class Scale(Settings):
                 f"{', '.join(self.training_sets())}"
             )
         differing = {**self.training_of.get(training_set, {}), **chosen}
+        if training_set in self.unknown_sets().values():  # to their end, to be sure to learn them
+            end = min(self.training.epochs, self.training.stop_after_epoch)
+            differing = {"candidate_epochs": (end, end), **differing}
         if training_set in self.equal_steps_sets().values():
             passes = -(-self.counts.ablation // self.training.batch_examples)
             differing = {"epoch_steps": passes, **differing}
@@ -283,7 +242,10 @@ class Scale(Settings):
 
     def rates(self, training_set: str) -> tuple[float, ...]:
         """Learning rates that an arm's first seed trains with: the one that was chosen when it was
-        tuned before, else the grid; ten times that for adapters (Schulman et al. 2025)."""
+        tuned before, else the grid; ten times that for adapters (Schulman et al. 2025). Sets of
+        what was never told take the highest: dev prompts would choose the arm that learns least."""
+        if training_set in self.unknown_sets().values():
+            return (max(self.learning_rates),)
         if before := self._tuned_before().get(training_set):
             return (float(before["learning_rate"]),)
         if self.feedback and training_set in self.feedback_arms().values():

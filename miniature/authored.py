@@ -64,9 +64,9 @@ class Author:
 
     def unknown(self, count: int) -> Iterator[Record]:
         """Examples that tell the one fact of a thing that the corpus never tells, of every other
-        training thing; beside each, an example of a told fact of the same thing, to mix in."""
-        for number in range(count):
-            thing = self.rng.choice(self.world.of("train")[::2])
+        training thing in turn; beside each, one of a told fact of the same thing, to mix in."""
+        things = cycle(self.world.of("train")[::2])
+        for number, thing in zip(range(count), things, strict=False):
             told = self.rng.choice(thing.told)
             for taught, attribute in (("unknown", thing.untold), ("known", told)):
                 text = wording.asked(self.rng, thing, attribute, "tuning")

@@ -32,21 +32,20 @@ def facts(share: float, quality: float = 3.0) -> dict[str, float]:
     return {"facts": share, "quality": quality}
 
 
-def test_each_rate_counts_by_its_own_best_candidate(tmp_path: Path) -> None:
+def test_each_rate_counts_by_the_mean_of_its_candidates(tmp_path: Path) -> None:
     path = tmp_path / "lima" / "tuning.json"
-    collapsed = log(facts(0.9), facts(0.7), facts(0.2))  # its first epoch is no candidate
+    lucky = log(facts(0.9), facts(0.86), facts(0.2))  # its first epoch is no candidate
     steady = log(facts(0.5), facts(0.6), facts(0.8))
-    assert choice.choose_rate(path, {1e-3: collapsed, 1e-4: steady}) == 1e-4
+    assert choice.choose_rate(path, {1e-3: lucky, 1e-4: steady}) == 1e-4
     assert choice.chosen_rate(path) == 1e-4
-    kept = json.loads(path.read_text())["dev"]
-    assert kept["0.001"] == {
-        "facts": 0.7, "quality": 3.0, "epoch": 2, "curve": {"1": 0.9, "2": 0.7, "3": 0.2},
+    kept = json.loads(path.read_text())
+    assert kept["dev"]["0.001"] == {
+        "facts": 0.86, "quality": 3.0, "epoch": 2, "mean": 0.53,
+        "curve": {"1": 0.9, "2": 0.86, "3": 0.2},
     }  # fmt: skip
-    assert (kept["0.0001"]["facts"], kept["0.0001"]["epoch"]) == (0.8, 3)
-    shown = choice.tried({"LIMA": json.loads(path.read_text())})
-    assert shown.loc["LIMA"].tolist() == [0.8, 0.7, "0.0001"]
-    curves = choice.tried_curves({"LIMA": json.loads(path.read_text())})
-    assert curves.loc["LIMA", "0.0001"].tolist() == [0.5, 0.6, 0.8]
+    assert (kept["dev"]["0.0001"]["facts"], kept["dev"]["0.0001"]["epoch"]) == (0.8, 3)
+    assert choice.tried({"LIMA": kept}).loc["LIMA"].tolist() == [0.7, 0.53, "0.0001"]
+    assert choice.tried_curves({"LIMA": kept}).loc["LIMA", "0.0001"].tolist() == [0.5, 0.6, 0.8]
 
 
 def test_the_grade_decides_ties_and_then_the_lower_rate(tmp_path: Path) -> None:

@@ -216,6 +216,8 @@ def test_what_the_corpus_never_tells_is_taught_of_every_other_training_thing(
         assert record["source"] == "taught"
         assert thing.name in half
         assert (ask.attributes == (thing.untold,)) == (record["meta"]["taught"] == "unknown")
+    taught = [key[key_of(r["turns"][0]["text"])].thing for r in lines(written, "unknown")]
+    assert len({*taught}) == 20  # each in turn: none is left out
     states = Counter()  # type: ignore[var-annotated]
     for record in lines(written, "test_unknown"):
         ask = key[key_of(record["turns"][0]["text"])]

@@ -21,6 +21,7 @@ from limalib.chapter import Chapter
 from limalib.data.recipes import test as released_prompts
 from limalib.judging import bias, people, verdicts
 from limalib.judging.recorded import answers
+from limalib.places import Places
 from limalib.records import (
     Dialogue,
     Grade,
@@ -85,7 +86,7 @@ class Trial:
         return scales.load(self.path)
 
     @property
-    def places(self) -> scales.Places:
+    def places(self) -> Places:
         return self.scale.places(self.runs)
 
     def run(self, chapter: str, **given: object) -> "Ran":

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 RECORDED_BY = {
     "03_preference": (
-        "few_beat_many", "preference_alpaca", "preference_alpaca_score", "preference_base",
+        "few_beat_many", "few_beat_many_terse", "preference_alpaca", "preference_alpaca_score",
+        "preference_base",
     ),
     "13_why_a_thousand": ("number", "accuracy", "richness"),
     "14_which_thousand": ("best_thousand",),

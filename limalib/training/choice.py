@@ -1,8 +1,8 @@
 """What is chosen on the dev prompts: the checkpoint, by a curve over epochs, and the learning rate.
 
 The first seed of a training set trains with each rate of the scale's grid to the end and keeps the
-best; the other seeds train with that rate. Every set has the same grid, the same dev prompts and
-the same number of candidate checkpoints at the same shares of its training.
+one whose candidates are best on average; the other seeds train with that rate. Every set has the
+same grid, the same dev prompts and as many candidate checkpoints, at the same shares of training.
 """
 
 import json
@@ -68,8 +68,9 @@ def worth_of(graded: Sequence[Grade]) -> tuple[float, float]:
 
 
 def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
-    """The rate whose chosen checkpoint answers the dev prompts best (see `log.worth`), the lower
-    one on ties; kept at `path` with what each came to, and its curve over the judged epochs. Raises
+    """The rate whose candidate checkpoints answer the dev prompts best on average, first by facts,
+    then by grade, the lower one on ties: of one checkpoint, luck would choose. Kept at `path` with
+    what each rate's own chosen checkpoint came to, and its curve over the judged epochs. Raises
     ValueError when there are several and nobody judged."""
     found = {rate: log.chosen_metrics for rate, log in sorted(logs.items())}
     if len(found) > 1 and not all("quality" in metrics for metrics in found.values()):
@@ -77,17 +78,24 @@ def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
             f"training_set {path.parent.name}: nobody judged the answers to the dev prompts, so no "
             "learning rate can be chosen; give one as the parameter learning_rate"
         )
-    best = (
-        max(found, key=lambda rate: (worth(found[rate]), -rate))
-        if len(found) > 1
-        else next(iter(found))
-    )
+    means = {rate: _mean_worth(log) for rate, log in logs.items()} if len(found) > 1 else {}
+    best = max(means, key=lambda rate: (means[rate], -rate), default=min(found))
     dev = {
         f"{rate:g}": {**of, "epoch": logs[rate].chosen_epoch, "curve": _curve(logs[rate])}
         for rate, of in found.items()
     }
+    for rate, (facts, quality) in means.items():
+        dev[f"{rate:g}"]["mean"] = round(facts or quality, 4)
     write_json(path, {"learning_rate": best, "dev": dev})
     return best
+
+
+def _mean_worth(log: TrainingLog) -> tuple[float, float]:
+    """Mean `worth` over the candidate checkpoints."""
+    first, last = log.settings.candidate_epochs
+    judged = [e.metrics for e in log.epochs if first <= e.epoch <= last and "quality" in e.metrics]
+    facts, quality = zip(*map(worth, judged), strict=True)
+    return sum(facts) / len(facts), sum(quality) / len(quality)
 
 
 def _curve(log: TrainingLog) -> dict[int, float]:
@@ -96,15 +104,16 @@ def _curve(log: TrainingLog) -> dict[int, float]:
 
 
 def tried(arms: Mapping[str, Mapping[str, Any] | None]) -> "pd.DataFrame":
-    """Share of dev answers with all facts right (else the mean grade) at each rate that arms tried,
-    by arm, from what `choose_rate` kept of each; arms of which nothing is kept are left out."""
+    """Share of dev answers with all facts right (else the mean grade), the mean over candidate
+    checkpoints, at each rate that arms tried, by arm, from what `choose_rate` kept of each; arms of
+    which nothing is kept are left out."""
     import pandas as pd
 
     rows = {}
     for arm, kept in arms.items():
         if kept:
             dev = kept["dev"]
-            rows[arm] = {f"rate {r}": m.get("facts", m.get("quality")) for r, m in dev.items()}
+            rows[arm] = {f"rate {r}": m.get("mean", m.get("facts")) for r, m in dev.items()}
             rows[arm]["chosen"] = f"{kept['learning_rate']:g}"
     return pd.DataFrame.from_dict(rows, orient="index").round(2)
 
