@@ -7,7 +7,7 @@ World 0 is for exploring: there every arm is tuned, with each rate of the grid t
 that came to is kept in book/facts/tuning.json, before the freeze. The other worlds confirm: their
 arms take the rates found. A world goes on where it stood. What came out of it is added to
 book/facts/study.json: every number that the chapters recorded. A world whose gates fail counts like
-any other, and says so. Nothing is run where something is not as frozen.
+any other, and says so. Nothing is run where something is not as frozen, and no world twice.
 """
 
 import argparse
@@ -29,6 +29,8 @@ from limalib.running import provenance
 
 ROOT = scales.ROOT
 STUDY = ROOT / "book" / "facts" / "study.json"
+SAME = ("torch", "transformers", "tokenizers", "numpy")
+"""Packages of one version in all worlds."""
 TUNING = ROOT / "book" / "facts" / "tuning.json"
 
 
@@ -38,6 +40,7 @@ def world_scale(seed: int, runs: Path) -> Path:
     settings = yaml.safe_load((scales.FOLDER / "miniature.yml").read_text(encoding="utf-8"))
     settings["world"]["seed"] = seed
     settings["seeds"] = [0]
+    settings["training"]["precision"] = "bf16"  # not what a processor happens to be good at
     if seed == 0:
         settings.pop("tuned", None)
     else:
@@ -112,15 +115,39 @@ def graded(path: Path) -> dict[str, str]:
 
 
 def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
-    """Add a world's entry. Raises ValueError for a file of another freeze."""
-    digest = freeze.digest()
-    study: dict[str, Any] = {"freeze": digest, "worlds": {}}
-    if path.is_file():
-        study = json.loads(path.read_text(encoding="utf-8"))
-    if study["freeze"] != digest:
+    """Add a world's entry. Raises ValueError for a file of another freeze, other versions of what
+    computes, and a world that is there."""
+    worlds = ready(seed, path)
+    for other, of in worlds.items():
+        if {name: of["versions"].get(name) for name in SAME} != {
+            name: found["versions"].get(name) for name in SAME
+        }:
+            raise ValueError(f"world {seed}: made with other versions than world {other}")
+    worlds[str(seed)] = {"freeze": freeze.digest(), **found}
+    write_json(path, {"worlds": dict(sorted(worlds.items(), key=lambda each: int(each[0])))})
+
+
+def ready(seed: int, path: Path = STUDY) -> dict[str, Any]:
+    """The worlds that are there, when one of this seed may be added. Raises ValueError."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"worlds": {}}
+    worlds: dict[str, Any] = content["worlds"]
+    if any(world["freeze"] not in freeze.valid() for world in worlds.values()):
         raise ValueError(f"{path}: of another freeze; move it away, and run its worlds again")
-    study["worlds"][str(seed)] = found
-    write_json(path, study)
+    if str(seed) in worlds or seed not in freeze.WORLDS:
+        planned = f"{freeze.WORLDS[0]} to {freeze.WORLDS[-1]}"
+        raise ValueError(f"world {seed}: not one of {planned} that is still to be run")
+    return worlds
+
+
+def began(folder: Path) -> None:
+    """Mark a world's folder with the freeze under which it is made. Raises ValueError for one that
+    was begun under another."""
+    mark = folder / "freeze.txt"
+    if mark.is_file() and mark.read_text(encoding="utf-8") not in freeze.valid():
+        raise ValueError(f"{folder}: begun under another freeze; remove it, and run it again")
+    if not mark.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(freeze.digest(), encoding="utf-8")
 
 
 def main() -> int:
@@ -136,12 +163,15 @@ def main() -> int:
             tune(runs, given.cores)
         for seed in filter(None, given.worlds):
             freeze.check()
+            ready(seed)
             started = time.monotonic()
             scale = world_scale(seed, runs)
+            began(runs / scale.stem)
             with assemble.only_one(runs) as lock:
                 pretrain(scale, runs, seed=seed)
                 config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
                 assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
+            freeze.check()  # nobody changed anything meanwhile
             add(seed, entry(scale, runs, time.monotonic() - started))
             print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
     except (ValueError, OSError, assemble.BuildFailed, subprocess.CalledProcessError) as error:

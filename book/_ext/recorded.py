@@ -158,9 +158,8 @@ def state(found: dict[str, Any]) -> str:
     """Which worlds the study has, in a sentence."""
     if not found:
         return "No world of the study has been run yet."
-    if len(found) == 1:
-        return f"The study has one world so far, that of seed {next(iter(found))}."
-    return f"The study has {len(found)} worlds, of the seeds {', '.join(found)}."
+    seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
+    return f"Of the study's eight worlds {len(found)} {verb} been run: {seeds} {', '.join(found)}."
 
 
 def number(value: Any) -> float:

@@ -21,28 +21,67 @@ def test_a_world_is_the_miniature_with_another_seed_and_a_base_of_its_own(tmp_pa
     assert scale.learning_rates == scales.load("miniature").learning_rates
 
 
-def test_worlds_are_added_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "digest", lambda: "frozen")
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A freeze of two parts."""
+    now = {"code": "1", "words": "1"}
+    monkeypatch.setattr(freeze, "parts", lambda: dict(now))
+    monkeypatch.setattr(freeze, "FROZEN", tmp_path / "freeze.json")
+    monkeypatch.setattr(freeze, "now", now, raising=False)
+    freeze.write()
+
+
+VERSIONS = {"versions": {"torch": "2.13.0"}}
+
+
+@pytest.mark.usefixtures("frozen")
+def test_worlds_are_added_once_and_none_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
-    study.add(1, {"seconds": 1}, path)
-    study.add(2, {"seconds": 2}, path)
-    found = json.loads(path.read_text())
-    assert found == {"freeze": "frozen", "worlds": {"1": {"seconds": 1}, "2": {"seconds": 2}}}
-    monkeypatch.setattr(freeze, "digest", lambda: "another")
+    study.add(2, VERSIONS, path)
+    study.add(1, VERSIONS, path)
+    found = path.read_text()
+    assert list(json.loads(found)["worlds"]) == ["1", "2"]
+    for seed in (2, 0, 9):
+        with pytest.raises(ValueError, match=f"world {seed}: not one of 1 to 8 that is still to"):
+            study.add(seed, VERSIONS, path)
+    with pytest.raises(ValueError, match="world 3: made with other versions than world 1"):
+        study.add(3, {"versions": {"torch": "2.14.0"}}, path)
+    freeze.now["words"] = "2"  # type: ignore[attr-defined]
+    freeze.write()
     with pytest.raises(ValueError, match=r"study\.json: of another freeze; move it away"):
-        study.add(3, {"seconds": 3}, path)
-    assert json.loads(path.read_text()) == found
+        study.add(3, VERSIONS, path)
+    assert path.read_text() == found
 
 
-def test_a_freeze_names_what_changed(tmp_path: Path) -> None:
-    path = tmp_path / "freeze.json"
+@pytest.mark.usefixtures("frozen")
+def test_a_renewed_freeze_keeps_its_worlds_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    study.began(tmp_path / "world-2")
+    study.add(1, VERSIONS, path)
+    freeze.now["code"] = "2"  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="not as frozen: code; the study would not be one study"):
+        freeze.check()
+    freeze.write(renewal="names alone; world 1 came out bit-equal")
+    renewed = json.loads((tmp_path / "freeze.json").read_text())["renews"]
+    assert [(each["changed"], each["why"]) for each in renewed] == [
+        (["code"], "names alone; world 1 came out bit-equal")
+    ]
+    study.began(tmp_path / "world-2")
+    study.add(2, VERSIONS, path)
+    freeze.now["code"] = "3"  # type: ignore[attr-defined]
+    freeze.write()
+    with pytest.raises(ValueError, match="world-2: begun under another freeze; remove it"):
+        study.began(tmp_path / "world-2")
+
+
+def test_a_freeze_names_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeze, "FROZEN", tmp_path / "freeze.json")
     with pytest.raises(ValueError, match="no freeze yet"):
-        freeze.check(path)
-    path.write_text(json.dumps(freeze.parts() | {"miniature/wording.yml": "0", "gone": "1"}))
+        freeze.check()
+    changed = freeze.parts() | {"miniature/wording.yml": "0", "gone": "1"}
+    freeze.FROZEN.write_text(json.dumps({"parts": changed, "renews": []}))
     with pytest.raises(ValueError, match=r"not as frozen: gone, miniature/wording\.yml; the study"):
-        freeze.check(path)
-    path.write_text(json.dumps(freeze.parts()))
-    freeze.check(path)
+        freeze.check()
 
 
 def test_what_the_study_ran_on_is_as_it_was_frozen() -> None:
@@ -50,7 +89,8 @@ def test_what_the_study_ran_on_is_as_it_was_frozen() -> None:
     if freeze.FROZEN.is_file():
         assert freeze.differing() == []
     if study.STUDY.is_file():
-        assert json.loads(study.STUDY.read_text())["freeze"] == freeze.digest()
+        worlds = json.loads(study.STUDY.read_text())["worlds"].values()
+        assert {world["freeze"] for world in worlds} <= freeze.valid()
 
 
 def test_rates_are_not_tuned_again_after_the_freeze(
