@@ -159,7 +159,8 @@ def state(found: dict[str, Any]) -> str:
     if not found:
         return "No world of the study has been run yet."
     seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
-    return f"Of the study's eight worlds {len(found)} {verb} been run: {seeds} {', '.join(found)}."
+    run = f"{len(found)} {verb} been run: {seeds} {', '.join(found)}."
+    return f"Of the study, planned with eight worlds, {run}"
 
 
 def number(value: Any) -> float:

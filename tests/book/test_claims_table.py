@@ -75,7 +75,7 @@ def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
     )
     assert warnings == ""
     assert "This run is one world, that of seed 0, and decides nothing" in page
-    assert "Of the study's eight worlds 3 have been run: seeds 1, 2, 3." in page
+    assert "Of the study, planned with eight worlds, 3 have been run: seeds 1, 2, 3." in page
     found = row(page, "quality")
     assert "-11.0 points [-13.5, -8.5] +10.0 points [+9.0, +11.0] not reproduced 05" in found
     assert "Not reproduced: -11.0 points [-13.5, -8.5] over 3 worlds" in found
@@ -123,13 +123,13 @@ class TestStudy:
 
     def test_one_world_has_no_interval(self, tmp_path: Path) -> None:
         page, _ = built(tmp_path, "```{study}\n```", study=study(0.1))
-        assert "Of the study's eight worlds 1 has been run: seed 1." in page
+        assert "Of the study, planned with eight worlds, 1 has been run: seed 1." in page
         assert row(page, "quality").endswith("primary +10.0 +10.0 points")
 
     def test_its_state_alone(self, tmp_path: Path) -> None:
         page, warnings = built(tmp_path, "```{study} state\n```", study=study(0.1, 0.2))
         assert warnings == ""
-        assert "Of the study's eight worlds 2 have been run: seeds 1, 2." in page
+        assert "Of the study, planned with eight worlds, 2 have been run: seeds 1, 2." in page
         assert "<table" not in page
 
 
@@ -143,7 +143,7 @@ class TestSummary:
         assert warnings == ""
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
         assert "No world of the study has been run yet, so nothing is decided." in text
-        assert "Of 9 primary claims: 1 reproduced in direction, 8 not measured." in text
+        assert "Of 8 primary claims: 1 reproduced in direction, 7 not measured." in text
         assert (
             "reproduced in direction : Better answers to equally diverse prompts give a better "
             "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points why"
@@ -158,6 +158,9 @@ class TestSummary:
             scale="miniature",
         )
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
-        assert "Of the study's eight worlds 3 have been run: seeds 1, 2, 3. Of 9 primary" in text
-        assert "Of 9 primary claims: 1 not reproduced, 8 not studied yet." in text
+        assert (
+            "Of the study, planned with eight worlds, 3 have been run: seeds 1, 2, 3. Of 8 primary"
+            in text
+        )
+        assert "Of 8 primary claims: 1 not reproduced, 7 not studied yet." in text
         assert "better model. -11.0 points [-13.5, -8.5]; asked for: above 0 points" in text
