@@ -303,7 +303,7 @@ class TestRealData:
             "refers to others": 1,
         }
         shown = curated.table("set", "source", "reason", "dropped")
-        shown = shown[shown["set"] == "filtered Stack Exchange"].dropna()  # but for what is kept
+        shown = shown[shown["set"] == "filtered Stack Exchange"].dropna(subset="reason")
         assert (
             dict(zip(shown["reason"], shown["dropped"], strict=True))
             == (card["losses"]["stackexchange"])
