@@ -77,6 +77,7 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
     arms = [*scale.training_sets(), *scale.feedback_arms().values()]
+    arms = [arm for arm in arms if len(scale.rates(arm)) > 1]
     with assemble.only_one(runs) as lock:
         targets = [f"models/{arm}/tuning.json" for arm in arms]
         assemble.run_notebooks(config, folder, cores, lock, targets)

@@ -116,3 +116,15 @@ def test_a_world_keeps_every_grade_as_a_digit_in_the_order_of_the_prompts(tmp_pa
     path = tmp_path / "seed-0.jsonl"
     records.write(path, [grade("b", 6, True), grade("a", 2, False)])
     assert study.graded(path) == {"facts": "01", "score": "26"}
+
+
+def test_in_world_0_every_arm_is_tuned_and_in_others_takes_its_rate(tmp_path: Path) -> None:
+    explored = scales.load(study.world_scale(0, tmp_path))
+    assert explored.base_model == "miniature/base"
+    assert explored.rates("lima") == explored.learning_rates
+    confirming = scales.load(study.world_scale(1, tmp_path))
+    arms = [*confirming.training_sets(), *confirming.feedback_arms().values()]
+    assert len(confirming.learning_rates) >= 3
+    assert {len(confirming.rates(arm)) for arm in arms} == {1}
+    tried = [confirming.tuning(tmp_path, arm) for arm in arms if "unknown" not in arm]
+    assert all(each and len(each["dev"]) >= 3 for each in tried)
