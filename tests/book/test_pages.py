@@ -23,7 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PHONE = {"width": 390, "height": 844}
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @dataclass
@@ -59,7 +59,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module", params=PAGES)
 def visit(request: pytest.FixtureRequest, smoke_book: Path, browser: Browser) -> Iterator[Visit]:
     """One page of the book, at a desk's width."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page(viewport=DESK)  # type: ignore[arg-type]
     found = Visit(page)
     page.on("console", found.hear)
     page.on("pageerror", lambda error: found.problems.append(str(error)))
@@ -113,6 +113,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(visit: Visit) -> None:
 
 
 def test_every_figure_is_drawn_and_every_table_fits(visit: Visit) -> None:
+    visit.page.set_viewport_size(DESK)  # type: ignore[arg-type]
     lost = "figures => figures.filter(f => !f.querySelector('img')).map(f => f.id)"
     assert visit.page.eval_on_selector_all("figure[id^=fig-]", lost) == []
     wide = """tables => tables
