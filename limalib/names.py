@@ -40,10 +40,7 @@ def of(scale: Scale) -> dict[str, str]:
         name: f"{size:,} examples, as many steps" for size, name in scale.equal_steps_sets().items()
     }
     refusals = {name: f"LIMA, {n} refusals" for n, name in scale.refusal_sets().items()}
-    unknown = {
-        name: f"200 examples, {share:.0%} never told"
-        for share, name in scale.unknown_sets().items()
-    }
+    unknown = {n: f"facts, {share:.0%} never told" for share, n in scale.unknown_sets().items()}
     taught = {
         name: f"{n:,} {how}, {errors}" for (how, errors, n), name in scale.teacher_sets().items()
     }

@@ -6,8 +6,10 @@ same grid, the same dev prompts and as many candidate checkpoints, at the same s
 """
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from limalib.records import Dialogue, Grade, Response, write_json
@@ -72,35 +74,35 @@ def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
     then by grade, the lower one on ties: of one checkpoint, luck would choose. Kept at `path` with
     what each rate's own chosen checkpoint came to, and its curve over the judged epochs. Raises
     ValueError when there are several and nobody judged."""
-    found = {rate: log.chosen_metrics for rate, log in sorted(logs.items())}
-    if len(found) > 1 and not all("quality" in metrics for metrics in found.values()):
+    judged = {rate: _judged(log) for rate, log in sorted(logs.items())}
+    if len(judged) > 1 and not all(judged.values()):
         raise ValueError(
             f"training_set {path.parent.name}: nobody judged the answers to the dev prompts, so no "
             "learning rate can be chosen; give one as the parameter learning_rate"
         )
-    means = {rate: _mean_worth(log) for rate, log in logs.items()} if len(found) > 1 else {}
-    best = max(means, key=lambda rate: (means[rate], -rate), default=min(found))
-    dev = {
-        f"{rate:g}": {**of, "epoch": logs[rate].chosen_epoch, "curve": _curve(logs[rate])}
-        for rate, of in found.items()
+    means = {
+        rate: [fmean(each) for each in zip(*map(worth, of), strict=True)]
+        for rate, of in judged.items()
+        if of
     }
-    for rate, (facts, quality) in means.items():
-        dev[f"{rate:g}"]["mean"] = round(facts or quality, 4)
+    best = max(means, key=lambda rate: (means[rate], -rate), default=min(judged))
+    dev = {}
+    for rate, of in judged.items():
+        log = logs[rate]
+        curve = {e.epoch: _shown(e.metrics) for e in log.epochs if "quality" in e.metrics}
+        kept = {**log.chosen_metrics, "epoch": log.chosen_epoch, "curve": curve}
+        dev[f"{rate:g}"] = kept | ({"mean": round(fmean(map(_shown, of)), 4)} if of else {})
     write_json(path, {"learning_rate": best, "dev": dev})
     return best
 
 
-def _mean_worth(log: TrainingLog) -> tuple[float, float]:
-    """Mean `worth` over the candidate checkpoints."""
+def _judged(log: TrainingLog) -> list[dict[str, float]]:
     first, last = log.settings.candidate_epochs
-    judged = [e.metrics for e in log.epochs if first <= e.epoch <= last and "quality" in e.metrics]
-    facts, quality = zip(*map(worth, judged), strict=True)
-    return sum(facts) / len(facts), sum(quality) / len(quality)
+    return [e.metrics for e in log.epochs if first <= e.epoch <= last and "quality" in e.metrics]
 
 
-def _curve(log: TrainingLog) -> dict[int, float]:
-    judged = [epoch for epoch in log.epochs if "quality" in epoch.metrics]
-    return {e.epoch: e.metrics.get("facts", e.metrics["quality"]) for e in judged}
+def _shown(metrics: Mapping[str, float]) -> float:
+    return metrics.get("facts", metrics.get("quality", math.nan))
 
 
 def tried(arms: Mapping[str, Mapping[str, Any] | None]) -> "pd.DataFrame":
@@ -109,13 +111,14 @@ def tried(arms: Mapping[str, Mapping[str, Any] | None]) -> "pd.DataFrame":
     which nothing is kept are left out."""
     import pandas as pd
 
-    rows = {}
-    for arm, kept in arms.items():
-        if kept:
-            dev = kept["dev"]
-            rows[arm] = {f"rate {r}": m.get("mean", m.get("facts")) for r, m in dev.items()}
-            rows[arm]["chosen"] = f"{kept['learning_rate']:g}"
-    return pd.DataFrame.from_dict(rows, orient="index").round(2)
+    kept = {arm: of for arm, of in arms.items() if of}
+    rows = {
+        arm: {float(rate): m.get("mean", _shown(m)) for rate, m in of["dev"].items()}
+        for arm, of in kept.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").sort_index(axis="columns").round(2)
+    table.columns = [f"rate {rate:g}" for rate in table]
+    return table.assign(chosen=[f"{of['learning_rate']:g}" for of in kept.values()])
 
 
 def tried_curves(arms: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
