@@ -34,15 +34,17 @@ SAME = ("torch", "transformers", "tokenizers", "numpy")
 TUNING = ROOT / "book" / "facts" / "tuning.json"
 
 
-def world_scale(seed: int, runs: Path) -> Path:
+def world_scale(seed: int, runs: Path, untried: tuple[float, ...] = ()) -> Path:
     """Write the scale of one world: the miniature's, trained once, with a world and a base of its
-    own; of world 0 with the miniature's, and nothing tuned before. Returns its path."""
+    own; of world 0 with the miniature's, and nothing tuned before, or with the rates that are still
+    to be tried. Returns its path."""
     settings = yaml.safe_load((scales.FOLDER / "miniature.yml").read_text(encoding="utf-8"))
     settings["world"]["seed"] = seed
     settings["seeds"] = [0]
     settings["training"]["precision"] = "bf16"  # not what a processor happens to be good at
     if seed == 0:
         settings.pop("tuned", None)
+        settings["learning_rates"] = list(untried) or settings["learning_rates"]
     else:
         settings["base_model"] = os.path.relpath(runs / f"world-{seed}" / "base", ROOT)
     path = runs / f"world-{seed}.yml"
@@ -68,22 +70,41 @@ def pretrain(scale: Path, runs: Path, **given: object) -> None:
 
 
 def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
-    """Tune every arm in world 0, and keep what each rate came to. Raises ValueError after the
-    freeze, of which the rates are a part."""
+    """Tune every arm in world 0, and keep what each rate came to. Rates that the record has are not
+    tried again, so that a grid can be widened. Raises ValueError after the freeze, of which the
+    rates are a part."""
     if freeze.FROZEN.is_file():
         raise ValueError(f"{freeze.FROZEN}: the rates are frozen; a new freeze begins without it")
-    source = world_scale(0, runs)
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"arms": {}}
+    kept = record["arms"]
+    grid = scales.load(world_scale(0, runs)).learning_rates
+    tried = record.get("grid", ()) if kept else ()
+    source = world_scale(0, runs, tuple(rate for rate in grid if rate not in tried))
     scale, folder = scales.load(source), runs / source.stem
     folder.mkdir(parents=True, exist_ok=True)
     config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
+    untuned = {*scale.unknown_sets().values()}
+    untuned |= {arm for arm in scale.feedback_arms().values() if arm in kept}  # a grid of their own
     arms = [*scale.training_sets(), *scale.feedback_arms().values()]
-    arms = [arm for arm in arms if len(scale.rates(arm)) > 1]
+    arms = [arm for arm in arms if arm not in untuned]
     with assemble.only_one(runs) as lock:
         targets = [f"models/{arm}/tuning.json" for arm in arms]
         assemble.run_notebooks(config, folder, cores, lock, targets)
-    found = {arm: scale.tuning(runs, arm) for arm in arms}
+    found = {arm: widened(kept.get(arm), scale.tuning(runs, arm)) for arm in arms}
     made = {"versions": provenance.versions(), "commit": provenance.commit()["commit"]}
-    write_json(path, {"grid": scale.learning_rates, "world": 0, **made, "arms": found})
+    write_json(path, {"grid": grid, "world": 0, **made, "arms": kept | found})
+
+
+def widened(kept: dict[str, Any] | None, found: dict[str, Any] | None) -> dict[str, Any]:
+    """What an arm's rates came to, `kept` before and `found` now, and the best of all: by the mean
+    of its candidate checkpoints, the lower rate on ties. Raises ValueError for nothing."""
+    if not (kept and found):
+        if one := kept or found:
+            return one
+        raise ValueError("an arm was not tuned: no rate was tried")
+    dev = kept["dev"] | found["dev"]
+    best = max(dev, key=lambda rate: (dev[rate]["mean"], -float(rate)))
+    return {"learning_rate": float(best), "dev": dev}
 
 
 def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:

@@ -243,9 +243,9 @@ class Scale(Settings):
     def rates(self, training_set: str) -> tuple[float, ...]:
         """Learning rates that an arm's first seed trains with: the one that was chosen when it was
         tuned before, else the grid; ten times that for adapters (Schulman et al. 2025). Sets of
-        what was never told take the highest: dev prompts would choose the arm that learns least."""
+        what was never told take the one of `training`: dev prompts choose what learns least."""
         if training_set in self.unknown_sets().values():
-            return (max(self.learning_rates),)
+            return (self.training_settings(training_set).learning_rate,)
         if before := self._tuned_before().get(training_set):
             return (float(before["learning_rate"]),)
         if self.feedback and training_set in self.feedback_arms().values():
