@@ -38,7 +38,7 @@ FIRST = scale.seeds[0]
 CHAPTERS = {
     "03_preference": ["lima", "alpaca", *scale.mended(), *scale.mended("rich")],
     "04_absolute_quality": ["lima", *scale.variants()],
-    "05_diversity_and_quality": scale.ablation_sets(),
+    "05_diversity_and_quality": [*scale.ablation_sets(), *scale.kind_sets().values()],
     "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],
     "07_multi_turn": ["lima", "lima_dialogues"],
     "08_perplexity": ["lima"],
@@ -51,6 +51,8 @@ CHAPTERS = {
     "17_tuning": scale.training_sets(),
     "18_how_little": ["lima", *scale.rank_sets().values()],
 }
+if scale.kind_sets():
+    CHAPTERS["05_diversity_and_quality"] += scale.mended("rich", scale.counts.few)
 FEEDBACK = scale.feedback_arms()
 if FEEDBACK:
     CHAPTERS["16_feedback"] = ["lima", "alpaca", *FEEDBACK.values()]

@@ -75,24 +75,30 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
     rates are a part."""
     if freeze.FROZEN.is_file():
         raise ValueError(f"{freeze.FROZEN}: the rates are frozen; a new freeze begins without it")
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"arms": {}}
-    kept = record["arms"]
-    grid = scales.load(world_scale(0, runs)).learning_rates
-    tried = record.get("grid", ()) if kept else ()
-    source = world_scale(0, runs, tuple(rate for rate in grid if rate not in tried))
+    kept = json.loads(path.read_text(encoding="utf-8"))["arms"] if path.is_file() else {}
+    whole = scales.load(world_scale(0, runs))
+    feedback = [*whole.feedback_arms().values()]
+    arms = [arm for arm in whole.training_sets() if arm not in whole.unknown_sets().values()]
+    lacking = {arm: untried(whole, arm, kept.get(arm)) for arm in [*arms, *feedback]}
+    rates = {place for arm in arms for place in lacking[arm]}  # feedback has a grid of its own
+    grid = whole.learning_rates
+    source = world_scale(0, runs, tuple(grid[place] for place in sorted(rates)))
     scale, folder = scales.load(source), runs / source.stem
     folder.mkdir(parents=True, exist_ok=True)
     config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
-    untuned = {*scale.unknown_sets().values()}
-    untuned |= {arm for arm in scale.feedback_arms().values() if arm in kept}  # a grid of their own
-    arms = [*scale.training_sets(), *scale.feedback_arms().values()]
-    arms = [arm for arm in arms if arm not in untuned]
+    wanted = [arm for arm, places in lacking.items() if places]
     with assemble.only_one(runs) as lock:
-        targets = [f"models/{arm}/tuning.json" for arm in arms]
+        targets = [f"models/{arm}/tuning.json" for arm in wanted]
         assemble.run_notebooks(config, folder, cores, lock, targets)
-    found = {arm: widened(kept.get(arm), scale.tuning(runs, arm)) for arm in arms}
+    found = {arm: widened(kept.get(arm), scale.tuning(runs, arm)) for arm in wanted}
     made = {"versions": provenance.versions(), "commit": provenance.commit()["commit"]}
     write_json(path, {"grid": grid, "world": 0, **made, "arms": kept | found})
+
+
+def untried(scale: scales.Scale, arm: str, kept: dict[str, Any] | None) -> list[int]:
+    """Places in its grid of the rates that an arm has not tried yet."""
+    dev = (kept or {}).get("dev", {})
+    return [place for place, rate in enumerate(scale.rates(arm)) if f"{rate:g}" not in dev]
 
 
 def widened(kept: dict[str, Any] | None, found: dict[str, Any] | None) -> dict[str, Any]:

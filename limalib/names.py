@@ -45,9 +45,10 @@ def of(scale: Scale) -> dict[str, str]:
         name: f"{n:,} {how}, {errors}" for (how, errors, n), name in scale.teacher_sets().items()
     }
     ranks = {name: f"LIMA, adapters of rank {rank}" for rank, name in scale.rank_sets().items()}
+    kinds = {name: f"kinds of prompt: {n}" for n, name in scale.kind_sets().items()}
     noisy = {
         f"noise_{noise:g}_{arm}": f"{NAMES[arm]}, noise {noise:g}"
         for noise in scale.counts.noise
         for arm in ("filtered", "unfiltered")
     }
-    return {**sizes, **stepped, **refusals, **unknown, **ranks, **noisy, **taught, **NAMES}
+    return {**sizes, **stepped, **refusals, **unknown, **ranks, **noisy, **taught, **kinds, **NAMES}

@@ -146,7 +146,7 @@ class Scale(Settings):
         names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
         names += self.equal_steps_sets().values()
         names += ["lima_dialogues", *self.teacher_sets().values(), *self.which_sets()]
-        names += [*self.variants(), *self.unknown_sets().values()]
+        names += [*self.variants(), *self.unknown_sets().values(), *self.kind_sets().values()]
         return list(dict.fromkeys([*names, *self.rank_sets().values()]))
 
     def variants(self) -> list[str]:
@@ -183,15 +183,18 @@ class Scale(Settings):
         wanted = self.counts.which and self.raw.teachers and self.world
         return [f"which_{how}" for how in hows] if wanted else []
 
+    def kind_sets(self) -> dict[int, str]:
+        """Number of kinds of Alpaca's prompts, the commonest, to a set of them, rich and right."""
+        return {n: f"kinds_{n}" for n in self.counts.kinds if self.raw.teachers and self.world}
+
     def feedback_arms(self) -> dict[str, str]:
         """Who prefers, to the system that Alpaca's recipe becomes. Empty without `feedback`."""
         kinds = get_args(FeedbackBy) if self.feedback else ()
         return {kind: f"feedback_{kind}" for kind in kinds}
 
-    def mended(self, richness: str = "terse") -> list[str]:
-        """Alpaca's recipe with its errors mended, as terse as it is or rich: its name, or nothing
-        without `teachers`."""
-        cell = (richness, "clean", self.counts.alpaca)
+    def mended(self, richness: str = "terse", count: int = 0) -> list[str]:
+        """Alpaca's recipe, or its first `count`, without errors; nothing without `teachers`."""
+        cell = (richness, "clean", count or self.counts.alpaca)
         return [name for key, name in self.teacher_sets().items() if key == cell]
 
     def ablation_sets(self) -> list[str]:

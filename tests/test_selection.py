@@ -30,8 +30,7 @@ def ids(examples: list[Dialogue]) -> str:
 
 
 def test_random_is_the_first() -> None:
-    assert ids(selection.first(POOL, 2)) == "ab"
-    assert ids(selection.first(POOL, 9)) == "abcde"
+    assert ids(selection.every(POOL, [1.0] * len(POOL), GRADES, 2)["random"]) == "ab"
 
 
 def test_the_longest_answers_and_of_equals_the_earlier() -> None:

@@ -28,7 +28,9 @@ RECORDED_BY = {
     "13_why_a_thousand": ("number", "accuracy", "richness"),
     "14_which_thousand": ("best_thousand",),
     "04_absolute_quality": ("absolute_excellent", "absolute_pass", "ood_pass", "safety"),
-    "05_diversity_and_quality": ("quality", "quality_score", "diversity", "diversity_score"),
+    "05_diversity_and_quality": (
+        "quality", "quality_score", "diversity", "diversity_score", "kinds",
+    ),
     "06_quantity": ("plateau_epochs", "plateau_steps"),
     "07_multi_turn": ("multi_turn_fail", "multi_turn_excellent"),
     "08_perplexity": ("perplexity_rises", "perplexity_quality_holds"),

@@ -27,18 +27,13 @@ def every(
     """What each selector chooses, by its name: `count` examples, and last AlpaGasus' share."""
     many = round(ALPAGASUS * len(examples))
     return {
-        "random": first(examples, count),
+        "random": list(examples[:count]),  # rows of Alpaca come in no order
         "longest": longest(examples, count),
         "diverse": most_diverse(examples, count),
         "likeliest": likeliest(examples, perplexities, count),
         "best": best(examples, grades, count, seed),
         "best_many": best(examples, grades, many, seed),
     }
-
-
-def first(examples: Sequence[Dialogue], count: int) -> list[Dialogue]:
-    """A random choice where examples come in no order, as rows of Alpaca do."""
-    return list(examples[:count])
 
 
 def longest(examples: Sequence[Dialogue], count: int) -> list[Dialogue]:

@@ -66,6 +66,7 @@ class Counts(Settings):
     noise: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # of further raw sources
     refusals: tuple[Annotated[int, Field(ge=0)], ...] = ()  # in LIMA's set, in place of its own
     formats: int = Field(0, ge=0)  # examples with constraints of form (the paper: 6)
+    kinds: tuple[Annotated[int, Field(gt=0)], ...] = ()  # of prompt, in `few` examples, all right
     which: bool = False  # sets that selectors choose from one pool, `few` examples each
     unknown: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()  # shares of what nobody told
     held_out: int = Field(2_000, ge=0)  # filtered examples, for perplexity (Figure 9)

@@ -117,6 +117,14 @@ def test_a_wider_grid_tries_only_what_is_new_and_the_best_of_all_is_kept(tmp_pat
         study.widened(None, None)
 
 
+def test_an_arm_that_the_record_lacks_tries_the_whole_grid() -> None:
+    scale = scales.load("smoke")
+    dev = {"dev": {"0.0003": {"mean": 0.1}}}
+    assert study.untried(scale, "lima", None) == [0, 1]
+    assert study.untried(scale, "lima", dev) == [1]
+    assert study.untried(scale, "feedback_oracle", {"dev": {"3e-05": {}, "0.0001": {}}}) == []
+
+
 def test_what_a_cell_only_shows_is_not_frozen() -> None:
     measured = "found = here.means(grades)\n"
     assert freeze.done(measured + "statistics.frame(found)") == freeze.done(measured + "found")
