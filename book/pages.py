@@ -10,6 +10,8 @@ A page of prose may ask for tables that are written here as Markdown:
     ```                             how to cite the book, or the `paper`
     ```{answered}
     ```                             one prompt, answered by the base, Alpaca's recipe and LIMA
+    ```{downloads}
+    ```                             all answers, grades and claims, as files to take away
 """
 
 import json
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import answered
+import downloads
 import frames
 import glossary
 import yaml
@@ -27,7 +30,9 @@ from limalib.records import visible
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
-ASKED = re.compile(r"^```\{(facts|provenance|answered|citation)\} ?(\S*)\n```$", re.MULTILINE)
+ASKED = re.compile(
+    r"^```\{(facts|provenance|answered|citation|downloads)\} ?(\S*)\n```$", re.MULTILINE
+)
 
 Tree = dict[str, bytes]
 Notebook = dict[str, Any]
@@ -54,6 +59,7 @@ def tree(notebooks: Path, runs: Path) -> Tree:
             found[name] = path.read_bytes()
     for chapter in chapters:
         found[f"notebooks/{chapter}.ipynb"] = notebook_page(chapter, notebooks, runs)
+    found |= downloads.files(runs)
     for kind in ("metrics", "provenance"):
         for path in sorted((runs / kind).rglob("*.json")):
             found[f"results/{path.relative_to(runs).as_posix()}"] = path.read_bytes()
@@ -151,6 +157,8 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
             return citation(asked[2])
         if asked[1] == "answered":
             return answers(runs)
+        if asked[1] == "downloads":
+            return downloads.page(runs)
         file, _, title = asked[2].partition(":")
         path = ROOT / "book" / "facts" / f"{file}.json"
         facts = read(path) if path.is_file() else {"tables": {}}

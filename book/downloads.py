@@ -1,0 +1,182 @@
+"""What a run's answers, grades and claims come to as files to take away: one archive with a card.
+
+Lines of JSON hold every value as it is. In CSV a text that a spreadsheet would take for a formula
+begins with an apostrophe, for models wrote it.
+"""
+
+import csv
+import io
+import json
+import math
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import recorded  # noqa: E402
+
+from limalib import claims, scales, statistics  # noqa: E402
+from limalib.records import Dialogue, Grade, Response, read  # noqa: E402
+
+ARCHIVE = "book/downloads/lima-book.zip"
+Rows = list[dict[str, Any]]
+
+PROMPT = {
+    "prompt_id": "which prompt; answers of one prompt have the same",
+    "kind": "kind of prompt, where the world knows it",
+    "wording": "whose words it is in: tuning's, those of the web, or new to all",
+    "out_of_distribution": "whether no training example is of its kind",
+    "safety": "whether it should be refused",
+    "prompt": "the prompt itself",
+}
+ANSWER = {
+    "system": "who answered: a training set by its name, or the base",
+    "seed": "seed of the training, and of the draw of the answer",
+    "sample": "which of several answers to the prompt",
+    "text": "the answer",
+    "stopped": "whether it ended by itself",
+    "judge": "who graded: oracle, a model, or a person; empty where nobody did",
+    "facts": "all required facts, nothing false, no other thing",
+    "score": "grade from 1 to 6",
+    "plain": "grade from 1 to 5, without what further facts are worth",
+    "label": "fail, pass or excellent",
+    "reasons": "what the judge found",
+}
+CLAIM = {
+    "claim": "name of the claim",
+    "statement": "what is claimed",
+    "primary": "whether it is one of the primary claims",
+    "statistic": "what is measured",
+    "unit": "its unit",
+    "reported": "the paper's value; empty where it has none that compares",
+    "run": "this run's value",
+    "run_low": "lower end of its 95% interval, within this run",
+    "run_high": "upper end of it",
+    "worlds": "values of the study's worlds by seed",
+    "verdict": "what follows, as the book says it",
+}
+
+
+def files(runs: Path) -> dict[str, bytes]:
+    """The archive of a run's folder, by its path among the pages; nothing where nobody answered."""
+    if not (tables := of(runs)):
+        return {}
+    found = {"README.md": card(tables).encode()}
+    for name, (columns, rows) in tables.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        found[f"{name}.jsonl"] = "".join(lines).encode(errors="backslashreplace")
+        found[f"{name}.csv"] = as_csv(list(columns), rows).encode(errors="backslashreplace")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in found.items():  # of no date, so that equal content is an equal file
+            archive.writestr(zipfile.ZipInfo(f"lima-book/{name}"), content, zipfile.ZIP_DEFLATED)
+    return {ARCHIVE: packed.getvalue()}
+
+
+def page(runs: Path) -> str:
+    """Markdown: where the archive is, and what is in it."""
+    if not (tables := of(runs)):
+        return "Nothing was answered in this run, so there is nothing to take away."
+    return f"{{download}}`lima-book.zip <downloads/lima-book.zip>`\n\n{card(tables)}"
+
+
+def card(tables: Mapping[str, tuple[Mapping[str, str], Rows]]) -> str:
+    """Markdown: each table with its columns."""
+    parts = []
+    for name, (columns, rows) in tables.items():
+        told = "".join(f"| `{column}` | {text} |\n" for column, text in columns.items())
+        head = f"**{name}**, {len(rows):,} rows, as `{name}.jsonl` and `{name}.csv`"
+        parts.append(f"{head}\n\n| column | what it is |\n|---|---|\n{told}")
+    return "\n".join(parts)
+
+
+def of(runs: Path) -> dict[str, tuple[Mapping[str, str], Rows]]:
+    """Table to its columns and rows; none where nobody answered."""
+    if not (answered := list(answers(runs))):
+        return {}
+    return {"answers": (PROMPT | ANSWER, answered), "claims": (CLAIM, judged(runs))}
+
+
+def answers(runs: Path) -> Iterator[dict[str, Any]]:
+    """A row for each answer to a test prompt and who graded it."""
+    source = runs / "data" / "test.jsonl"
+    asked = {prompt.id: prompt for prompt in read(source, Dialogue)} if source.is_file() else {}
+    for path in sorted((runs / "responses").glob("*/seed-*.jsonl")):
+        by = graded(runs, path)
+        for answer in read(path, Response):
+            if prompt := asked.get(answer.prompt_id):
+                known = {name: prompt.meta.get(name) for name in PROMPT}
+                known |= {"prompt_id": prompt.id, "prompt": prompt.prompt}
+                for judge in by or ("",):
+                    grade = by.get(judge, {}).get((answer.prompt_id, answer.sample))
+                    said = asdict(answer) | (asdict(grade) if grade else {}) | {"judge": judge}
+                    yield known | {name: said.get(name) for name in ANSWER}
+
+
+def graded(runs: Path, path: Path) -> dict[str, dict[tuple[str, int], Grade]]:
+    """Grades of the answers in a file: judge, then prompt and sample."""
+    found = {}
+    for judge in sorted((runs / "judgments").glob("*")):
+        grades = judge / path.parent.name / path.name
+        if grades.is_file():
+            of_one = read(grades, Grade)
+            found[judge.name] = {(each.prompt_id, each.sample): each for each in of_one}
+    return found
+
+
+def judged(runs: Path) -> Rows:
+    """A row for each claim: reported, this run, and the study's worlds."""
+    study = ROOT / "book" / "facts" / "study.json"
+    worlds = recorded.worlds_of(json.loads(study.read_text("utf-8"))) if study.is_file() else {}
+    made_by = runs / "provenance" / "01_data.json"
+    name = (
+        json.loads(made_by.read_text("utf-8"))["parameters"]["scale"] if made_by.is_file() else ""
+    )
+    measured = {claim: _measured(runs, claim) for claim in claims.CLAIMS}
+    known = recorded.concluded(worlds, measured, scales.load(name) if name else None)
+    return [_claim(name, tried) for name, tried in known.tried.items()]
+
+
+def _measured(runs: Path, claim: str) -> statistics.Estimate | None:
+    path = runs / "metrics" / f"{recorded.CHAPTER_OF[claim]}.json"
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return statistics.from_record(metrics[claim]) if claim in metrics else None
+
+
+def _claim(name: str, tried: recorded.Tried) -> dict[str, Any]:
+    claim, run = tried.claim, tried.run
+    return {
+        "claim": name,
+        "statement": claim.statement,
+        "primary": claim.primary,
+        "statistic": claim.statistic,
+        "unit": claim.unit,
+        "reported": claim.reported,
+        "run": run.value if run else None,
+        "run_low": run.low if run and math.isfinite(run.low) else None,
+        "run_high": run.high if run and math.isfinite(run.high) else None,
+        "worlds": tried.worlds,
+        "verdict": tried.verdict,
+    }
+
+
+def as_csv(columns: Sequence[str], rows: Rows) -> str:
+    """The rows as CSV, nothing of it a formula; lists and mappings as JSON."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([[_cell(row[column]) for column in columns] for row in rows])
+    return written.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value

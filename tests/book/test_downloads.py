@@ -1,0 +1,71 @@
+"""The archive of a run's answers: everything that was said, exactly; nothing that runs."""
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import downloads
+import pytest
+
+from limalib import records
+from limalib.records import Dialogue, Grade, Response, Turn
+
+META = {"kind": "fact", "wording": "web", "safety": False, "out_of_distribution": False}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two prompts; LIMA answers both, the base one that nobody graded."""
+    prompts = [Dialogue(name, (Turn("user", f"What is {name}?"),), "b", META) for name in "ab"]
+    records.write(tmp_path / "data" / "test.jsonl", prompts)
+    lima = [Response("a", "lima", 0, 0, "=1+1", True, 3), Response("b", "lima", 0, 0, "é", True, 1)]
+    records.write(tmp_path / "responses" / "lima" / "seed-0.jsonl", lima)
+    base = [Response("a", "base_zero_shot", 0, 0, "So.", False, 1)]
+    records.write(tmp_path / "responses" / "base_zero_shot" / "seed-0.jsonl", base)
+    grades = [Grade(name, "lima", 0, 0, 4, None, "pass", None, facts=name == "a") for name in "ab"]
+    records.write(tmp_path / "judgments" / "oracle" / "lima" / "seed-0.jsonl", grades)
+    return tmp_path
+
+
+def unpacked(content: bytes) -> dict[str, str]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_every_answer_is_there_with_its_prompt_and_its_grade(runs: Path) -> None:
+    [content] = downloads.files(runs).values()
+    found = unpacked(content)
+    rows = [json.loads(line) for line in found["lima-book/answers.jsonl"].splitlines()]
+    said = [(row["system"], row["prompt"], row["text"], row["judge"], row["facts"]) for row in rows]
+    assert said == [
+        ("base_zero_shot", "What is a?", "So.", "", None),
+        ("lima", "What is a?", "=1+1", "oracle", True),
+        ("lima", "What is b?", "é", "oracle", False),
+    ]
+    assert {(row["kind"], row["wording"]) for row in rows} == {("fact", "web")}
+
+
+def test_in_csv_no_answer_is_a_formula(runs: Path) -> None:
+    [content] = downloads.files(runs).values()
+    rows = list(csv.DictReader(io.StringIO(unpacked(content)["lima-book/answers.csv"])))
+    assert [row["text"] for row in rows] == ["So.", "'=1+1", "é"]
+
+
+def test_all_claims_are_there_without_a_study_or_a_run(runs: Path) -> None:
+    [content] = downloads.files(runs).values()
+    lines = unpacked(content)["lima-book/claims.jsonl"].splitlines()
+    first = json.loads(lines[0])
+    assert (first["claim"], first["primary"], first["run"]) == ("few_beat_many", True, None)
+    assert list(first) == list(downloads.CLAIM)
+
+
+def test_equal_runs_give_equal_archives_and_the_page_says_what_is_in_them(runs: Path) -> None:
+    assert downloads.files(runs) == downloads.files(runs)
+    assert "**answers**, 3 rows, as `answers.jsonl` and `answers.csv`" in downloads.page(runs)
+
+
+def test_where_nobody_answered_there_is_nothing(tmp_path: Path) -> None:
+    assert downloads.files(tmp_path) == {}
+    assert "nothing to take away" in downloads.page(tmp_path)
