@@ -11,11 +11,14 @@ any other, and says so. Nothing is run where something is not as frozen, and no 
 """
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +148,26 @@ def graded(path: Path) -> dict[str, str]:
 def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
     """Add a world's entry. Raises ValueError for a file of another freeze, other versions of what
     computes, and a world that is there."""
-    worlds = ready(seed, path)
-    for other, of in worlds.items():
-        if {name: of["versions"].get(name) for name in SAME} != {
-            name: found["versions"].get(name) for name in SAME
-        }:
-            raise ValueError(f"world {seed}: made with other versions than world {other}")
-    worlds[str(seed)] = {"freeze": freeze.digest(), **found}
-    write_json(path, {"worlds": dict(sorted(worlds.items(), key=lambda each: int(each[0])))})
+    with alone(path.parent):
+        worlds = ready(seed, path)
+        for other, of in worlds.items():
+            if {name: of["versions"].get(name) for name in SAME} != {
+                name: found["versions"].get(name) for name in SAME
+            }:
+                raise ValueError(f"world {seed}: made with other versions than world {other}")
+        worlds[str(seed)] = {"freeze": freeze.digest(), **found}
+        write_json(path, {"worlds": dict(sorted(worlds.items(), key=lambda each: int(each[0])))})
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else holds a folder, and hold it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def ready(seed: int, path: Path = STUDY) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The study's bookkeeping: a scale a world, a freeze, and results that are only added to."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import freeze
 import pytest
@@ -51,6 +54,24 @@ def test_worlds_are_added_once_and_none_is_lost(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"study\.json: of another freeze; move it away"):
         study.add(3, VERSIONS, path)
     assert path.read_text() == found
+
+
+@pytest.mark.usefixtures("frozen")
+def test_worlds_that_end_at_the_same_time_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study.json"
+    read = study.ready
+
+    def slowly(seed: int, path: Path) -> dict[str, Any]:
+        found = read(seed, path)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(study, "ready", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: study.add(seed, VERSIONS, path), range(1, 9)))
+    assert list(json.loads(path.read_text())["worlds"]) == ["1", "2", "3", "4", "5", "6", "7", "8"]
 
 
 @pytest.mark.usefixtures("frozen")
