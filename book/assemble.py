@@ -231,10 +231,11 @@ def _digest(content: Tree) -> str:
     return summary.hexdigest()
 
 
-def _stop(*_: Any) -> None:
+def end(*_: Any) -> None:
+    """What a program does that is told to end: it stops what it started, and says so."""
     sys.exit("stopped; the same command goes on where this one was")
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, end)
     sys.exit(main())

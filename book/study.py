@@ -14,6 +14,7 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,18 +59,29 @@ def world_scale(seed: int, runs: Path, untried: tuple[float, ...] = ()) -> Path:
     return path
 
 
-def pretrain(scale: Path, runs: Path, **given: object) -> None:
+def pretrain(scale: Path, runs: Path, lock: int, **given: object) -> None:
     """Make the base of a scale, unless it is there, with `given` parameters of the notebook. On one
-    thread: more would change its last digits, and spin where other work goes on."""
+    thread: more would change its last digits, and spin where other work goes on. It holds the lock
+    as long as it lives. Raises BuildFailed, one line."""
     folder = Path(scales.load(scale).base())
-    if not (ROOT / folder / "pretraining.json").is_file():
-        run = [sys.executable, "-m", "limalib", "run", "notebooks/00_pretraining.ipynb"]
-        out = runs / scale.stem / "pretraining.ipynb"
-        given |= {"scale": scale, "runs": runs, "pretrain": "true"}
-        given["target"] = ROOT / scales.load(scale).base_model
-        options = [text for name, value in given.items() for text in ("-p", name, str(value))]
-        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([*run, str(out), *options], cwd=ROOT, env=alone, check=True)
+    if (ROOT / folder / "pretraining.json").is_file():
+        return
+    run = [sys.executable, "-m", "limalib", "run", "notebooks/00_pretraining.ipynb"]
+    out = runs / scale.stem / "pretraining.ipynb"
+    given |= {"scale": scale, "runs": runs, "pretrain": "true"}
+    given["target"] = ROOT / scales.load(scale).base_model
+    options = [text for name, value in given.items() for text in ("-p", name, str(value))]
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "pass_fds": [lock]}
+    process = subprocess.Popen([*run, str(out), *options], cwd=ROOT, env=one, **pipe)
+    try:
+        said = process.communicate()[1].splitlines()
+    except BaseException:  # Ctrl-C, or a signal to this process alone
+        assemble.stop(process.pid)
+        raise
+    if process.returncode:
+        why = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+        raise assemble.BuildFailed(why[-1] if why else f"pretraining ended: {process.returncode}")
 
 
 def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
@@ -211,17 +223,21 @@ def main() -> int:
             scale = world_scale(seed, runs)
             began(runs / scale.stem)
             with assemble.only_one(runs) as lock:
-                pretrain(scale, runs, seed=seed)
+                pretrain(scale, runs, lock, seed=seed)
                 config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
                 assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
             freeze.check()  # nobody changed anything meanwhile
             add(seed, entry(scale, runs, time.monotonic() - started))
             print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
-    except (ValueError, OSError, assemble.BuildFailed, subprocess.CalledProcessError) as error:
+    except (ValueError, OSError, assemble.BuildFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one was", file=sys.stderr)
+        return 130
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, assemble.end)
     sys.exit(main())

@@ -1,11 +1,13 @@
 """The study's bookkeeping: a scale a world, a freeze, and results that are only added to."""
 
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import assemble
 import freeze
 import pytest
 import study
@@ -144,6 +146,41 @@ def test_an_arm_that_the_record_lacks_tries_the_whole_grid() -> None:
     assert study.untried(scale, "lima", None) == [0, 1]
     assert study.untried(scale, "lima", dev) == [1]
     assert study.untried(scale, "feedback_oracle", {"dev": {"3e-05": {}, "0.0001": {}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("echo a warning >&2; echo error: cell 3 broke >&2; exit 1", "cell 3 broke"),
+        ("exit 3", "pretraining ended: 3"),
+    ],
+)
+def test_why_a_base_could_not_be_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
+) -> None:
+    (python := tmp_path / "python").write_text(f"#!/bin/sh\n{said}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    scale = study.world_scale(1, tmp_path)
+    with (
+        assemble.only_one(tmp_path) as lock,
+        pytest.raises(assemble.BuildFailed, match=f"^{why}$"),
+    ):
+        study.pretrain(scale, tmp_path, lock)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_study_that_is_stopped_says_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "ready", lambda seed: {})
+    monkeypatch.setattr(study, "pretrain", stopped)
+    monkeypatch.setattr(sys, "argv", ["study.py", "1", "--runs", str(tmp_path / "runs")])
+    assert study.main() == 130
+    assert capsys.readouterr().err == "stopped; the same command goes on where this one was\n"
 
 
 def test_what_a_cell_only_shows_is_not_frozen() -> None:
