@@ -128,7 +128,7 @@ def widened(kept: dict[str, Any] | None, found: dict[str, Any] | None) -> dict[s
     return {"learning_rate": float(best), "dev": dev}
 
 
-def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
+def entry(scale: Path, runs: Path) -> dict[str, Any]:
     """What came out of a world: the values of all metrics, by chapter, every grade of an answer to
     a test prompt, by system, and what made them."""
     places = scales.load(scale).places(runs)
@@ -142,9 +142,18 @@ def entry(scale: Path, runs: Path, seconds: float) -> dict[str, Any]:
         "grades": {path.parent.name: graded(path) for path in grades},
         "versions": provenance.versions(),
         "machine": provenance.machine(),
-        "seconds": round(seconds),
+        "seconds": round(sum(seconds(places.folder))),
         "commit": provenance.commit()["commit"],
     }
+
+
+def seconds(folder: Path) -> Iterator[float]:
+    """What each notebook of a world took, its base's making first: of a world that was stopped too,
+    of which no clock ran all the time."""
+    made = sorted((folder / "provenance").rglob("*.json"))
+    for path in (folder / "pretraining.provenance.json", *made):
+        if path.is_file():
+            yield json.loads(path.read_text(encoding="utf-8"))["seconds"]
 
 
 def graded(path: Path) -> dict[str, str]:
@@ -227,7 +236,7 @@ def main() -> int:
                 config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
                 assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
             freeze.check()  # nobody changed anything meanwhile
-            add(seed, entry(scale, runs, time.monotonic() - started))
+            add(seed, entry(scale, runs))
             print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
     except (ValueError, OSError, assemble.BuildFailed) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -199,6 +199,13 @@ def test_a_world_keeps_every_grade_as_a_digit_in_the_order_of_the_prompts(tmp_pa
     assert study.graded(path) == {"facts": "01", "score": "26"}
 
 
+def test_what_a_world_took_counts_what_was_done_before_it_was_stopped(tmp_path: Path) -> None:
+    records.write_json(tmp_path / "pretraining.provenance.json", {"seconds": 900.5})
+    records.write_json(tmp_path / "provenance" / "01_data.json", {"seconds": 20.0})
+    records.write_json(tmp_path / "provenance" / "02_training" / "lima.json", {"seconds": 60.0})
+    assert list(study.seconds(tmp_path)) == [900.5, 20.0, 60.0]
+
+
 def test_in_world_0_every_arm_is_tuned_and_in_others_takes_its_rate(tmp_path: Path) -> None:
     explored = scales.load(study.world_scale(0, tmp_path))
     assert explored.base_model == "miniature/base"
