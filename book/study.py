@@ -205,10 +205,12 @@ def ready(seed: int, path: Path = STUDY) -> dict[str, Any]:
 
 def began(folder: Path) -> None:
     """Mark a world's folder with the freeze under which it is made. Raises ValueError for one that
-    was begun under another."""
+    was begun under another, or under none: its base would not be made again."""
     mark = folder / "freeze.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8") not in freeze.valid():
         raise ValueError(f"{folder}: begun under another freeze; remove it, and run it again")
+    if not mark.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: begun before the freeze; remove it, and run it again")
     if not mark.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(freeze.digest(), encoding="utf-8")

@@ -97,6 +97,14 @@ def test_a_renewed_freeze_keeps_its_worlds_and_says_why(tmp_path: Path) -> None:
         study.began(tmp_path / "world-2")
 
 
+@pytest.mark.usefixtures("frozen")
+def test_what_was_made_before_the_freeze_is_not_taken_for_a_world(tmp_path: Path) -> None:
+    (tmp_path / "world-1" / "base").mkdir(parents=True)
+    with pytest.raises(ValueError, match="world-1: begun before the freeze; remove it"):
+        study.began(tmp_path / "world-1")
+    assert not (tmp_path / "world-1" / "freeze.txt").exists()
+
+
 def test_a_freeze_names_what_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freeze, "FROZEN", tmp_path / "freeze.json")
     with pytest.raises(ValueError, match="no freeze yet"):
