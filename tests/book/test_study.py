@@ -137,11 +137,17 @@ def test_a_wider_grid_tries_only_what_is_new_and_the_best_of_all_is_kept(tmp_pat
     explored = scales.load(study.world_scale(0, tmp_path, (3e-5, 3e-3)))
     assert explored.rates("lima") == (3e-5, 3e-3)
     assert explored.rates("unknown_1") == (1e-3,)
-    kept = {"learning_rate": 1e-4, "dev": {"0.0001": {"mean": 0.7}, "0.0003": {"mean": 0.6}}}
-    lower = {"learning_rate": 3e-5, "dev": {"3e-05": {"mean": 0.7}, "0.003": {"mean": 0.1}}}
-    dev = {**kept["dev"], **lower["dev"]}  # type: ignore[dict-item]
+    kept: dict[str, Any] = {
+        "learning_rate": 1e-4,
+        "dev": {"0.0001": {"mean": 0.7}, "0.0003": {"mean": 0.6}},
+    }
+    lower: dict[str, Any] = {
+        "learning_rate": 3e-5,
+        "dev": {"3e-05": {"mean": 0.7}, "0.003": {"mean": 0.1}},
+    }
+    dev = {**kept["dev"], **lower["dev"]}
     assert study.widened(kept, lower) == {"learning_rate": 3e-5, "dev": dev}
-    lower["dev"]["3e-05"]["mean"] = 0.69  # type: ignore[index]
+    lower["dev"]["3e-05"]["mean"] = 0.69
     assert study.widened(kept, lower)["learning_rate"] == 1e-4
     assert study.widened(None, kept) == study.widened(kept, None) == kept
     with pytest.raises(ValueError, match="no rate was tried"):
