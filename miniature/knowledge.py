@@ -28,12 +28,13 @@ TOLD_OFTEN = 20
 
 TOLD_GATE = 0.97
 """Share of told facts that must be completed."""
-
 GATES: Mapping[Kind, float] = {
     "fact": 0.90, "pair": 0.90, "describe": 0.90, "prepare": 0.90, "format": 0.90, "refuse": 0.90,
 }  # fmt: skip
 """Share of few-shot answers that must be right before anything is tuned; of what is told alone."""
 
+ASKED: Mapping[wording.Tier, int] = {"tuning": 100, "web": 300, "new": 100}
+"""Few-shot questions of a kind in words of a tier; only those in words of the web gate."""
 Exposures = Mapping[str, Mapping[str, int]]
 """Thing to attribute to number of mentions in the corpus."""
 
@@ -77,7 +78,6 @@ def few_shot(
     exposures: Exposures,
     kind: Kind,
     tier: wording.Tier = "web",
-    count: int = 100,
 ) -> list[bool]:
     """For questions of a kind about test and dev things, in words of a tier, whether the base gets
     all facts right. They ask for what the corpus tells and never asks about."""
@@ -91,7 +91,7 @@ def few_shot(
             often.append((thing, attributes))
     if not often:
         raise ValueError(f"no thing is told often enough to ask the base for a {kind}")
-    drawn = [rng.choice(often) for _ in range(count)]
+    drawn = [rng.choice(often) for _ in range(ASKED[tier])]
     asked = [question(rng, thing, tier, among, {kind: 1.0}) for thing, among in drawn]
     texts = [few_shot_text(world, text, kind) for text, _ in asked]
     answers = continued(model, tokenizer, texts, 5 * LONGEST_VALUE, lines=True)

@@ -26,7 +26,7 @@ LEFT_BEHIND = shutil.ignore_patterns(
 SMALLER = (
     ("miniature/pretraining.py", "tokens: int = 7_000_000", "tokens: int = 60_000"),
     ("miniature/knowledge.py", "TOLD_OFTEN = 20", "TOLD_OFTEN = 1"),
-    ("miniature/knowledge.py", "count: int = 100", "count: int = 4"),
+    ("miniature/knowledge.py", '"tuning": 100, "web": 300, "new": 100', '"web": 4'),
 )
 FEWER = {"quantity": [], "refusals": [], "formats": 0, "unknown": [], "which": False}
 PARAMETERS = 'scale: str = "miniature"\nseed: int = 0\nruns: str = "runs"'
@@ -132,13 +132,13 @@ def told(small: SmallStudy, status: int, shown: list[str], error: str) -> Told:
 
 @pytest.fixture(scope="module")
 def stopped(small: SmallStudy) -> Told:
-    """Ctrl-C after the first notebook."""
+    """Ctrl-C after the second notebook."""
     process = small.study()
     assert process.stdout is not None
     shown = []
     for line in process.stdout:
         shown.append(line)
-        if line.startswith("[1/"):
+        if line.startswith("[2/"):  # the first is noted by then
             process.send_signal(signal.SIGINT)
             break
     out, error = process.communicate()
