@@ -21,7 +21,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
 from limalib.records import Dialogue, Turn, single_turn
@@ -446,23 +445,6 @@ def test_a_bar_shows_loss_rate_speed_and_time_left(
     assert re.search(end, shown)
 
 
-def test_tensorboard_reads_every_step_once_after_a_resume(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, tensorboard=True, watch=given_up(after=6))
-    log = run(tmp_path, tensorboard=True)
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    losses = {event.step: event.value for event in events.Scalars("loss")}
-    assert losses == pytest.approx(log.loss_by_step(), rel=1e-6)
-    assert len(events.Scalars("loss")) == 12
-    assert {"learning_rate", "gradient_norm", "seconds"} <= set(events.Tags()["scalars"])
-
-
-def test_tensorboard_reads_the_dev_metrics_of_every_epoch(tmp_path: Path) -> None:
-    run(tmp_path, tensorboard=True, evaluate=lambda _, epoch: {"quality": 10.0 * epoch})
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(e.step, e.value) for e in events.Scalars("quality")] == [(4, 10), (8, 20), (12, 30)]
-
-
 # --- resume
 
 
@@ -749,7 +731,6 @@ def test_settings_that_change_no_result_may_differ(tmp_path: Path) -> None:
         "processes": 2,
         "checkpoint_steps": 1,
         "keep_candidates": True,
-        "tensorboard": True,
     }
     assert run(tmp_path, **other) == log
 

@@ -100,7 +100,7 @@ def read_log(path: str | Path) -> TrainingLog:
 
 
 # Settings that decide how a run goes, not what comes out of it.
-_NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates", "tensorboard"}
+_NO_INPUT = {"processes", "checkpoint_steps", "keep_candidates"}
 
 
 def has_same_inputs(found: TrainingLog, wanted: TrainingLog, path: Path, replace: bool) -> bool:

@@ -118,10 +118,8 @@ class _Run:
 
     def to_the_end(self, progress: bool, watch: Watch | None) -> None:
         """Train from the step reached so far to the last epoch that matters."""
-        shown = self.settings.tensorboard and sharding.rank() == 0
-        board = tensorboard(self.out_dir / "tensorboard", len(self.steps)) if shown else None
-        with progress_bar() if progress else nullcontext() as draw, board or nullcontext() as write:
-            watchers = [each for each in (watch, draw, write) if each]
+        with progress_bar() if progress else nullcontext() as draw:
+            watchers = [each for each in (watch, draw) if each]
             while len(self.epochs) < self.inputs.last_epoch:
                 end = (len(self.epochs) + 1) * self.steps_per_epoch
                 if len(self.steps) < end:
@@ -129,8 +127,6 @@ class _Run:
                     if self.evaluate:  # which may fail, and then costs no epoch
                         self._save()
                 self._end_epoch(len(self.epochs) + 1)
-                if write:
-                    write(self.epochs[-1], end, end)
                 self._save()
 
     def _train(self, end: int, watchers: list[Watch]) -> None:
@@ -228,23 +224,6 @@ def progress_bar() -> Iterator[Watch]:
             bar.update(number - bar.n)
 
         yield draw
-
-
-@contextmanager
-def tensorboard(folder: Path, done: int) -> Iterator[Callable[[Step | Epoch, int, int], None]]:
-    """What writes steps, and what was measured after epochs, where TensorBoard looks, from the step
-    after `done` on."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, and rarely wanted
-
-    with SummaryWriter(str(folder), purge_step=done + 1) as writer:
-
-        def write(what: Step | Epoch, number: int, _: int) -> None:
-            values = what.metrics if isinstance(what, Epoch) else what.model_dump()
-            for name, value in values.items():
-                if value is not None:
-                    writer.add_scalar(name, value, number)
-
-        yield write
 
 
 def _stream(*parts: Any) -> int:

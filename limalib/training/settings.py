@@ -63,7 +63,6 @@ class TrainingSettings(Settings):
     processes: int = Field(1, ge=1)
     checkpoint_steps: int | None = Field(None, ge=1)  # save the state within epochs too
     keep_candidates: bool = False  # so that the choice among their checkpoints can be changed later
-    tensorboard: bool = False  # write what happens to the folder `tensorboard`
     seed: int = Field(0, ge=0)  # decides the order of the examples and what is dropped out
 
     @model_validator(mode="after")

@@ -68,7 +68,7 @@ def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[
                 raise ValueError(f"its log has {len(state['log'].steps)} steps")
         if has_same_inputs(state["log"], wanted, folder, replace):
             return found, state
-    for old in (folder, out_dir / CANDIDATES, out_dir / "tensorboard"):
+    for old in (folder, out_dir / CANDIDATES):
         shutil.rmtree(old, ignore_errors=True)
     return None
 
