@@ -72,7 +72,7 @@ def main() -> int:
         config = {"scale": str(path), "runs": str(runs), "notebooks": "notebooks"}
         targets = [f"models/{name}/tuning.json" for name in SETS]
         with assemble.only_one(runs) as lock:
-            study.pretrain(path, runs, tokens=tokens)
+            study.pretrain(path, runs, lock, tokens=tokens)
             targets.append("metrics/00_pretraining.json")
             assemble.run_notebooks(config, folder, given.cores, lock, targets)
         found[str(tokens)] = measured(path, runs)
