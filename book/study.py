@@ -30,6 +30,7 @@ import yaml
 from limalib import records, scales
 from limalib.records import Grade, write_json
 from limalib.running import provenance
+from limalib.training import choice
 
 ROOT = scales.ROOT
 STUDY = ROOT / "book" / "facts" / "study.json"
@@ -102,12 +103,13 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"scale": str(source), "runs": str(runs), "notebooks": "notebooks"}
     wanted = [arm for arm, places in lacking.items() if places]
-    with assemble.only_one(runs) as lock:
-        targets = [f"models/{arm}/tuning.json" for arm in wanted]
-        assemble.run_notebooks(config, folder, cores, lock, targets)
-    found = {arm: widened(kept.get(arm), scale.tuning(runs, arm)) for arm in wanted}
+    if targets := [f"models/{arm}/tuning.json" for arm in wanted]:
+        with assemble.only_one(runs) as lock:
+            assemble.run_notebooks(config, folder, cores, lock, targets)
+    found = {arm: scale.tuning(runs, arm) for arm in wanted}
     made = {"versions": provenance.versions(), "commit": provenance.commit()["commit"]}
-    write_json(path, {"grid": grid, "world": 0, **made, "arms": kept | found})
+    arms_of = {arm: widened(kept.get(arm), found.get(arm)) for arm in lacking}
+    write_json(path, {"grid": grid, "world": 0, **made, "arms": arms_of})
 
 
 def untried(scale: scales.Scale, arm: str, kept: dict[str, Any] | None) -> list[int]:
@@ -117,15 +119,13 @@ def untried(scale: scales.Scale, arm: str, kept: dict[str, Any] | None) -> list[
 
 
 def widened(kept: dict[str, Any] | None, found: dict[str, Any] | None) -> dict[str, Any]:
-    """What an arm's rates came to, `kept` before and `found` now, and the best of all: by the mean
-    of its candidate checkpoints, the lower rate on ties. Raises ValueError for nothing."""
-    if not (kept and found):
-        if one := kept or found:
-            return one
+    """What an arm's rates came to, `kept` before and `found` now, and the rate that follows from
+    all of them. Raises ValueError for nothing."""
+    dev = {**(kept or {}).get("dev", {}), **(found or {}).get("dev", {})}
+    if not dev:
         raise ValueError("an arm was not tuned: no rate was tried")
-    dev = kept["dev"] | found["dev"]
-    best = max(dev, key=lambda rate: (dev[rate]["mean"], -float(rate)))
-    return {"learning_rate": float(best), "dev": dev}
+    rate = choice.central({float(rate): of["mean"] for rate, of in dev.items()})
+    return {"learning_rate": rate, "dev": dev}
 
 
 def entry(scale: Path, runs: Path) -> dict[str, Any]:

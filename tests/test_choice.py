@@ -48,11 +48,21 @@ def test_each_rate_counts_by_the_mean_of_its_candidates(tmp_path: Path) -> None:
     assert choice.tried_curves({"LIMA": kept}).loc["LIMA", "0.0001"].tolist() == [0.5, 0.6, 0.8]
 
 
-def test_the_grade_decides_ties_and_then_the_lower_rate(tmp_path: Path) -> None:
-    path = tmp_path / "lima" / "tuning.json"
-    low, high = log({}, facts(0.5, 3.0)), log({}, facts(0.5, 4.0))
-    assert choice.choose_rate(path, {1e-4: low, 1e-3: high}) == 1e-3
-    assert choice.choose_rate(path, {1e-4: low, 1e-3: low}) == 1e-4
+@pytest.mark.parametrize(
+    ("means", "rate"),
+    [
+        ({1e-5: 0.653, 1e-4: 0.646, 1e-3: 0.650}, 1e-4),  # nobody is better than by a hair
+        ({1e-5: 0.70, 1e-4: 0.68, 1e-3: 0.1}, 1e-4),
+        ({1e-5: 0.71, 1e-4: 0.68, 1e-3: 0.70}, 1e-5),  # 1e-3 is as near the middle, and higher
+        ({1e-5: 0.71, 1e-4: 0.68, 1e-3: 0.1}, 1e-5),
+        ({1e-3: 0.5, 1e-4: 0.5}, 1e-4),
+        ({1e-3: 0.5}, 1e-3),
+    ],
+)
+def test_of_rates_as_good_as_the_best_the_one_in_the_middle_is_kept(
+    means: dict[float, float], rate: float
+) -> None:
+    assert choice.central(means) == rate
 
 
 def test_without_a_judge_nobody_can_choose_among_several(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """What is chosen on the dev prompts: the checkpoint, by a curve over epochs, and the learning rate.
 
-The first seed of a training set trains with each rate of the scale's grid to the end and keeps the
-one whose candidates are best on average; the other seeds train with that rate. Every set has the
-same grid, the same dev prompts and as many candidate checkpoints, at the same shares of training.
+The first seed of a training set trains with each rate of the scale's grid to the end and keeps one
+whose candidates are as good as the best on average; the other seeds train with that rate. Every set
+has the same grid, the same dev prompts and as many candidates, at the same shares of training.
 """
 
 import json
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Grader = Callable[[Sequence[Dialogue], Sequence[Response]], list[Grade]]
 """From prompts and answers to grades of the answers."""
+NEAR = 0.02
+"""Dev results that differ by no more count as equal: two answers in a hundred."""
 
 
 def dev_curve(
@@ -70,30 +72,34 @@ def worth_of(graded: Sequence[Grade]) -> tuple[float, float]:
 
 
 def choose_rate(path: Path, logs: Mapping[float, TrainingLog]) -> float:
-    """The rate whose candidate checkpoints answer the dev prompts best on average, first by facts,
-    then by grade, the lower one on ties: of one checkpoint, luck would choose. Kept at `path` with
-    what each rate's own chosen checkpoint came to, and its curve over the judged epochs. Raises
-    ValueError when there are several and nobody judged."""
+    """The `central` rate by the mean over candidate checkpoints: of one, luck would choose. Kept at
+    `path` with what each rate's own chosen checkpoint came to, and its curve over the judged
+    epochs. Raises ValueError when there are several and nobody judged."""
     judged = {rate: _judged(log) for rate, log in sorted(logs.items())}
     if len(judged) > 1 and not all(judged.values()):
         raise ValueError(
             f"training_set {path.parent.name}: nobody judged the answers to the dev prompts, so no "
             "learning rate can be chosen; give one as the parameter learning_rate"
         )
-    means = {
-        rate: [fmean(each) for each in zip(*map(worth, of), strict=True)]
-        for rate, of in judged.items()
-        if of
-    }
-    best = max(means, key=lambda rate: (means[rate], -rate), default=min(judged))
+    means = {rate: round(fmean(map(_shown, of)), 4) for rate, of in judged.items() if of}
+    best = central(means) if means else min(judged)
     dev = {}
     for rate, of in judged.items():
         log = logs[rate]
         curve = {e.epoch: _shown(e.metrics) for e in log.epochs if "quality" in e.metrics}
         kept = {**log.chosen_metrics, "epoch": log.chosen_epoch, "curve": curve}
-        dev[f"{rate:g}"] = kept | ({"mean": round(fmean(map(_shown, of)), 4)} if of else {})
+        dev[f"{rate:g}"] = kept | ({"mean": means[rate]} if of else {})
     write_json(path, {"learning_rate": best, "dev": dev})
     return best
+
+
+def central(means: Mapping[float, float]) -> float:
+    """Of the rates that are as good as the best, within `NEAR`, the one nearest the middle of the
+    grid, the lower one on ties. Best by a hair is luck, and at an edge nobody saw what lies beyond.
+    """
+    grid, best = sorted(means), max(means.values())
+    good = [rate for rate in grid if means[rate] >= best - NEAR]
+    return min(good, key=lambda rate: abs(2 * grid.index(rate) - len(grid) + 1))
 
 
 def _judged(log: TrainingLog) -> list[dict[str, float]]:

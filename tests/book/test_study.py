@@ -133,25 +133,22 @@ def test_rates_are_not_tuned_again_after_the_freeze(
         study.tune(tmp_path, "1")
 
 
-def test_a_wider_grid_tries_only_what_is_new_and_the_best_of_all_is_kept(tmp_path: Path) -> None:
+def test_a_wider_grid_tries_only_what_is_new_and_chooses_among_all(tmp_path: Path) -> None:
     explored = scales.load(study.world_scale(0, tmp_path, (3e-5, 3e-3)))
     assert explored.rates("lima") == (3e-5, 3e-3)
     assert explored.rates("unknown_1") == (1e-3,)
-    kept: dict[str, Any] = {
-        "learning_rate": 1e-4,
-        "dev": {"0.0001": {"mean": 0.7}, "0.0003": {"mean": 0.6}},
-    }
-    lower: dict[str, Any] = {
-        "learning_rate": 3e-5,
-        "dev": {"3e-05": {"mean": 0.7}, "0.003": {"mean": 0.1}},
-    }
-    dev = {**kept["dev"], **lower["dev"]}
+    kept = {"learning_rate": 1e-4, "dev": {"0.0001": {"mean": 0.7}, "0.0003": {"mean": 0.6}}}
+    lower = {"learning_rate": 3e-5, "dev": {"3e-05": {"mean": 0.8}, "0.003": {"mean": 0.1}}}
+    dev = {name: {"mean": mean} for name, mean in MEANS.items()}
     assert study.widened(kept, lower) == {"learning_rate": 3e-5, "dev": dev}
-    lower["dev"]["3e-05"]["mean"] = 0.69
+    lower["dev"]["3e-05"]["mean"] = 0.72  # type: ignore[index]
     assert study.widened(kept, lower)["learning_rate"] == 1e-4
     assert study.widened(None, kept) == study.widened(kept, None) == kept
     with pytest.raises(ValueError, match="no rate was tried"):
         study.widened(None, None)
+
+
+MEANS = {"0.0001": 0.7, "0.0003": 0.6, "3e-05": 0.8, "0.003": 0.1}
 
 
 def test_an_arm_that_the_record_lacks_tries_the_whole_grid() -> None:
