@@ -422,11 +422,10 @@ def test_the_committed_base_passes_the_gates(monkeypatch: pytest.MonkeyPatch) ->
 
 FEWER = """
 from dataclasses import replace
-from functools import partial
 
 invented = replace(invented, things=invented.things[::7])
 knowledge.TOLD_OFTEN = 1
-knowledge.few_shot = partial(knowledge.few_shot, count=4)
+knowledge.ASKED = dict.fromkeys(knowledge.ASKED, 4)
 """
 
 
