@@ -136,7 +136,7 @@ class Summary(SphinxDirective):
         return [line, items]
 
 
-_ORDER = [*claims.Label.__args__, "not studied yet"]  # type: ignore[attr-defined]
+_ORDER = [*claims.Label.__args__, "not decided yet", "not studied yet"]  # type: ignore[attr-defined]
 
 
 def _whose(known: Known) -> str:

@@ -37,6 +37,8 @@ RECORDED_BY = {
     "09_hypothesis": ("knowledge_kept", "knowledge_not_added", "token_shift"),
 }  # fmt: skip
 """Chapter to the claims that it records the metrics of."""
+PLANNED = 8
+"""Worlds of the study, of which all decide, and no fewer."""
 CHAPTER_OF = {name: chapter for chapter, names in RECORDED_BY.items() for name in names}
 
 
@@ -99,6 +101,10 @@ def concluded(
             label, reason = studied[name]
             if not several:
                 label, reason = "not studied yet", "Not studied yet."
+            elif len(found) < PLANNED:  # or somebody could stop where it suits
+                _, _, measured = reason.partition(": ")
+                label = "not decided yet"
+                reason = f"Not decided yet, {len(found)} of {PLANNED} worlds: {measured}"
         mean = statistics.mean_interval_t(several) if several else None
         tried = Tried(claim, CHAPTER_OF[name], values[name], mean, run, label, reason)
         all_known.tried[name] = tried
@@ -162,6 +168,8 @@ def state(found: dict[str, Any]) -> str:
         return "No world of the study has been run yet."
     seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
     run = f"{len(found)} {verb} been run: {seeds} {', '.join(found)}."
+    if len(found) < PLANNED:
+        run += " It decides when all are there."
     return f"Of the study, planned with eight worlds, {run}"
 
 

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import freeze
 import pytest
+import recorded
 from recorded import CHAPTER_OF, RECORDED_BY
 
 from limalib import claims
@@ -70,16 +72,29 @@ def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
         tmp_path,
         "```{claims}\n```",
         metrics(quality=0.1),
-        study=study(-0.10, -0.12, -0.11),
+        study=study(*[-0.10, -0.12] * 4),
         scale="miniature",
     )
     assert warnings == ""
     assert "This run is one world, that of seed 0, and decides nothing" in page
-    assert "Of the study, planned with eight worlds, 3 have been run: seeds 1, 2, 3." in page
+    assert "8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8.</p>" in page
     found = row(page, "quality")
-    assert "-11.0 points [-13.5, -8.5] +10.0 points [+9.0, +11.0] not reproduced 05" in found
-    assert "Not reproduced: -11.0 points [-13.5, -8.5] over 3 worlds" in found
+    assert "-11.0 points [-11.9, -10.1] +10.0 points [+9.0, +11.0] not reproduced 05" in found
+    assert "Not reproduced: -11.0 points [-11.9, -10.1] over 8 worlds" in found
     assert "their teachers differ, over worlds: +20.0 points [+20.0, +20.0]" in found
+    assert "not studied yet" in row(page, "diversity")
+    assert "could not be tested here" in row(page, "absolute_excellent")
+
+
+def test_before_the_last_world_nothing_is_decided(tmp_path: Path) -> None:
+    assert len(freeze.WORLDS) == recorded.PLANNED == 8
+    seven = study(*[-0.1] * 7)
+    page, _ = built(
+        tmp_path, "```{claims}\n```", metrics(quality=0.1), study=seven, scale="miniature"
+    )
+    found = row(page, "quality")
+    assert "-10.0 points [-10.0, -10.0] +10.0 points [+9.0, +11.0] not decided yet 05" in found
+    assert "Not decided yet, 7 of 8 worlds: -10.0 points [-10.0, -10.0] over 7 worlds" in found
     assert "not studied yet" in row(page, "diversity")
     assert "could not be tested here" in row(page, "absolute_excellent")
 
@@ -123,13 +138,19 @@ class TestStudy:
 
     def test_one_world_has_no_interval(self, tmp_path: Path) -> None:
         page, _ = built(tmp_path, "```{study}\n```", study=study(0.1))
-        assert "Of the study, planned with eight worlds, 1 has been run: seed 1." in page
+        assert (
+            "Of the study, planned with eight worlds, 1 has been run: seed 1. It decides when all"
+            in page
+        )
         assert row(page, "quality").endswith("primary +10.0 +10.0 points")
 
     def test_its_state_alone(self, tmp_path: Path) -> None:
         page, warnings = built(tmp_path, "```{study} state\n```", study=study(0.1, 0.2))
         assert warnings == ""
-        assert "Of the study, planned with eight worlds, 2 have been run: seeds 1, 2." in page
+        assert (
+            "Of the study, planned with eight worlds, 2 have been run: seeds 1, 2. It decides"
+            in page
+        )
         assert "<table" not in page
 
 
@@ -154,13 +175,13 @@ class TestSummary:
             tmp_path,
             "```{summary}\n```",
             metrics(quality=0.1),
-            study=study(-0.10, -0.12, -0.11),
+            study=study(*[-0.10, -0.12] * 4),
             scale="miniature",
         )
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
         assert (
-            "Of the study, planned with eight worlds, 3 have been run: seeds 1, 2, 3. Of 8 primary"
+            "planned with eight worlds, 8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8. Of 8 primary"
             in text
         )
         assert "Of 8 primary claims: 1 not reproduced, 7 not studied yet." in text
-        assert "better model. -11.0 points [-13.5, -8.5]; asked for: above 0 points" in text
+        assert "better model. -11.0 points [-11.9, -10.1]; asked for: above 0 points" in text
