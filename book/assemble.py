@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def run_notebooks(
         "--keep-going", "--max-checksum-file-size", "500MB", "--quiet", "rules", "host", "reason",
         "--configfile", str(settings), "--", *targets,
     ]  # fmt: skip
-    shown = Progress()
+    shown = Progress(collects=not targets)
     log = folder / "snakemake.log"
     with log.open("w", encoding="utf-8") as record:
         process = subprocess.Popen(
@@ -143,12 +143,14 @@ def stop(pid: int, patience: float = 10) -> None:
 
 
 class Progress:
-    """What people want to see of Snakemake's many lines."""
+    """What people want to see of Snakemake's many lines, and how long it may still take. A last
+    job `collects` the others and is no notebook, where the whole book is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, collects: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self.total = 0
         self.done = 0
         self.problem = ""
+        self._collects, self._clock, self._started = collects, clock, clock()
         self._reason_follows = False
 
     def lines(self, line: str) -> list[str]:
@@ -156,17 +158,25 @@ class Progress:
         if self._reason_follows and line:
             self.problem, self._reason_follows = line, False
         elif match := re.match(r"total\s+(\d+)$", line):
-            self.total = int(match[1]) - 1  # the last job only collects
+            self.total, self._started = int(match[1]) - self._collects, self._clock()
             return [f"{self.total} notebooks to run"]
         elif match := re.match(r"finished (.+)$", line):
             self.done += 1
-            return [f"[{self.done}/{self.total}] {match[1]}"]
+            return [f"[{self.done}/{self.total}] {match[1]}{self._left()}"]
         elif line.startswith("error: "):
             self.problem = "a notebook failed"
             return [line]
         elif re.match(r"\w*(Error|Exception) in file .*Snakefile", line) and not self.problem:
             self._reason_follows = True
         return []
+
+    def _left(self) -> str:
+        """By the mean of the notebooks so far, once three of them say something."""
+        left = self.total - self.done
+        if self.done < 3 or left < 1:
+            return ""
+        minutes = (self._clock() - self._started) / self.done * left / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ", under a minute left"
 
 
 def sync(content: Mapping[str, bytes], folder: Path) -> list[str]:

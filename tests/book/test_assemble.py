@@ -47,6 +47,21 @@ def test_progress_shows_one_line_a_notebook_and_what_went_wrong() -> None:
     ]
 
 
+def test_progress_says_how_long_it_may_take() -> None:
+    seconds = iter([0, 5, 95, 185, 245])
+    progress = assemble.Progress(collects=False, clock=lambda: float(next(seconds)))
+    said = ["total    6", *(f"finished {name} in 1.0 s" for name in "abcdef")]
+    assert [line for text in said for line in progress.lines(text)] == [
+        "6 notebooks to run",
+        "[1/6] a in 1.0 s",
+        "[2/6] b in 1.0 s",
+        "[3/6] c in 1.0 s, about 2 min left",
+        "[4/6] d in 1.0 s, about 2 min left",
+        "[5/6] e in 1.0 s, under a minute left",
+        "[6/6] f in 1.0 s",
+    ]
+
+
 @pytest.mark.parametrize("name", ["huge", "08", "1.10", "1e3", "2024_01", "true"])
 def test_an_unknown_scale_is_one_line_and_its_name_stays_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
