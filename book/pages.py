@@ -138,10 +138,24 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
             result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
             outputs = [_read(_visible(each)) for each in result["outputs"] if _shown(each)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
+            cell |= {"metadata": described(cell["metadata"], outputs)}
         cells.append(cell)
         if "parameters" in _tags(cell):
             cells += [cell | {"metadata": {"tags": ["remove-cell"]}} for cell in injected]
     return source | {"cells": cells}
+
+
+def described(metadata: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A cell's metadata, the alternative text of its figure followed by what a figure says of
+    itself: what it holds, which nobody wrote by hand."""
+    shown = metadata.get("mystnb", {})
+    drawn = [each["data"] for each in outputs if "image/png" in each.get("data", {})]
+    said = ["".join(data.get("text/plain", "")) for data in drawn]
+    said = [text for text in said if text and not text.startswith("<")]  # <Figure size ...>
+    if not said or "alt" not in shown.get("image", {}):
+        return metadata
+    image = shown["image"] | {"alt": " ".join([shown["image"]["alt"], *said])}
+    return metadata | {"mystnb": shown | {"image": image}}
 
 
 # --- tables --------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> 
                 _note(axes, 1.05, y - 0.19, NOT_AVAILABLE)
             if reported:
                 axes.barh(y + 0.19, reported - 1, 0.3, left=1, **_reported("////"))
-                _value(axes, reported, y + 0.19, f"{reported:.2f}", color=_GREY)
+                _value(axes, reported, y + 0.19, f"{reported:.2f}", color=_GREY, gid="reported")
             else:
                 _note(axes, 1.05, y + 0.19, NOT_PUBLISHED)
         axes.set_yticks(range(len(rows)), [row[0] for row in rows])
@@ -116,8 +116,8 @@ def ablation_bars(rows: Sequence[tuple[str, Estimate | None, float | None]]) -> 
 def curve(
     series: Series, x: str, y: str = _GRADE, doubling: bool = False, plateau: float = 0
 ) -> Figure:
-    """A line a series, Figure 6's among them; axes whose labels begin with "share" are in percent,
-    and the claim's margin is a band around the first line's value from x = `plateau` on."""
+    """A line a series, Figure 6's among them; the claim's margin is a band around the first line's
+    value from x = `plateau` on."""
     with _panel(3.5) as (figure, axes):
         _curves(axes, series, doubling=doubling)
         first = next(iter(series.values()), {})
@@ -125,10 +125,7 @@ def curve(
             name = f"plateau: ±{PLATEAU:g} of the value at {plateau:,g}"
             ends = [plateau, max(first)], start.value - PLATEAU, start.value + PLATEAU
             axes.fill_between(*ends, color="#bdbdbd", alpha=0.35, linewidth=0, label=name)
-        for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
-            axis.set_label_text(label)
-            if label.startswith("share"):
-                axis.set_major_formatter(_PERCENT)
+        axes.set(xlabel=x, ylabel=y)
         return figure
 
 
@@ -174,7 +171,6 @@ def length_histogram(lengths: Mapping[str, Sequence[int]], longest: int | None =
         _logarithmic(axes) if present else _nothing(axes)
         if longest is not None:
             axes.axvline(longest, label=f"cut at {longest:,} tokens", **_MARK)
-        axes.yaxis.set_major_formatter(_PERCENT)
         axes.set(xlabel="length in tokens", ylabel="share of texts", ylim=(0, None))
         return figure
 
@@ -221,16 +217,45 @@ def detectable_difference(
         return figure
 
 
+class Described(Figure):
+    """A figure whose text is what is seen in it, for those who do not see it."""
+
+    def __repr__(self) -> str:
+        return " ".join(text for axes in self.axes for text in _seen(axes))
+
+
+def _seen(axes: Axes) -> Iterator[str]:
+    """Each line's points, a dozen at most, then what is written on each row of bars."""
+    rows = [tick.get_text() for tick in axes.get_yticklabels()] if axes.yaxis_inverted() else []
+    for line in axes.get_lines():
+        points = line.get_xydata()[:: 1 + len(line.get_xdata()) // 12]
+        if line.get_gid() == "measured" and len(points):
+            told = [f"{axes.format_ydata(y)} at {x:,.4g}" for x, y in points]
+            if rows:
+                told = [f"{rows[round(y)]} {axes.format_xdata(x)}" for x, y in points]
+            name = str(line.get_label())
+            yield f"{axes.get_ylabel() if name.startswith('_') else name}: {', '.join(told)}."
+    for at, name in zip(axes.get_yticks(), rows, strict=False):
+        near = [t for t in axes.texts if abs(getattr(t, "xy", t.get_position())[1] - at) < 0.5]
+        if told := [t.get_text() + " reported" * (t.get_gid() == "reported") for t in near]:
+            yield f"{name}: {', '.join(told)}."
+
+
 @contextmanager
 def _panel(height: float, grid: str = "both", panels: int = 1, columns: int = 2) -> Iterator[Any]:
-    """An empty figure and its first axes in the book's look; what they label gets a legend."""
+    """An empty figure and its first axes in the book's look; what they label gets a legend, and
+    axes whose labels begin with "share" are in percent."""
     import seaborn  # a second, which a chapter that only counts can do without
 
     with plt.rc_context(seaborn.axes_style("whitegrid") | _STYLE | {"axes.grid.axis": grid}):
-        figure, _ = plt.subplots(panels, sharex=True, figsize=(6.5, height), layout="constrained")
+        size: Any = {"figsize": (6.5, height), "layout": "constrained"}
+        figure, _ = plt.subplots(panels, sharex=True, FigureClass=Described, **size)
         plt.close(figure)
         axes = figure.axes[0]
         yield figure, axes
+        for axis in (axis for each in figure.axes for axis in (each.xaxis, each.yaxis)):
+            if axis.get_label_text().startswith("share"):
+                axis.set_major_formatter(_PERCENT)
         if columns and not figure.legends:
             _legend(figure, columns, axes.get_legend_handles_labels()[0])
 
@@ -245,10 +270,16 @@ def _stack(axes: Axes, y: float, shares: Sequence[float], measured: bool) -> Non
         text = f"{100 * share:.0f}%" if measured else f"{100 * share:.4g}%"
         if share >= 0.018 * len(text) + 0.01:
             ground = None if measured else {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
-            inside: Any = {"ha": "center", "va": "center", "size": 9, "bbox": ground}
+            inside: Any = {
+                "ha": "center",
+                "va": "center",
+                "size": 9,
+                "bbox": ground,
+                "gid": look["gid"],
+            }
             axes.text(left + share / 2, y, text, color=ink if measured else _INK, **inside)
         elif index == 2:
-            _value(axes, 1, y, text, color=_INK if measured else _GREY)
+            _value(axes, 1, y, text, color=_INK if measured else _GREY, gid=look["gid"])
         left += share
 
 

@@ -17,6 +17,7 @@ from limalib.judging.measures import firsts
 from limalib.records import Dialogue, Grade, Response, visible
 
 _HERE = Path(__file__).parent
+_BREAKS = {9: "&#9;", 10: "&#10;", 13: None}  # itables shows a line break as a backslash
 _COLUMNS = ("prompt", "kind", "answer", "text", "grade", "score", "beats", "system")
 
 
@@ -64,7 +65,7 @@ def show(answers: pd.DataFrame) -> HTML:
     ]
     return HTML(
         itables.to_html_datatable(
-            answers.map(_escape),
+            answers.map(lambda text: html.escape(visible(text)).translate(_BREAKS)),
             css=(_HERE / "browse.css").read_text(encoding="utf-8"),
             pageLength=a_page,
             lengthMenu=[a_page * times for times in (1, 4, 10)],
@@ -78,8 +79,3 @@ def show(answers: pd.DataFrame) -> HTML:
 
 def _script(name: str) -> JavascriptFunction:
     return JavascriptFunction((_HERE / f"browse_{name}.js").read_text(encoding="utf-8"))
-
-
-def _escape(text: str) -> str:
-    """As HTML that shows the text. itables escapes too, but shows a line break as a backslash."""
-    return html.escape(visible(text)).translate({9: "&#9;", 10: "&#10;", 13: None})

@@ -8,13 +8,12 @@ import html
 import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
 import anywidget
-import pandas as pd
 import traitlets
 from IPython import get_ipython
 from IPython.display import HTML
@@ -48,8 +47,7 @@ def draw(
     """At most `count` of the pairs, in an order drawn by `seed` that is the same for everybody, so
     that people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
-    names = [pair.first.prompt_id for pair in pairs]
-    found = [Item(asked[n], *pair) for n, pair in zip(names, pairs, strict=True) if n in asked]
+    found = [Item(asked[p.first.prompt_id], *p) for p in pairs if p.first.prompt_id in asked]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
     found.sort(key=lambda i: (i.prompt.id, i.first.seed, i.second.seed, i.first.sample))
@@ -63,8 +61,8 @@ def verdicts(path: str | Path) -> list[Verdict]:
     if not Path(path).is_file():
         return []
     with log.writing(path):  # nobody is in the middle of a line
-        latest = _latest(records.read(path, Verdict))
-    return [verdict for verdict in latest.values() if verdict.preferred is not None]
+        latest = _latest(records.read(path, Verdict)).values()
+    return [verdict for verdict in latest if verdict.preferred is not None]
 
 
 def append(path: str | Path, said: Iterable[Verdict]) -> None:
@@ -94,16 +92,6 @@ def take_in(path: str | Path, other: str | Path) -> int:
     new = [v for key, v in last.items() if v.preferred is not None and key not in there]
     append(path, new)
     return len(new)
-
-
-def export(path: str | Path, said: Iterable[Verdict]) -> None:
-    """Write verdicts as CSV, whole or not at all. An apostrophe keeps a spreadsheet from taking a
-    text for a formula."""
-    names = [field.name for field in fields(Verdict)]
-    table = pd.DataFrame(map(asdict, said), columns=names, dtype=object)
-    table = table.replace(r"^([=+\-@\t\r\n])", r"'\1", regex=True)
-    with records.replacing(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\r\n")
 
 
 def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> list[Grade]:

@@ -66,6 +66,22 @@ class TestMerged:
         assert shown[0]["text"] == "␛[31mred␇\ttab\\u009b \\udc80\n"
         assert shown[1] == {"data": {"text/html": "a␀"}}
 
+    @pytest.mark.parametrize(
+        ("text", "alt"),
+        [
+            ("LIMA: 50% at 1.", "A curve. LIMA: 50% at 1."),
+            ("<Figure size 640x480 with 1 Axes>", "A curve."),
+        ],
+    )
+    def test_a_figure_s_alternative_text_ends_with_what_it_holds(self, text: str, alt: str) -> None:
+        drawn = {"data": {"image/png": "AA==", "text/plain": [text]}}
+        shown = {"mystnb": {"figure": {"name": "f"}, "image": {"alt": "A curve."}}}
+        assert pages.described(shown, [output("x"), drawn]) == {
+            "mystnb": {"figure": {"name": "f"}, "image": {"alt": alt}}
+        }
+        assert shown["mystnb"]["image"] == {"alt": "A curve."}
+        assert pages.described({"tags": []}, [drawn]) == {"tags": []}
+
     def test_nothing_of_the_run_but_outputs_is_kept(self) -> None:
         assert pages.merged(self.source, self.executed)["metadata"] == {"a": 1}
 
