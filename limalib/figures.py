@@ -228,7 +228,8 @@ def _seen(axes: Axes) -> Iterator[str]:
     """Each line's points, a dozen at most, then what is written on each row of bars."""
     rows = [tick.get_text() for tick in axes.get_yticklabels()] if axes.yaxis_inverted() else []
     for line in axes.get_lines():
-        points = line.get_xydata()[:: 1 + len(line.get_xdata()) // 12]
+        drawn = np.asarray(line.get_xydata())
+        points = drawn[:: 1 + len(drawn) // 12]
         if line.get_gid() == "measured" and len(points):
             told = [f"{axes.format_ydata(y)} at {x:,.4g}" for x, y in points]
             if rows:

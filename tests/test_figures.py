@@ -241,11 +241,14 @@ def test_reported_differences_stand_at_their_size_with_their_names_together() ->
 
 def test_a_figure_says_what_is_seen_in_it() -> None:
     half, most = Estimate(0.5, 0.4, 0.6, 9), Estimate(0.75, 0.7, 0.8, 9)
-    lines = {"LIMA": {1: half, 2: most}, "Alpaca": {1: None, 2: half}}
+    lines: figures.Series = {"LIMA": {1: half, 2: most}, "Alpaca": {1: None, 2: half}}
     assert repr(figures.curve(lines, "epoch", "share")) == (
         "LIMA: 50% at 1, 75% at 2. Alpaca: 50% at 2."
     )
-    kinds = {"fact": {"LIMA": half, "Alpaca": most}, "pair": {"LIMA": most, "Alpaca": None}}
+    kinds: dict[str, dict[str, Estimate | None]] = {
+        "fact": {"LIMA": half, "Alpaca": most},
+        "pair": {"LIMA": most, "Alpaca": None},
+    }
     assert repr(figures.by_kind(kinds, "share")) == ("LIMA: fact 50%, pair 75%. Alpaca: fact 75%.")
     assert repr(figures.ablation_bars([("filtered", half, 3.8), ("howto", None, 3.5)])) == (
         "filtered: 0.50, 3.80 reported. howto: not available at this scale, 3.50 reported."
