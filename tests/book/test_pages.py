@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlparse
 
 import pages
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 pytestmark = pytest.mark.slow
@@ -110,6 +111,16 @@ def test_a_phone_shows_it_without_scrolling_sideways(visit: Visit) -> None:
     visit.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     width = visit.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(visit: Visit, theme: str) -> None:
+    visit.page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    visit.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    visit.page.wait_for_timeout(300)  # colours change slowly
+    found = Axe().run(visit.page).response["violations"]
+    bad = [each for each in found if each["impact"] in {"serious", "critical"}]
+    assert {each["id"]: [node["html"][:200] for node in each["nodes"]] for each in bad} == {}
 
 
 def test_every_figure_is_drawn_and_every_table_fits(visit: Visit) -> None:
