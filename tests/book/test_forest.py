@@ -92,7 +92,7 @@ def test_all_claims_on_a_page_primary_ones_first(tmp_path: Path) -> None:
     titles = re.findall(r'class="panel">(\w+) claims', page)
     assert titles == ["Primary", "Other", "Other", "Other", "Other"]
     text = " ".join(re.sub(r"<title>.*?</title>|<.*?>", " ", page).split())
-    assert "give a better model. 05 +15.0 points [-48.5, +78.5] inconclusive" in text
+    assert "give a better model. 05 +15.0 points [-48.5, +78.5] not decided yet" in text
     assert "a world whose base missed a gate" in text
 
 
