@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)  # a cluster's snakemake need not have installed limalib
+sys.path.insert(1, f"{workflow.basedir}/book")
 
+import outline
 from limalib import scales
 from limalib.data import cards, recipes
 from limalib.judging import model_judge
@@ -34,28 +36,9 @@ NOTEBOOKS = scales.ROOT / text("notebooks", "notebooks")
 scale = scales.load(SCALE)
 FIRST = scale.seeds[0]
 
-# What a chapter compares: the training sets whose models it reads, every seed of them.
-CHAPTERS = {
-    "03_preference": ["lima", "alpaca", *scale.mended(), *scale.mended("rich")],
-    "04_absolute_quality": ["lima", *scale.variants()],
-    "05_diversity_and_quality": [*scale.ablation_sets(), *scale.kind_sets().values()],
-    "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],
-    "07_multi_turn": ["lima", "lima_dialogues"],
-    "08_perplexity": ["lima"],
-    "09_hypothesis": ["lima", *scale.unknown_sets().values()],
-    "10_judge_by_hand": ["lima", "alpaca"],
-    "11_answers": ["lima", "alpaca"],
-    "12_real_systems": [],
-    "13_why_a_thousand": list(scale.teacher_sets().values()),
-    "14_which_thousand": scale.which_sets(),
-    "17_tuning": scale.training_sets(),
-    "18_how_little": ["lima", *scale.rank_sets().values()],
-}
-if scale.kind_sets():
-    CHAPTERS["05_diversity_and_quality"] += scale.mended("rich", scale.counts.few)
-FEEDBACK = scale.feedback_arms()
-if FEEDBACK:
-    CHAPTERS["16_feedback"] = ["lima", "alpaca", *FEEDBACK.values()]
+# Chapters without what they need are left out, and so are the sets that no other chapter reads.
+CHAPTERS, LEFT_OUT, SETS = outline.of(scale, RUNS)
+FEEDBACK = scale.feedback_arms() if "16_feedback" in CHAPTERS else {}
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What selectors choose from, which nobody trains on.
 POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []
@@ -155,10 +138,13 @@ def judge_prompts():
 rule book:
     default_target: True
     input:
-        expand("notebooks/{chapter}.ipynb", chapter=["00_pretraining", "01_data", *CHAPTERS]),
+        expand(
+            "notebooks/{chapter}.ipynb",
+            chapter=[name for name in ("00_pretraining", "01_data", *CHAPTERS) if name not in LEFT_OUT],
+        ),
         expand(
             "notebooks/02_training/{set}-seed-{seed}.ipynb",
-            set=scale.training_sets(),
+            set=SETS,
             seed=scale.seeds,
         ),
         expand(

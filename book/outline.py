@@ -1,0 +1,119 @@
+"""Which chapters a book has at a scale, and what it takes to have the others.
+
+A training set is trained where a raw source of it is given. A chapter that has nothing left to
+compare, or nobody who grades, is left out: its page says what it needs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from limalib.scales import Scale
+
+MADE_OF = {
+    "lima": ("lima", "stackexchange", "wikihow", "reddit", "superni", "authors"),
+    **dict.fromkeys(("alpaca", "feedback"), ("alpaca",)),
+    **dict.fromkeys(("filtered", "unfiltered", "quantity", "noise"), ("stackexchange",)),
+    "howto": ("wikihow",),
+    **dict.fromkeys(("terse", "rich", "which", "kinds"), ("teachers",)),
+    **{name: (name,) for name in ("refusals", "formats", "unknown")},
+}
+"""First word of a training set's name to the raw sources any of which will do."""
+
+
+class Outline(NamedTuple):
+    """Chapter to the training sets whose models it reads, every seed of them; chapter that is left
+    out to what it needs; and all sets that are trained."""
+
+    chapters: dict[str, list[str]]
+    left_out: dict[str, str]
+    sets: list[str]
+
+
+def of(scale: Scale, runs: str | Path) -> Outline:
+    """The outline of a scale's book, where people's grades lie under `runs`."""
+    lacking = {chapter: " and ".join(filter(None, of)) for chapter, of in needs(scale, runs).items()}
+    left_out = {chapter: told for chapter, told in lacking.items() if told}
+    chapters = {
+        chapter: [name for name in sets if not _without(scale, *MADE_OF[name.partition("_")[0]])]
+        for chapter, sets in compared(scale).items()
+        if chapter not in left_out
+    }
+    read = {name for sets in chapters.values() for name in sets}
+    trained = [name for name in scale.training_sets() if name in read]
+    if "17_tuning" in chapters:
+        chapters["17_tuning"] = trained
+    return Outline(chapters, left_out, trained)
+
+
+def compared(scale: Scale) -> dict[str, list[str]]:
+    """What each chapter compares, wherever its sets come from."""
+    kinds = scale.kind_sets()
+    return {
+        "03_preference": ["lima", "alpaca", *scale.mended(), *scale.mended("rich")],
+        "04_absolute_quality": ["lima", *scale.variants()],
+        "05_diversity_and_quality": [
+            *(*scale.ablation_sets(), *kinds.values()),
+            *(scale.mended("rich", scale.counts.few) if kinds else ()),
+        ],
+        "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],
+        "07_multi_turn": ["lima", "lima_dialogues"],
+        "08_perplexity": ["lima"],
+        "09_hypothesis": ["lima", *scale.unknown_sets().values()],
+        "10_judge_by_hand": ["lima", "alpaca"],
+        "11_answers": ["lima", "alpaca"],
+        "12_real_systems": [],
+        "13_why_a_thousand": list(scale.teacher_sets().values()),
+        "14_which_thousand": scale.which_sets(),
+        "17_tuning": [],
+        "18_how_little": ["lima", *scale.rank_sets().values()],
+        "16_feedback": ["lima", "alpaca", *scale.feedback_arms().values()],
+    }
+
+
+def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
+    """What each chapter needs and the scale does not give: empty where it does."""
+    lima, alpaca, forum = (_without(scale, *MADE_OF[n]) for n in ("lima", "alpaca", "filtered"))
+    world = "" if scale.world else "an invented world (`world`)"
+    model = "a model as judge (`judge: model`)"
+    anybody = model if scale.judge[0] == "oracle" and world else ""
+    chooses = model if scale.judge[0] == "person" else anybody
+    teachers, feedback = _without(scale, "teachers"), "" if scale.feedback else "`feedback`"
+
+    def graded(*sets: str) -> str:
+        folders = [scale.places(runs).judgments("person", name).with_suffix("") for name in sets]
+        by_people = scale.judge[0] == "person" and all(any(f.glob("*.jsonl")) for f in folders)
+        return "" if by_people or not chooses else f"{chooses}, or people's grades"
+
+    return {
+        "00_pretraining": (world,),
+        "02_training": (lima,),
+        "03_preference": (lima, anybody),
+        "04_absolute_quality": (lima, graded("lima")),
+        "05_diversity_and_quality": (forum, graded("filtered")),
+        "06_quantity": (
+            forum,
+            "" if scale.counts.quantity else "`counts.quantity`",
+            graded(*scale.quantity_sets().values()),
+        ),
+        "07_multi_turn": (lima, _without(scale, "test_dialogues"), anybody),
+        "08_perplexity": (
+            lima,
+            _without(scale, "stackexchange", "held_out"),
+            "" if "lima" in scale.curves else "`curves: [lima]`",
+        ),
+        "09_hypothesis": (lima,),
+        "10_judge_by_hand": (lima, alpaca),
+        "11_answers": (lima, anybody),
+        "13_why_a_thousand": (world, teachers, alpaca),
+        "14_which_thousand": (world, teachers, "" if scale.counts.which else "`counts.which`"),
+        "15_feedback_training": (world, alpaca, feedback),
+        "16_feedback": (world, lima, alpaca, feedback),
+        "17_tuning": (lima, _without(scale, "authors"), chooses),
+        "18_how_little": (lima, "" if scale.ranks else "`ranks`", graded("lima")),
+    }
+
+
+def _without(scale: Scale, *sources: str) -> str:
+    """What is to be given where none of these raw sources is."""
+    return "" if any(getattr(scale.raw, name) for name in sources) else f"`raw.{sources[0]}`"
