@@ -45,9 +45,11 @@ POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []
 # What the oracle knows of the prompts, written with the raw sources.
 KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
 
-# One thread a worker: two jobs of one thread beat one job of two. Paths are filled in when a
-# job starts, so that moving the repository does not count as a change of code. Whatever people name
-# is quoted (:q), since it goes through a shell.
+# Of tiny models two jobs of one thread beat one job of two; of others there is memory for one at a
+# time, which has all cores of this machine. Paths are filled in when a job starts, so that moving the
+# repository does not count as a change of code. Whatever people name is quoted (:q), since it goes
+# through a shell.
+THREADS = 1 if scale.makes_raw_sources else workflow.resource_settings.cores or 1
 PYTHON = sys.executable
 RUN = (
     "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false {PYTHON:q} -m limalib run"
@@ -224,6 +226,7 @@ rule tune_and_train:
         responses=update(f"responses/{{set}}/seed-{FIRST}.jsonl"),
         notebook=update(f"notebooks/02_training/{{set}}-seed-{FIRST}.ipynb"),
         provenance=update(f"provenance/02_training/{{set}}-seed-{FIRST}.json"),
+    threads: THREADS
     params:
         code=code("02_training"),
         settings=training_settings,
@@ -240,6 +243,7 @@ rule train:
         responses=update("responses/{set}/seed-{seed}.jsonl"),
         notebook=update("notebooks/02_training/{set}-seed-{seed}.ipynb"),
         provenance=update("provenance/02_training/{set}-seed-{seed}.json"),
+    threads: THREADS
     params:
         code=code("02_training"),
         settings=training_settings,
@@ -297,6 +301,7 @@ rule chapter:
         notebook=update("notebooks/{chapter}.ipynb"),
         provenance=update("provenance/{chapter}.json"),
         metrics=update("metrics/{chapter}.json"),
+    threads: THREADS
     params:
         code=lambda wildcards: code(wildcards.chapter),
         settings=lambda wildcards: scale.model_dump_json(exclude={"description"}),

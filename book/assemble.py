@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import ask
+import outline
 import psutil
 from pages import ROOT, BuildFailed, Tree, tree
 
@@ -52,8 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with only_one(runs) as lock:
             config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
             run_notebooks(config, runs, options.cores, lock)
-            asked = ask.files(scales.load(options.scale), options.runs)
-            index = build_html(tree(ROOT / options.notebooks, runs) | asked, build)
+            scale = scales.load(options.scale)
+            asked, left_out = (
+                ask.files(scale, options.runs),
+                outline.of(scale, options.runs).left_out,
+            )
+            for chapter, needs in left_out.items():
+                print(f"left out: {chapter}, which needs {needs}")
+            index = build_html(tree(ROOT / options.notebooks, runs, left_out) | asked, build)
     except (BuildFailed, OSError) as error:  # such as a folder of books that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -32,7 +32,9 @@ class Outline(NamedTuple):
 
 def of(scale: Scale, runs: str | Path) -> Outline:
     """The outline of a scale's book, where people's grades lie under `runs`."""
-    lacking = {chapter: " and ".join(filter(None, of)) for chapter, of in needs(scale, runs).items()}
+    lacking = {
+        chapter: " and ".join(filter(None, of)) for chapter, of in needs(scale, runs).items()
+    }
     left_out = {chapter: told for chapter, told in lacking.items() if told}
     chapters = {
         chapter: [name for name in sets if not _without(scale, *MADE_OF[name.partition("_")[0]])]

@@ -16,8 +16,9 @@ A page of prose may ask for tables that are written here as Markdown:
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import answered
@@ -43,14 +44,16 @@ class BuildFailed(Exception):
     """A step of the build failed; the message says what to do."""
 
 
-def tree(notebooks: Path, runs: Path) -> Tree:
-    """Everything that the book is built from: path under the source folder to content.
+def tree(notebooks: Path, runs: Path, left_out: Mapping[str, str] = MappingProxyType({})) -> Tree:
+    """Everything that the book is built from: path under the source folder to content. Chapters
+    that are `left_out` (see outline.py) have a page that says what they need.
 
     Raises BuildFailed when a page of the table of contents was not executed, or a table is asked
     for that is not there.
     """
     found = {name: (ROOT / name).read_bytes() for name in ("_config.yml", "_toc.yml")}
-    chapters = [Path(page).name for page in contents() if page.startswith("notebooks/")]
+    every = [Path(page).name for page in contents() if page.startswith("notebooks/")]
+    chapters = [name for name in every if name not in left_out]
     for path in sorted((ROOT / "book").rglob("*")):
         name = path.relative_to(ROOT).as_posix()
         if path.suffix == ".md":
@@ -59,10 +62,14 @@ def tree(notebooks: Path, runs: Path) -> Tree:
             found[name] = path.read_bytes()
     for chapter in chapters:
         found[f"notebooks/{chapter}.ipynb"] = notebook_page(chapter, notebooks, runs)
+    for chapter, needs in left_out.items():
+        found[f"notebooks/{chapter}.ipynb"] = left_out_page(chapter, notebooks, needs)
+    found["left_out.json"] = _json(dict(left_out))
     found |= downloads.files(runs)
     for kind in ("metrics", "provenance"):
         for path in sorted((runs / kind).rglob("*.json")):
-            found[f"results/{path.relative_to(runs).as_posix()}"] = path.read_bytes()
+            if path.stem not in left_out:  # of another time
+                found[f"results/{path.relative_to(runs).as_posix()}"] = path.read_bytes()
     # Two lists that Sphinx cannot see change: which results there are, and what pages are called.
     found["results/index.json"] = _json([name for name in found if name.startswith("results/")])
     found["titles.json"] = _json({name: _title(name, data) for name, data in found.items()})
@@ -104,6 +111,17 @@ def notebook_page(name: str, notebooks: Path, runs: Path) -> bytes:
     note = f"::::{{dropdown}} What made this page\n{made}\n::::"
     cell = {"cell_type": "markdown", "id": "provenance", "metadata": {}, "source": note}
     return _json(page | {"cells": [*page["cells"], cell]})
+
+
+def left_out_page(name: str, notebooks: Path, needs: str) -> bytes:
+    """The page of a chapter that was not run."""
+    source = read(notebooks / f"{name}.ipynb")
+    title = _title(f"{name}.ipynb", _json(source))
+    told = f"This chapter was not run at this scale. It needs {needs}."
+    how = "[How to run it again](../book/how_to_rerun.md) says how to give it."
+    text = f"# {title}\n\n{told} {how}"
+    cell = {"cell_type": "markdown", "id": "left-out", "metadata": {}, "source": text}
+    return _json(source | {"cells": [cell]})
 
 
 def read(path: Path) -> dict[str, Any]:

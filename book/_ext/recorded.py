@@ -117,7 +117,7 @@ def _measured(env: BuildEnvironment, claim: claims.Claim, where: Any) -> statist
     path = f"results/metrics/{chapter}.json"
     metrics = depend(env, Path(env.srcdir) / path)
     if metrics is None or claim.id not in metrics:
-        if chapter in notebook_pages(env):
+        if chapter in notebook_pages(env) and chapter not in left_out(env):
             text = f"{path}: no {claim.id!r}, which a claim is judged by"
             logger.warning("%s", text, location=where)
         return None
@@ -183,6 +183,11 @@ def notebook_pages(env: BuildEnvironment) -> list[str]:
     """Names of the notebooks among the book's pages, in order."""
     names = sorted(name for name in env.found_docs if name.startswith("notebooks/"))
     return [name.removeprefix("notebooks/") for name in names]
+
+
+def left_out(env: BuildEnvironment) -> dict[str, Any]:
+    """Chapters that were not run at this scale, to what they need."""
+    return depend(env, Path(env.srcdir) / "left_out.json") or {}
 
 
 def results_folder(env: BuildEnvironment) -> Path:

@@ -6,7 +6,8 @@
     {result}`04_absolute_quality:absolute_excellent|value`       the value alone
 
 They read results/metrics/*.json beside the pages. A metric that is not there is a warning that
-names its file and key, which a strict build turns into an error. The directives on claims are those
+names its file and key, which a strict build turns into an error; those of a chapter that was left
+out are "not measured". The directives on claims are those
 of `claims_table` and `claims_plot`.
 
 Figures that no run makes, because their data is not in every scale, are committed as facts, with
@@ -101,6 +102,8 @@ class Result(SphinxRole):
         file, colon, name = target.partition(":")
         shown_path = f"{self.folder}/{file}.json"
         content = recorded.depend(self.env, Path(self.env.srcdir) / shown_path)
+        if file in recorded.left_out(self.env):
+            return [nodes.inline("", "not measured", classes=["result"])], []
         if not colon or content is None:
             return self._missing(f"{shown_path}: no such file")
         metrics = content["metrics"] if self.name == "fact" else content

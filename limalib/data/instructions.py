@@ -47,23 +47,21 @@ def read_dialogues(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterat
             yield dialogue
 
 
-def release_file(release: str | Path, split: str) -> Path:
-    """Path of `train.jsonl` or `test.jsonl` of a release: a folder, or `hub:<owner>/<name>`. Raises
-    FileNotFoundError saying what to do when the hub does not give it."""
-    if not str(release).startswith(ON_HUB):
-        return Path(release) / f"{split}.jsonl"
+def fetched(place: Path | None) -> Path | None:
+    """A raw source on this disk: for `hub:<owner>/<name>` the folder into which its files are
+    fetched. Raises FileNotFoundError saying what to do when the hub does not give them."""
+    if not str(place).startswith(ON_HUB):
+        return place
     import huggingface_hub
 
-    name = str(release).removeprefix(ON_HUB)
+    name, kinds = str(place).removeprefix(ON_HUB), ["*.jsonl", "*.json", "*.parquet"]
     try:
-        fetched = huggingface_hub.hf_hub_download(name, f"{split}.jsonl", repo_type="dataset")
+        found = huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns=kinds)
     except (OSError, ValueError) as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise FileNotFoundError(
-            f"{release}: cannot fetch {split}.jsonl ({type(error).__name__}: {first_line}); accept "
-            "its terms on the hub, log in with `hf auth login`, or name a folder that has it"
-        ) from None
-    return Path(fetched)
+        why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        how = f"accept its terms at hf.co/datasets/{name}, `hf auth login`, or name a folder"
+        raise FileNotFoundError(f"{place}: cannot be fetched ({why}); {how}") from None
+    return Path(found)
 
 
 def read_release(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
@@ -91,10 +89,16 @@ def read_release(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator
 
 
 def read_alpaca(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:
-    """Rows of a JSON list of `{"instruction", "input", "output"}` as dialogues `alpaca-<row>`; the
-    prompt is the instruction, then the input; `losses` counts unusable rows. Raises
-    FileNotFoundError, and ValueError naming the file when it is no JSON list, or an empty one."""
-    rows: list[Any] = json_document(path, "an Alpaca JSON list", list)
+    """Rows of `{"instruction", "input", "output"}`, of a JSON list or a folder's Parquet files, as
+    dialogues `alpaca-<row>`; the prompt is the instruction, then the input; `losses` counts those
+    that are unusable. Raises FileNotFoundError, and ValueError naming what has no such rows."""
+    tables = sorted(Path(path).glob("**/*.parquet"))
+    rows: list[Any] = [] if tables else json_document(path, "an Alpaca JSON list", list)
+    for table in tables:
+        from pyarrow import parquet
+
+        with reading(table, "a Parquet file"):
+            rows += parquet.read_table(table).to_pylist()
     if not rows:
         raise ValueError(f"{path}: not an Alpaca JSON list (it has no rows)")
     bad, empty = "row with a missing or bad field", "empty instruction or output"

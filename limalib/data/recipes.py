@@ -260,7 +260,7 @@ def _from(
 
 
 def _released(release: Path, split: str, losses: Losses) -> list[Dialogue]:
-    return list(instructions.read_release(instructions.release_file(release, split), losses))
+    return list(instructions.read_release(release / f"{split}.jsonl", losses))
 
 
 def _released_examples(release: Path, losses: Losses) -> list[Dialogue]:

@@ -116,10 +116,8 @@ def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> l
                 raise ValueError(f"{path}: the grade by {grade.judge!r} of {whose} {wrong}")
             found[*answer, grade.judge] = grade
     if not found:
-        raise FileNotFoundError(
-            f"{folder}: no seed-<seed>.jsonl there; people's grades are read from it, one JSON "
-            "object a line (see book/how_to_rerun.md)"
-        )
+        how = "people's grades are read from it, one JSON object a line (see book/how_to_rerun.md)"
+        raise FileNotFoundError(f"{folder}: no seed-<seed>.jsonl there; {how}")
     return list(found.values())
 
 

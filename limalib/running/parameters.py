@@ -107,7 +107,5 @@ def _typed(name: str, value: Any, annotations: Mapping[str, Any], where: str) ->
 def refuse_secret(name: str, value: Any, where: str) -> None:
     """Raise ValueError when a parameter looks like a credential: runs record all parameters."""
     if SECRET_NAME.search(name) or SECRET.search(str(value)):
-        raise ValueError(
-            f"{where}: parameter {name} looks like a secret, and parameters are published with the"
-            " run; set it in the environment instead"
-        )
+        text = "looks like a secret, and parameters are published with the run"
+        raise ValueError(f"{where}: parameter {name} {text}; set it in the environment instead")

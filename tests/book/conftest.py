@@ -39,6 +39,7 @@ def write(name, content):
 """
 TAUGHT = ("terse_clean_2", "rich_noisy_2", "rich_clean_2")
 SETS = ("lima", "alpaca", "filtered", "unfiltered", "howto", "lima_dialogues", *TAUGHT)
+SOURCES = ("lima", "alpaca", "stackexchange", "wikihow", "authors", "test_dialogues", "teachers")
 PROMPTS = ("dev", "test", "test_dialogues", "test_unknown", "held_out")
 METRIC = {"value": 0.83, "low": 0.65, "high": 1.02, "n": 300, "unit": "score difference"}
 NOTHING = {"value": None, "low": None, "high": None, "n": None, "unit": "share"}
@@ -110,17 +111,18 @@ class ToyBook:
 def toy_book(tmp_path_factory: pytest.TempPathFactory) -> ToyBook:
     """A toy book, built once."""
     book = ToyBook(tmp_path_factory.mktemp("book"))
-    scale = "description: toy\nbase_model: no/model\nseeds: [0]\n"
+    # Without quantities, ranks and a pool to choose from: their chapters are left out.
+    scale = "description: toy\nbase_model: no/model\nseeds: [0]\nworld: {}\ncurves: [lima]\n"
     scale += "counts: {quantity: [], alpaca: 2, few: 2}\nfeedback: {}\n"
-    scale += f"raw: {{teachers: {json.dumps(str(book.folder / 'teachers'))}}}\n"
-    (book.folder / "teachers").mkdir()
+    scale += f"raw: {json.dumps(dict.fromkeys(SOURCES, 'x'))}\n"
     (book.folder / f"{book.scale}.yml").write_text(scale)
     quoted = ("parameters", "tokens", "cloze_told", "cloze_rare", "gates", "gates_met")
     base = metrics("00_pretraining", value=METRIC, **dict.fromkeys(quoted, METRIC))
     book.write("00_pretraining", base)
     asked = "{'id': 'a', 'turns': [{'role': 'user', 'text': 'Who?'}]}"
     data = f"for name in {[*SETS, *PROMPTS]}:\n    write(f'data/{{name}}.jsonl', {asked})"
-    book.write("01_data", data, metrics("01_data", value=METRIC))
+    key = "write('raw/answer_key.jsonl', 1)"
+    book.write("01_data", data, key, metrics("01_data", value=METRIC))
     training = (
         "write(f'models/{training_set}/tuning.json', 1)\n"
         "write(f'models/{training_set}/seed-{seed}/training.json', 1)\n"

@@ -204,7 +204,7 @@ class TestToyBook:
         assert not (toy_book.runs / "notebooks" / "08_perplexity.failed.ipynb").exists()
 
     def test_a_killed_build_goes_on_where_it_was(self, toy_book: ToyBook) -> None:
-        toy_book.edit("06_quantity", "print('<b>done</b>')", "import time\\ntime.sleep(3)")
+        toy_book.edit("07_multi_turn", "print('<b>done</b>')", "import time\\ntime.sleep(3)")
         process = subprocess.Popen(
             toy_book.command, start_new_session=True, stdout=subprocess.PIPE, text=True
         )
@@ -215,7 +215,7 @@ class TestToyBook:
         process.wait()
         result = toy_book.build()
         assert result.returncode == 0, result.stdout + result.stderr
-        assert "[1/1] 06_quantity" in result.stdout
+        assert "[1/1] 07_multi_turn" in result.stdout
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
     def test_no_build_ends_with_its_notebooks_running_on_unseen(

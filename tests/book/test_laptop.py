@@ -1,0 +1,144 @@
+"""The laptop's book, in small: the scale as it is committed, with a cache in the hub's place, which
+the hub's own client reads as it would what it fetched."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+import yaml
+from pyarrow import parquet
+
+from limalib import scales
+from limalib.settings import ROOT
+
+pytestmark = pytest.mark.slow
+
+COMMIT = "0" * 40
+SMALL: dict[str, dict[str, Any]] = {
+    "counts": {"alpaca": 12},
+    "training": {
+        "batch_examples": 4, "epochs": 2, "stop_after_epoch": 2, "candidate_epochs": [1, 2],
+        "max_tokens": 128,
+    },
+    "sampling": {"max_new_tokens": 8},
+}  # fmt: skip
+RAN = ("01_data", "02_training", "03_preference", "09_hypothesis", "10_judge_by_hand")
+RAN += ("11_answers", "12_real_systems")
+
+
+@dataclass(frozen=True)
+class Laptop:
+    """A book at the laptop's scale, made once."""
+
+    folder: Path
+    said: str
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs" / "laptop"
+
+    def page(self, name: str) -> str:
+        """What a page says, without its marks."""
+        html = self.folder / "build" / "laptop" / "_build" / "html" / f"{name}.html"
+        body = html.read_text(encoding="utf-8").partition("<article")[2].partition("</article")[0]
+        return " ".join(re.sub(r"<[^>]+>", "", body).split())
+
+
+def on_hub(home: Path, kind: str, name: str) -> Path:
+    """The folder of what the hub's client fetched of a repository."""
+    folder = home / "hub" / f"{kind}--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    (folder / "snapshots" / COMMIT).mkdir(parents=True)
+    return folder / "snapshots" / COMMIT
+
+
+def released(path: Path, *conversations: list[str]) -> None:
+    rows = ({"conversations": each, "source": ""} for each in conversations)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    folder = tmp_path_factory.mktemp("laptop")
+    settings = yaml.safe_load((scales.FOLDER / "laptop.yml").read_text()) | {"seeds": [0]}
+    settings |= {name: settings[name] | small for name, small in SMALL.items()}
+    (folder / "laptop.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    home = folder / "hub"
+    lima = on_hub(home, "datasets", settings["raw"]["lima"].removeprefix("hub:"))
+    asked = [f"How do I mend a {name}?" for name in ("cup", "door", "boat", "clock", "kite")]
+    released(lima / "train.jsonl", *([each, f"{each} With glue."] for each in asked))
+    released(lima / "test.jsonl", *([each.replace("mend", "paint")] for each in asked))
+    alpaca = on_hub(home, "datasets", settings["raw"]["alpaca"].removeprefix("hub:")) / "data"
+    alpaca.mkdir()
+    rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(20)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), alpaca / "train-00000-of-00001.parquet")
+    base = on_hub(home, "models", settings["base_model"])
+    shutil.copytree(ROOT / "miniature" / "base", base, dirs_exist_ok=True)
+    options = [f"--scale={folder}/laptop.yml", f"--runs={folder}/runs", f"--build={folder}/build"]
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "book" / "assemble.py"), *options, "--cores=1"],
+        env=os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Laptop(folder, result.stdout)
+
+
+def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
+    assert "[8/8] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
+    made = sorted(path.stem for path in (laptop.runs / "provenance").rglob("*.json"))
+    assert {name.partition("-")[0] for name in made} == {*RAN, "alpaca", "lima"} - {"02_training"}
+
+
+def test_sets_are_those_of_the_hub(laptop: Laptop) -> None:
+    cards = {n: json.loads((laptop.runs / f"data/{n}.card.json").read_text()) for n in SOURCES}
+    assert {name: card["examples"] for name, card in cards.items()} == SOURCES
+    for name in ("lima", "alpaca"):
+        assert cards[name]["raw"][name]["sha256"]
+
+
+SOURCES = {"lima": 5, "test": 5, "alpaca": 12, "filtered": 0, "dev": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("00_pretraining", "an invented world (world)."),
+        ("04_absolute_quality", "a model as judge (judge: model), or people's grades."),
+        ("05_diversity_and_quality", "raw.stackexchange and "),
+        ("07_multi_turn", "raw.test_dialogues."),
+        ("08_perplexity", "raw.stackexchange."),
+        ("17_tuning", "raw.authors and a model as judge"),
+    ],
+)
+def test_a_chapter_that_was_not_run_says_what_it_needs(
+    laptop: Laptop, name: str, needs: str
+) -> None:
+    page = laptop.page(f"notebooks/{name}")
+    assert "This chapter was not run at this scale. It needs " in page
+    assert needs.replace("'", "’") in page
+    assert f"left out: {name}, which needs " in laptop.said
+
+
+def test_nobody_judged_and_answers_are_there_to_read(laptop: Laptop) -> None:
+    page = laptop.page("notebooks/11_answers")
+    assert "mean characters" in page
+    assert "How do I paint a cup?" in page
+    assert "50 pairs" not in laptop.page("notebooks/10_judge_by_hand")
+    assert "not measured" in laptop.page("book/index")
+
+
+def test_tokens_that_tuning_moved_are_counted_without_a_world(laptop: Laptop) -> None:
+    metrics = json.loads((laptop.runs / "metrics" / "09_hypothesis.json").read_text())
+    assert 0 <= metrics["token_shift"]["value"] <= 1
+    assert metrics["knowledge_kept"]["value"] is None
