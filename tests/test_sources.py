@@ -9,14 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from limalib import records
 from limalib.data.cards import LICENCES
-from limalib.data.instructions import read_alpaca, read_authored, read_release, release_file
+from limalib.data.instructions import fetched, read_alpaca, read_authored, read_release
 from limalib.data.reddit import Comment, Submission, dumps, read_comments, read_submissions
 from limalib.data.stackexchange import read_posts, splits, threads
 from limalib.data.superni import Instance, Task, read_task, read_tasks
@@ -475,30 +477,30 @@ def test_a_release_row_without_usable_turns_is_counted(tmp_path: Path, row: dict
     assert losses == {"row without conversations": 1}
 
 
-def test_the_release_is_fetched_from_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sources_are_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def download(name: str, file: str, repo_type: str) -> str:
-        asked.append((name, file, repo_type))
-        return str(tmp_path / file)
+    def download(name: str, repo_type: str, allow_patterns: list[str]) -> str:
+        asked.append((name, repo_type, allow_patterns))
+        return str(tmp_path)
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    assert release_file(Path("hub:GAIR/lima"), "train") == tmp_path / "train.jsonl"
-    assert asked == [("GAIR/lima", "train.jsonl", "dataset")]
-    assert release_file("folder", "test") == Path("folder/test.jsonl")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert fetched(Path("hub:GAIR/lima")) == tmp_path
+    assert asked == [("GAIR/lima", "dataset", ["*.jsonl", "*.json", "*.parquet"])]
+    assert [fetched(place) for place in (Path("folder"), None)] == [Path("folder"), None]
+    assert len(asked) == 1
 
 
 def test_what_the_hub_refuses_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> str:
         raise OSError("403 Client Error.\n\nAccess to it is restricted.")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", refused)
-    with pytest.raises(FileNotFoundError, match="accept its terms on the hub, log in") as error:
-        release_file("hub:GAIR/lima", "train")
-    assert "hub:GAIR/lima: cannot fetch train.jsonl (OSError: 403 Client" in str(error.value)
-    assert "\n" not in str(error.value)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refused)
+    with pytest.raises(FileNotFoundError, match=r"at hf\.co/datasets/GAIR/lima, ") as e:
+        fetched(Path("hub:GAIR/lima"))
+    assert "hub:GAIR/lima: cannot be fetched (OSError: 403 Client Error.); " in str(e.value)
+    assert "`hf auth login`" in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 def test_the_real_release_is_table_1(shared_data: Path) -> None:
@@ -543,6 +545,18 @@ def test_alpaca_rows(tmp_path: Path) -> None:
     assert (first.id, first.prompt, first.turns[1].text) == ("alpaca-00000", "Add.\n\n1 + 1", "2")
     assert second.prompt == "Hi."
     assert losses == {"empty instruction or output": 1, "row with a missing or bad field": 5}
+
+
+def test_alpaca_as_the_hub_has_it(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in (0, 1)]
+    for row in rows:
+        table = pyarrow.Table.from_pylist([row])
+        parquet.write_table(table, tmp_path / f"train-0000{row['output'][0]}-of-00002.parquet")
+    assert [each.prompt for each in read_alpaca(tmp_path)] == ["Say 0.", "Say 1."]
+    (tmp_path / "train-00002-of-00003.parquet").write_text("no table")
+    with pytest.raises(ValueError, match=r"00002-of-00003\.parquet: not a Parquet file") as error:
+        list(read_alpaca(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 def test_the_real_alpaca_rows(shared_data: Path) -> None:

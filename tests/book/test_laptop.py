@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 import yaml
 from pyarrow import parquet
 
-from limalib import scales
+from limalib import records, scales
+from limalib.records import single_turn
 from limalib.settings import ROOT
 
 pytestmark = pytest.mark.slow
@@ -30,8 +31,11 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "sampling": {"max_new_tokens": 8},
 }  # fmt: skip
-RAN = ("01_data", "02_training", "03_preference", "09_hypothesis", "10_judge_by_hand")
-RAN += ("11_answers", "12_real_systems")
+SETS = {"lima": 5, "test": 5, "alpaca": 12, "filtered": 0, "dev": 0}
+RAN = {
+    *("01_data", "lima-seed-0", "alpaca-seed-0", "03_preference", "09_hypothesis"),
+    *("10_judge_by_hand", "11_answers", "12_real_systems"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,15 @@ class Laptop:
     @property
     def runs(self) -> Path:
         return self.folder / "runs" / "laptop"
+
+    def python(self, *arguments: str) -> str:
+        """What Python prints, offline, with what was fetched."""
+        own = {"HF_HOME": str(self.folder / "hub"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *arguments]
+        told: dict[str, Any] = {"capture_output": True, "text": True, "cwd": ROOT}
+        result = subprocess.run(command, env=os.environ | own, **told)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     def page(self, name: str) -> str:
         """What a page says, without its marks."""
@@ -84,30 +97,20 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     base = on_hub(home, "models", settings["base_model"])
     shutil.copytree(ROOT / "miniature" / "base", base, dirs_exist_ok=True)
     options = [f"--scale={folder}/laptop.yml", f"--runs={folder}/runs", f"--build={folder}/build"]
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "book" / "assemble.py"), *options, "--cores=1"],
-        env=os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return Laptop(folder, result.stdout)
+    made = Laptop(folder, "")
+    return replace(made, said=made.python("book/assemble.py", *options, "--cores=1"))
 
 
 def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
     assert "[8/8] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
-    made = sorted(path.stem for path in (laptop.runs / "provenance").rglob("*.json"))
-    assert {name.partition("-")[0] for name in made} == {*RAN, "alpaca", "lima"} - {"02_training"}
+    assert {path.stem for path in (laptop.runs / "provenance").rglob("*.json")} == RAN
 
 
 def test_sets_are_those_of_the_hub(laptop: Laptop) -> None:
-    cards = {n: json.loads((laptop.runs / f"data/{n}.card.json").read_text()) for n in SOURCES}
-    assert {name: card["examples"] for name, card in cards.items()} == SOURCES
+    cards = {n: json.loads((laptop.runs / f"data/{n}.card.json").read_text()) for n in SETS}
+    assert {name: card["examples"] for name, card in cards.items()} == SETS
     for name in ("lima", "alpaca"):
         assert cards[name]["raw"][name]["sha256"]
-
-
-SOURCES = {"lima": 5, "test": 5, "alpaca": 12, "filtered": 0, "dev": 0}
 
 
 @pytest.mark.parametrize(
@@ -142,3 +145,20 @@ def test_tokens_that_tuning_moved_are_counted_without_a_world(laptop: Laptop) ->
     metrics = json.loads((laptop.runs / "metrics" / "09_hypothesis.json").read_text())
     assert 0 <= metrics["token_shift"]["value"] <= 1
     assert metrics["knowledge_kept"]["value"] is None
+
+
+def test_perplexity_is_shown_where_texts_are_held_out_and_nobody_judges(laptop: Laptop) -> None:
+    held_out = [single_turn("h", "What is a kite?", "A toy that flies on a string.")]
+    (laptop.runs / "data" / "held_out.card.json").unlink()
+    records.write(laptop.runs / "data" / "held_out.jsonl", held_out)
+    path = laptop.runs / "models" / "lima" / "seed-0" / "training.json"
+    log = json.loads(path.read_text())
+    for epoch in log["epochs"]:
+        epoch["metrics"] = {"perplexity": 10.0 + epoch["epoch"]}
+    path.write_text(json.dumps(log))
+    given = ("-p", "scale", f"{laptop.folder}/laptop.yml", "-p", "runs", f"{laptop.folder}/runs")
+    out = f"{laptop.folder}/08.ipynb"
+    laptop.python("-m", "limalib", "run", "notebooks/08_perplexity.ipynb", out, *given)
+    metrics = json.loads((laptop.runs / "metrics" / "08_perplexity.json").read_text())
+    assert metrics["perplexity_rises"]["value"] == pytest.approx(12 / 11)
+    assert metrics["perplexity_quality_holds"]["value"] is None
