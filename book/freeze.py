@@ -37,7 +37,7 @@ CODE = (
     "limalib/judging/measures.py", "limalib/judging/comparison.py", "limalib/judging/verdicts.py",
     "limalib/chapter.py", "limalib/teachers.py", "limalib/claims.py", "limalib/statistics.py",
     "limalib/significance.py", "limalib/records.py", "limalib/scales.py", "limalib/paper.py",
-    "book/study.py",
+    "book/study.py", "book/outline.py",
 )  # fmt: skip
 ACTS = ("metric", "conclude", "keep", "write", "write_text", "adopt", "save")
 """Calls that do something where they stand last in a cell; others there show what they return."""
