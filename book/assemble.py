@@ -54,13 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
             run_notebooks(config, runs, options.cores, lock)
             scale = scales.load(options.scale)
-            asked, left_out = (
-                ask.files(scale, options.runs),
-                outline.of(scale, options.runs).left_out,
-            )
+            left_out = outline.of(scale, options.runs).left_out
             for chapter, needs in left_out.items():
                 print(f"left out: {chapter}, which needs {needs}")
-            index = build_html(tree(ROOT / options.notebooks, runs, left_out) | asked, build)
+            content = tree(ROOT / options.notebooks, runs, left_out)
+            index = build_html(content | ask.files(scale, options.runs), build)
     except (BuildFailed, OSError) as error:  # such as a folder of books that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1

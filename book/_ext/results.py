@@ -6,9 +6,8 @@
     {result}`04_absolute_quality:absolute_excellent|value`       the value alone
 
 They read results/metrics/*.json beside the pages. A metric that is not there is a warning that
-names its file and key, which a strict build turns into an error; those of a chapter that was left
-out are "not measured". The directives on claims are those
-of `claims_table` and `claims_plot`.
+names its file and key, which a strict build turns into an error; of a chapter that was left out it
+is "not measured". The directives on claims are those of `claims_table` and `claims_plot`.
 
 Figures that no run makes, because their data is not in every scale, are committed as facts, with
 the command that makes them again; `pages` writes their tables:
