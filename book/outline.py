@@ -69,6 +69,7 @@ def compared(scale: Scale) -> dict[str, list[str]]:
         "14_which_thousand": scale.which_sets(),
         "17_tuning": [],
         "18_how_little": ["lima", *scale.rank_sets().values()],
+        "19_checkable": ["lima", "alpaca"],
         "16_feedback": ["lima", "alpaca", *scale.feedback_arms().values()],
     }
 
@@ -77,6 +78,7 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
     """What each chapter needs and the scale does not give: empty where it does."""
     lima, alpaca, forum = (_without(scale, *MADE_OF[n]) for n in ("lima", "alpaca", "filtered"))
     world = "" if scale.world else "an invented world (`world`)"
+    english = "a base that reads English, not an invented world" if scale.world else ""
     model = "a model as judge (`judge: model`)"
     anybody = model if scale.judge[0] == "oracle" and world else ""
     chooses = model if scale.judge[0] == "person" else anybody
@@ -113,6 +115,7 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
         "16_feedback": (world, lima, alpaca, feedback),
         "17_tuning": (lima, _without(scale, "authors"), chooses),
         "18_how_little": (lima, "" if scale.ranks else "`ranks`", graded("lima")),
+        "19_checkable": (lima, english),
     }
 
 

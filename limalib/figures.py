@@ -6,10 +6,12 @@ grey. Colours suit colour blindness (Okabe and Ito 2008), shapes print. The grou
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -31,28 +33,12 @@ _GRADE = "mean grade, 1 to 6"
 PLATEAU = CLAIMS["plateau_epochs"].rule.bound
 
 _INK, _GREY, _BLUE = "#262626", "#6b6b6b", "#0072B2"
-_LINES: Sequence[tuple[str, str, Any]] = (
-    (_BLUE, "o", "-"),
-    ("#D55E00", "s", "--"),
-    ("#009E73", "^", "-."),
-    ("#8A4F7D", "v", ":"),
-    ("#1b1b1b", "P", (0, (5, 1))),
-    ("#56B4E9", "X", (0, (1, 1))),
-)
-"""Colour, marker and dashes of each series."""
+_STYLE = rc_params_from_file(Path(__file__).with_suffix(".mplstyle"), use_default_template=False)
+_LINES = [(look["color"], look["marker"], look["linestyle"]) for look in _STYLE["axes.prop_cycle"]]
 _BEST_TO_WORST = ((_BLUE, "white", "////"), ("#F3E9D2", _INK, ""), ("#E69F00", _INK, "...."))
 """Fill, ink on it, and the hatch of the reported bar, for the three parts of a stacked bar."""
 _MARK: Any = {"color": _GREY, "linestyle": (0, (4, 3)), "linewidth": 1}
 _PERCENT = FuncFormatter(lambda x, _: f"{100 * x:.0f}%")
-_STYLE: Any = {
-    "axes.edgecolor": "#9a9a9a",
-    "figure.dpi": 150,
-    "font.sans-serif": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
-    "grid.color": "#e2e2e2",
-    "hatch.color": _GREY,
-    "hatch.linewidth": 0.7,
-    "legend.fontsize": 9,
-}
 
 
 def stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "reported") -> Figure:
@@ -271,14 +257,9 @@ def _stack(axes: Axes, y: float, shares: Sequence[float], measured: bool) -> Non
         text = f"{100 * share:.0f}%" if measured else f"{100 * share:.4g}%"
         if share >= 0.018 * len(text) + 0.01:
             ground = None if measured else {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
-            inside: Any = {
-                "ha": "center",
-                "va": "center",
-                "size": 9,
-                "bbox": ground,
-                "gid": look["gid"],
-            }
-            axes.text(left + share / 2, y, text, color=ink if measured else _INK, **inside)
+            inside: Any = {"ha": "center", "va": "center", "size": 9, "bbox": ground}
+            colour = ink if measured else _INK
+            axes.text(left + share / 2, y, text, color=colour, gid=look["gid"], **inside)
         elif index == 2:
             _value(axes, 1, y, text, color=_INK if measured else _GREY, gid=look["gid"])
         left += share

@@ -1,36 +1,13 @@
 """What readers call systems, training sets and what a judge measures."""
 
+from pathlib import Path
+
+import yaml
+
 from limalib.scales import Scale
 
-NAMES = {
-    "lima": "LIMA",
-    "lima_dialogues": "LIMA with dialogues",
-    "formats": "LIMA with constraints of form",
-    "alpaca": "Alpaca's recipe",
-    "base_zero_shot": "base, no example",
-    "base_few_shot": "base, a few examples",
-    "feedback_oracle": "with the oracle's feedback",
-    "feedback_noisy": "with a noisy oracle's feedback",
-    "feedback_length": "with feedback on length",
-    "filtered": "filtered Stack Exchange",
-    "unfiltered": "unfiltered Stack Exchange",
-    "howto": "how-to articles only",
-    "which_pool": "the pool",
-    "which_random": "random",
-    "which_longest": "longest answers",
-    "which_diverse": "most diverse prompts",
-    "which_likeliest": "likeliest answers",
-    "which_best": "the oracle's best",
-    "which_best_many": "the oracle's best 17%",
-    "correct": "strictly correct",
-    "score": "grade, 1 to 6",
-    "facts": "facts right",
-    "plain": "grade without further facts, 1 to 5",
-    "teacher_lima": "LIMA's sources",
-    "teacher_alpaca": "Alpaca's source",
-    "teacher_mended": "Alpaca's source, without errors",
-    "teacher_erring": "LIMA's sources, with Alpaca's errors",
-}
+_FILE = Path(__file__).with_suffix(".yml")
+NAMES: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
 
 def of(scale: Scale) -> dict[str, str]:

@@ -6,7 +6,6 @@ between lines with a mark that whoever wrote them could not know.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,7 +71,7 @@ def fill(text: str, **material: str) -> str:
 def read_reply(question: Question, text: str) -> str | int:
     """The verdict, score or label in a judge's reply: one JSON object, in a code fence or not, with
     a value that was asked for. Raises ValueError for anything else: nothing is guessed."""
-    value = _fields(text).get(question.field)
+    value = json_object(text).get(question.field)
     # True is 1 to Python, and 3.0 is 3.
     for allowed in question.values:
         if type(value) is type(allowed) and value == allowed:
@@ -125,7 +124,7 @@ def grade_answers(
             continue
         read = [read_reply(q, reply.text) for q, reply in zip(questions, said, strict=True)]
         label = cast(Label, read[1]) if labels else None
-        explained = (str(_fields(reply.text).get("explanation", "")) for reply in said)
+        explained = (str(json_object(reply.text).get("explanation", "")) for reply in said)
         reasons = tuple(map(visible, explained))  # JSON may have escaped what is not
         whose = (response.prompt_id, response.system, response.seed, response.sample)
         # What would be content and correct was not asked.
@@ -191,15 +190,19 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fields(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """The one JSON object that a text is, in a code fence or not. Raises ValueError."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):  # which of them counts?
             raise ValueError("a field of the JSON object stands twice")
         return dict(pairs)
 
-    fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", text, re.DOTALL)
+    bare = text.strip()
+    if bare.startswith("```") and bare.endswith("```"):
+        bare = bare[3:-3].removeprefix("json")
     try:
-        found = json.loads(fenced[1] if fenced else text, object_pairs_hook=once)
+        found = json.loads(bare, object_pairs_hook=once)
     except (json.JSONDecodeError, RecursionError):
         found = None
     if not isinstance(found, dict):

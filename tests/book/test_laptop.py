@@ -34,7 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
 SETS = {"lima": 5, "test": 5, "alpaca": 12, "filtered": 0, "dev": 0}
 RAN = {
     *("01_data", "lima-seed-0", "alpaca-seed-0", "03_preference", "09_hypothesis"),
-    *("10_judge_by_hand", "11_answers", "12_real_systems"),
+    *("10_judge_by_hand", "11_answers", "12_real_systems", "19_checkable"),
 }
 
 
@@ -102,7 +102,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
 
 
 def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
-    assert "[8/8] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
+    assert "[9/9] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
     assert {path.stem for path in (laptop.runs / "provenance").rglob("*.json")} == RAN
 
 
@@ -145,6 +145,19 @@ def test_tokens_that_tuning_moved_are_counted_without_a_world(laptop: Laptop) ->
     metrics = json.loads((laptop.runs / "metrics" / "09_hypothesis.json").read_text())
     assert 0 <= metrics["token_shift"]["value"] <= 1
     assert metrics["knowledge_kept"]["value"] is None
+
+
+def test_what_a_program_can_check_is_asked_before_and_after_tuning(laptop: Laptop) -> None:
+    metrics = json.loads((laptop.runs / "metrics" / "19_checkable.json").read_text())
+    assert (metrics["demands"]["value"], metrics["facts"]["value"]) == (61, 284)
+    for system in ("base_zero_shot", "base_few_shot", "lima", "alpaca"):
+        assert 0 <= metrics[f"demands_{system}"]["value"] <= 1
+        assert metrics[f"facts_{system}"]["n"] == 284
+    told, kept, won = (metrics[f"facts_lima{which}"]["value"] for which in ("", "_kept", "_won"))
+    assert told == pytest.approx(kept + won)
+    page = laptop.page("notebooks/19_checkable")
+    assert "What is the capital of Andorra?" in page
+    assert "JSON that cannot be read" in page
 
 
 def test_perplexity_is_shown_where_texts_are_held_out_and_nobody_judges(laptop: Laptop) -> None:
