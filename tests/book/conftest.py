@@ -28,6 +28,7 @@ CHAPTERS = (
     "16_feedback",
     "17_tuning",
     "18_how_little",
+    "19_checkable",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
