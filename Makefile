@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book study picture test base bench lint lab clean lock
+.PHONY: help book pdf study picture test base bench lint lab clean lock
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
 	@$(BIN)/python book/picture.py
+
+pdf: $(INSTALLED)  ## the built book as one PDF, printed by Chromium: SCALE=name
+	@$(BIN)/python book/pdf.py --scale "$$SCALE"
 
 picture: $(INSTALLED)  ## draw the README's picture from the study
 	@$(BIN)/python book/picture.py
