@@ -54,10 +54,11 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 
 lock: $(INSTALLED)  ## write the environment's exact versions to requirements.lock
 	@$(BIN)/pip-compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe \
+		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe --generate-hashes \
 		--output-file requirements.lock pyproject.toml
-	@sed -i.orig -e 's/^\(torch==[^+]*\)+.*/\1/' -e '/^pip==/d' -e '/^#/d' -e '/^$$/d' requirements.lock
-	@rm requirements.lock.orig
+	@awk '/^[^ ]/ {skip = 0} /^torch==/ {sub(/[+ ].*/, ""); print "# apart: " $$0; skip = 1} \
+		/^(pip==|#|$$)/ {skip = 1} !skip' requirements.lock > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 clean:  ## remove built books and caches; runs and the environment stay
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -66,7 +67,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13 on PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.lock into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \
+		-r requirements.lock
+# Torch by its version alone: builds for processors and for GPUs have other digests.
+	@sed -n 's/^# apart: //p' requirements.lock \
+		| xargs $(BIN)/python -m pip install -qq --disable-pip-version-check
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
 		--no-build-isolation --editable .
 	@touch $@
