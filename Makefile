@@ -69,9 +69,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "installing the packages of requirements.lock into $(VENV) (some minutes, once)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \
 		-r requirements.lock
-# Torch by its version alone: builds for processors and for GPUs have other digests.
-	@sed -n 's/^# apart: //p' requirements.lock \
-		| xargs $(BIN)/python -m pip install -qq --disable-pip-version-check
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
-		--no-build-isolation --editable .
+# Torch by its version alone, for its builds have other digests on every kind of machine, and with it
+# what a package asks for on some systems only.
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check \
+		--no-build-isolation $$(sed -n 's/^# apart: //p' requirements.lock) --editable .
 	@touch $@
