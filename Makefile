@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book study picture test base bench lint lab clean lock
+.PHONY: help book pdf study picture test base bench lint lab clean lock
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
 	@$(BIN)/python book/picture.py
+
+pdf: $(INSTALLED)  ## the built book as one PDF, printed by Chromium: SCALE=name
+	@$(BIN)/python book/pdf.py --scale "$$SCALE"
 
 picture: $(INSTALLED)  ## draw the README's picture from the study
 	@$(BIN)/python book/picture.py
@@ -51,10 +54,11 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 
 lock: $(INSTALLED)  ## write the environment's exact versions to requirements.lock
 	@$(BIN)/pip-compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url \
-		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe \
+		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe --generate-hashes \
 		--output-file requirements.lock pyproject.toml
-	@sed -i.orig -e 's/^\(torch==[^+]*\)+.*/\1/' -e '/^pip==/d' -e '/^#/d' -e '/^$$/d' requirements.lock
-	@rm requirements.lock.orig
+	@awk '/^[^ ]/ {skip = 0} /^torch==/ {sub(/[+ ].*/, ""); print "# apart: " $$0; skip = 1} \
+		/^(pip==|#|$$)/ {skip = 1} !skip' requirements.lock > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 clean:  ## remove built books and caches; runs and the environment stay
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -63,7 +67,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13 on PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.lock into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps \
-		--no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \
+		-r requirements.lock
+# Torch by its version alone, for its builds have other digests on every kind of machine, and with it
+# what a package asks for on some systems only.
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check \
+		--no-build-isolation $$(sed -n 's/^# apart: //p' requirements.lock) --editable .
 	@touch $@

@@ -250,17 +250,16 @@ def words(changes: Mapping[str, Any]) -> str:
 def show_measured(device: str, steps: int, threads: int) -> list[dict[str, Any]]:
     """Print the first table row by row, and return its rows."""
     print(
-        "| shape | tokens | settings | planned, GiB | tensors, GiB | difference | process, GiB "
-        "| operations | seconds | share of peak |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| shape | tokens | settings | planned, GiB | tensors, GiB | process, GiB "
+        "| seconds | share of peak |\n|---|---|---|---|---|---|---|---|"
     )
     rows = []
     for case in ON_GPU if device.startswith("cuda") else ON_CPU:
         row = measured(case, device, steps, threads)
-        off = row["planned_gib"] / row["tensors_gib"] - 1
         print(
             f"| {row['shape']} | {row['tokens']:,} | {row['settings']} | {row['planned_gib']:.2f} "
-            f"| {row['tensors_gib']:.2f} | {off:+.0%} | {row['process_gib']:.2f} "
-            f"| {row['operations']:.1e} | {row['seconds']:.2f} | {row['share']:.0%} |",
+            f"| {row['tensors_gib']:.2f} | {row['process_gib']:.2f} "
+            f"| {row['seconds']:.2f} | {row['share']:.0%} |",
             flush=True,
         )
         rows.append(row)
@@ -269,7 +268,7 @@ def show_measured(device: str, steps: int, threads: int) -> list[dict[str, Any]]
             planned = planned_for(case, "cuda").needed / GIB
             print(
                 f"| {case[0]}, on a GPU | {case[1] * case[2]:,} | {words(case[3])} "
-                f"| {planned:.2f} | not measured | | | | | |"
+                f"| {planned:.2f} | not measured | | | |"
             )
     return rows
 
@@ -278,9 +277,9 @@ def show_scales() -> list[dict[str, Any]]:
     """Print the second table and the third, and return the figures of the second."""
     print(
         "\nscales:\n\n| scale | changed | devices | parameters | trained | GiB on each | fits | "
-        "hours | device hours |"
+        "hours |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     rows, tables = [], []
     for scale, name, changes in PLANNED:
         settings = scales.load(scale).training_settings("lima", **changes)
@@ -289,9 +288,9 @@ def show_scales() -> list[dict[str, Any]]:
         hours = plan.hours(peak_flops)
         print(
             f"| `{scale}` | {words(changes) if changes else ''} | {settings.processes} x {name} "
-            f"| {plan.parameters:,} | {plan.trained:,} | {plan.needed / GIB:.1f} "
-            f"| {'yes' if plan.needed <= memory else 'no'} | {hours:.2f} "
-            f"| {hours * settings.processes:.1f} |"
+            f"| {plan.parameters / 1e6:,.0f}M | {plan.trained / 1e6:,.0f}M "
+            f"| {plan.needed / GIB:.1f} | {'yes' if plan.needed <= memory else 'no'} "
+            f"| {hours:.2f} |"
         )
         tables.append((scale, plan.table(peak_flops)))
         rows.append({"scale": scale, "gpu": name, "gib": plan.needed / GIB, "hours": hours})

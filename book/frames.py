@@ -1,11 +1,13 @@
 """Tables that notebooks print, as readers see them: heads say what they are the head of, row
-numbers that nobody asked for are gone, and what is missing is a dash.
+numbers that nobody asked for are gone, what is missing is a dash, and an interval that nobody knows
+is left out.
 """
 
 import re
 
 _ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
 _HEAD = re.compile(r"\s*<th\b[^>]*>(.*?)</th>", re.DOTALL)
+_UNKNOWN = re.compile(r" \[[^\[\]<>]*\bunknown\b[^\[\]<>]*\]")
 _MISSING = re.compile(r"<td>(?:NaN|None|NaT|&lt;NA&gt;)</td>")
 
 
@@ -24,4 +26,4 @@ def _table(html: str) -> str:
         rest = _ROW.sub(lambda row: _HEAD.sub("", row[0], count=1), rest)
     top = re.sub(r"<th\b(?! scope)", '<th scope="col"', top)
     rest = re.sub(r"<th\b(?! scope)", '<th scope="row"', rest)
-    return top + body + _MISSING.sub("<td>–</td>", rest)
+    return top + body + _UNKNOWN.sub("", _MISSING.sub("<td>–</td>", rest))

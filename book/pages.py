@@ -30,6 +30,7 @@ import yaml
 from limalib.records import visible
 
 ROOT = Path(__file__).resolve().parents[1]
+NOT_TRIED = "Not tried in this run."  # what a cell shows whose parameter is off, as in 03
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ASKED = re.compile(
     r"^```\{(facts|provenance|answered|citation|downloads)\} ?(\S*)\n```$", re.MULTILINE
@@ -160,7 +161,19 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
         cells.append(cell)
         if "parameters" in _tags(cell):
             cells += [cell | {"metadata": {"tags": ["remove-cell"]}} for cell in injected]
-    return source | {"cells": cells}
+    return source | {"cells": tried(cells)}
+
+
+def tried(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells without those that tried nothing in this run, and without the heading above each."""
+    kept: list[dict[str, Any]] = []
+    for cell in cells:
+        said = [each.get("data", {}).get("text/markdown", "") for each in cell.get("outputs", [])]
+        if "".join(map("".join, said)) != NOT_TRIED:
+            kept.append(cell)
+        elif kept and kept[-1]["cell_type"] == "markdown":
+            kept.pop()
+    return kept
 
 
 def described(metadata: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -133,14 +133,14 @@ def perplexity_quality(perplexity: Points, quality: Points) -> Figure:
         return figure
 
 
-def loss_curve(training: Mapping[str, Mapping[float, float]]) -> Figure:
-    """Training loss against optimiser steps, a line a run."""
+def loss_curve(training: Mapping[str, Mapping[float, float]], of: str = "token") -> Figure:
+    """Training loss (nats, of a supervised token or a pair) by optimiser step, a line a run."""
     with _panel(3.2) as (figure, axes):
         for index, (name, losses) in enumerate(training.items()):
             _line(axes, index, losses, losses.values(), label=name, marker="", linewidth=1.1)
         if not any(training.values()):
             _nothing(axes)
-        axes.set(xlabel="optimiser step", ylabel="loss a supervised token (nats)")
+        axes.set(xlabel="optimiser step", ylabel=f"loss a {of} (nats)")
         return figure
 
 

@@ -131,7 +131,7 @@ class Summary(SphinxDirective):
             out = forest.shown(best, tried.claim.unit) if best else "not measured"
             item += nodes.Text(f" {out}; {claims.asked(tried.claim).partition(' (')[0]} ")
             if tried.chapter in pages:
-                item += page_link(f"/notebooks/{tried.chapter}", "why")
+                item += page_link(f"/notebooks/{tried.chapter}", "chapter")
             items += nodes.list_item("", item)
         return [line, items]
 

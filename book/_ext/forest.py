@@ -152,7 +152,7 @@ def said(tried: Tried, missed: Collection[str] = ()) -> str:
 
 def shown(estimate: Estimate, unit: str) -> str:
     """An estimate as text; the value alone, where its interval is not known."""
-    if math.isinf(estimate.low) and math.isinf(estimate.high):
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return statistics.value_shown(estimate.value, unit)
     return statistics.shown(estimate, unit)
 

@@ -168,9 +168,8 @@ def state(found: dict[str, Any]) -> str:
         return "No world of the study has been run yet."
     seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
     run = f"{len(found)} {verb} been run: {seeds} {', '.join(found)}."
-    if len(found) < PLANNED:
-        run += " It decides when all are there."
-    return f"Of the study, planned with eight worlds, {run}"
+    later = " It decides when all are there." if len(found) < PLANNED else ""
+    return f"Of the {PLANNED} worlds of the study {run}{later}"
 
 
 def number(value: Any) -> float:

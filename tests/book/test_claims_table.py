@@ -138,19 +138,13 @@ class TestStudy:
 
     def test_one_world_has_no_interval(self, tmp_path: Path) -> None:
         page, _ = built(tmp_path, "```{study}\n```", study=study(0.1))
-        assert (
-            "Of the study, planned with eight worlds, 1 has been run: seed 1. It decides when all"
-            in page
-        )
+        assert "Of the 8 worlds of the study 1 has been run: seed 1. It decides when all" in page
         assert row(page, "quality").endswith("primary +10.0 +10.0 points")
 
     def test_its_state_alone(self, tmp_path: Path) -> None:
         page, warnings = built(tmp_path, "```{study} state\n```", study=study(0.1, 0.2))
         assert warnings == ""
-        assert (
-            "Of the study, planned with eight worlds, 2 have been run: seeds 1, 2. It decides"
-            in page
-        )
+        assert "Of the 8 worlds of the study 2 have been run: seeds 1, 2. It decides" in page
         assert "<table" not in page
 
 
@@ -167,7 +161,7 @@ class TestSummary:
         assert "Of 8 primary claims: 1 reproduced in direction, 7 not measured." in text
         assert (
             "reproduced in direction : Better answers to equally diverse prompts give a better "
-            "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points why"
+            "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points chapter"
         ) in text
 
     def test_the_study_decides(self, tmp_path: Path) -> None:
@@ -180,7 +174,7 @@ class TestSummary:
         )
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
         assert (
-            "planned with eight worlds, 8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8. Of 8 primary"
+            "8 worlds of the study 8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8. Of 8 primary"
             in text
         )
         assert "Of 8 primary claims: 1 not reproduced, 7 not studied yet." in text

@@ -15,6 +15,14 @@ def test_row_numbers_are_gone() -> None:
     assert shown.startswith("<div>")
 
 
+def test_an_interval_that_is_not_known_is_not_shown() -> None:
+    values = ["4.00 [unknown, unknown]", "1.04 [0.00, unknown]", "50.0% [40.0, 60.0]"]
+    shown = readable(pd.DataFrame({"a": values}, index=["x", "y", "z"])._repr_html_())
+    assert "<td>4.00</td>" in shown
+    assert "<td>1.04</td>" in shown
+    assert "<td>50.0% [40.0, 60.0]</td>" in shown
+
+
 def test_names_of_rows_stay() -> None:
     table = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])._repr_html_()
     assert '<th scope="row">y</th>' in readable(table)

@@ -66,6 +66,15 @@ class TestMerged:
         assert shown[0]["text"] == "␛[31mred␇\ttab\\u009b \\udc80\n"
         assert shown[1] == {"data": {"text/html": "a␀"}}
 
+    def test_what_was_not_tried_is_left_out_with_its_heading(self) -> None:
+        off = {"data": {"text/markdown": ["Not tried in this run."], "text/plain": "<Markdown>"}}
+        told = {"data": {"text/markdown": ["Tried."]}}
+        ran = [cell("code", "", outputs=[each]) for each in (off, told)]
+        prose = [cell("markdown", text) for text in ("## One", "## Two", "")]
+        source = {"cells": [prose[0], ran[0], prose[1], ran[1], prose[2]]}
+        shown = pages.merged(source, {"cells": ran})["cells"]
+        assert [each["source"] for each in shown] == ["## Two", "", ""]
+
     @pytest.mark.parametrize(
         ("text", "alt"),
         [

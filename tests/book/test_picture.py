@@ -26,10 +26,7 @@ def test_every_primary_claim_and_every_world(tmp_path: Path) -> None:
     study.write_text(json.dumps({"freeze": "", "worlds": worlds}))
     drawn = picture.drawn(study)
     ElementTree.fromstring(drawn)
-    assert (
-        "Of the study, planned with eight worlds, 3 have been run: seeds 1, 2, 3. It decides"
-        in drawn
-    )
+    assert "Of the 8 worlds of the study 3 have been run: seeds 1, 2, 3. It decides" in drawn
     assert drawn.count('class="world"') == 3 + 1  # and one in the key
     assert all(claim.statement in drawn for claim in PRIMARY)
     assert "+2.0 points [-0.5, +4.5], not decided yet" in drawn
