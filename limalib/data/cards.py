@@ -198,15 +198,12 @@ def checks(made: Mapping[str, Made]) -> "pd.DataFrame":
 
 
 def shortfalls(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """Where fewer examples of a source came than were asked for."""
+    """Where a source gave fewer examples than were asked of it; what later steps drop is theirs."""
     import pandas as pd
 
-    rows = []
-    for name, each in made.items():
-        got = Counter(map(_part, each.dialogues)) + Counter({"size": len(each.dialogues)})
-        rows += [(name, s.name, s.asked, got[s.name]) for s in each.stages if s.asked is not None]
-    frame = pd.DataFrame(rows, columns=["set", "source", "asked", "got"])
-    return frame[frame["got"] < frame["asked"]]
+    given = [(name, stage) for name, each in made.items() for stage in each.stages]
+    rows = [(n, s.name, s.asked, s.kept) for n, s in given if s.asked and s.kept < s.asked]
+    return pd.DataFrame(rows, columns=["set", "source", "asked", "got"])
 
 
 def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
