@@ -7,7 +7,7 @@ import re
 
 _ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
 _HEAD = re.compile(r"\s*<th\b[^>]*>(.*?)</th>", re.DOTALL)
-_UNKNOWN = re.compile(r" \[[^\[\]<>]*\bunknown\b[^\[\]<>]*\]")
+_UNKNOWN = re.compile(r" \[(?:[-+.\d]+, unknown|unknown, (?:[-+.\d]+|unknown))\]")
 _MISSING = re.compile(r"<td>(?:NaN|None|NaT|&lt;NA&gt;)</td>")
 
 

@@ -17,10 +17,12 @@ def test_row_numbers_are_gone() -> None:
 
 def test_an_interval_that_is_not_known_is_not_shown() -> None:
     values = ["4.00 [unknown, unknown]", "1.04 [0.00, unknown]", "50.0% [40.0, 60.0]"]
-    shown = readable(pd.DataFrame({"a": values}, index=["x", "y", "z"])._repr_html_())
+    values.append("It is [unknown, they say]")  # what a model answered stays as it is
+    shown = readable(pd.DataFrame({"a": values}, index=["w", "x", "y", "z"])._repr_html_())
     assert "<td>4.00</td>" in shown
     assert "<td>1.04</td>" in shown
     assert "<td>50.0% [40.0, 60.0]</td>" in shown
+    assert "<td>It is [unknown, they say]</td>" in shown
 
 
 def test_names_of_rows_stay() -> None:
