@@ -15,7 +15,9 @@ the command that makes them again; `pages` writes their tables:
     {fact}`released_filters:passing`            as {result}, from book/facts/released_filters.json
 """
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,16 @@ from limalib import claims, statistics
 
 logger = logging.getLogger(__name__)
 
+FOLDERS = {"result": "results/metrics", "fact": "book/facts"}
+"""Where each role's values lie, beside the pages."""
 CLAIM_UNITS = set(claims.Unit.__args__)  # type: ignore[attr-defined]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the directives."""
-    app.add_role("result", Result("results/metrics"))
-    app.add_role("fact", Result("book/facts"))
+    for name, folder in FOLDERS.items():
+        app.add_role(name, Result(folder))
+    app.connect("build-finished", say_in_downloads)
     app.add_directive("claims", claims_table.Claims)
     app.add_directive("summary", claims_table.Summary)
     app.add_directive("study", claims_table.Study)
@@ -116,3 +121,31 @@ class Result(SphinxRole):
         source, line = self.get_source_info()
         logger.warning("%s %r: %s", self.name, self.text, reason, location=(source, line))
         return [nodes.problematic(self.rawtext, self.rawtext)], []
+
+
+def say_in_downloads(app: Sphinx, exception: Exception | None) -> None:
+    """Make the notebooks that pages offer to take away say in JupyterLab what the pages say, for it
+    knows neither roles nor boxes."""
+    for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["cells"] = [each for each in notebook["cells"] if each.get("id") != "provenance"]
+        for cell in (each for each in notebook["cells"] if each["cell_type"] == "markdown"):
+            cell["source"] = plain("".join(cell["source"]), Path(app.srcdir))
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def plain(prose: str, pages: Path) -> str:
+    """Markdown with values for roles, and the words of terms and boxes alone."""
+
+    def value(role: re.Match[str]) -> str:
+        target, _, form = role[2].partition("|")
+        file, _, name = target.partition(":")
+        path = pages / FOLDERS[role[1]] / f"{file}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
+
+    prose = re.sub(r"\{(result|fact)\}`([^`]+)`", value, prose)
+    prose = re.sub(r"\{term\}`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", prose)
+    prose = prose.replace("```{worlds}\n```", "*(The study's worlds stand on the book's page.)*")
+    prose = re.sub(r"^:::+\{\w+\} *(.+)\n(?::\w+:.*\n)*", r"**\1**\n\n", prose, flags=re.MULTILINE)
+    return re.sub(r"^:::+\n?", "", prose, flags=re.MULTILINE)
