@@ -166,10 +166,11 @@ def state(found: dict[str, Any]) -> str:
     """Which worlds the study has, in a sentence."""
     if not found:
         return "No world of the study has been run yet."
+    if len(found) >= PLANNED:
+        return f"All {PLANNED} worlds of the study have been run."
     seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
     run = f"{len(found)} {verb} been run: {seeds} {', '.join(found)}."
-    later = " It decides when all are there." if len(found) < PLANNED else ""
-    return f"Of the {PLANNED} worlds of the study {run}{later}"
+    return f"Of the {PLANNED} worlds of the study {run} It decides when all are there."
 
 
 def number(value: Any) -> float:

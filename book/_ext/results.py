@@ -13,6 +13,11 @@ Figures that no run makes, because their data is not in every scale, are committ
 the command that makes them again; `pages` writes their tables:
 
     {fact}`released_filters:passing`            as {result}, from book/facts/released_filters.json
+
+What the worlds of the study say of a claim, or of another metric whose unit is named:
+
+    {studied}`few_beat_many`                                    mean over worlds, 95% interval
+    {studied}`03_preference:few_beat_many_taught|share difference`
 """
 
 import json
@@ -23,6 +28,7 @@ from typing import Any
 
 import claims_plot
 import claims_table
+import forest
 import recorded
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -42,6 +48,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the directives."""
     for name, folder in FOLDERS.items():
         app.add_role(name, Result(folder))
+    app.add_role("studied", Studied())
     app.connect("build-finished", say_in_downloads)
     app.add_directive("claims", claims_table.Claims)
     app.add_directive("summary", claims_table.Summary)
@@ -107,20 +114,39 @@ class Result(SphinxRole):
         shown_path = f"{self.folder}/{file}.json"
         content = recorded.depend(self.env, Path(self.env.srcdir) / shown_path)
         if not colon or content is None:
-            return self._missing(f"{shown_path}: no such file")
+            return missing(self, f"{shown_path}: no such file")
         metrics = content["metrics"] if self.name == "fact" else content
         if name not in metrics:
-            return self._missing(f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
+            return missing(self, f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
         try:
             text = shown(metrics[name], form)
         except (TypeError, ValueError) as error:
-            return self._missing(f"format {form!r} does not fit {target}: {error}")
+            return missing(self, f"format {form!r} does not fit {target}: {error}")
         return [nodes.inline(text, text, classes=["result"])], []
 
-    def _missing(self, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        source, line = self.get_source_info()
-        logger.warning("%s %r: %s", self.name, self.text, reason, location=(source, line))
-        return [nodes.problematic(self.rawtext, self.rawtext)], []
+
+class Studied(SphinxRole):
+    """{studied}`claim` or `chapter:metric|unit`: the mean over the study's worlds."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The text, or a warning and a visible mark."""
+        recorded.depend_on_code(self.env)
+        target, _, unit = self.text.partition("|")
+        chapter, _, name = target.rpartition(":")
+        if not (chapter and unit) and name not in claims.CLAIMS:
+            return missing(self, "no claim, nor a chapter's metric with its unit")
+        values = recorded.world_values(recorded.worlds(self.env), name, chapter)
+        unit = unit or claims.CLAIMS[name].unit
+        text = forest.shown(statistics.mean_interval_t([*values.values()]), unit) if values else ""
+        text = text or "not studied yet"
+        return [nodes.inline(text, text, classes=["result"])], []
+
+
+def missing(role: SphinxRole, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """A warning that says why a role has no value, and a mark that shows it."""
+    source, line = role.get_source_info()
+    logger.warning("%s %r: %s", role.name, role.text, reason, location=(source, line))
+    return [nodes.problematic(role.rawtext, role.rawtext)], []
 
 
 def say_in_downloads(app: Sphinx, exception: Exception | None) -> None:
@@ -141,8 +167,11 @@ def plain(prose: str, pages: Path) -> str:
         target, _, form = role[2].partition("|")
         file, _, name = target.partition(":")
         path = pages / FOLDERS[role[1]] / f"{file}.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
+        except (OSError, LookupError, TypeError, ValueError):  # of which the page has warned
+            return role[0]
 
     prose = re.sub(r"\{(result|fact)\}`([^`]+)`", value, prose)
     prose = re.sub(r"\{term\}`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", prose)
