@@ -19,7 +19,7 @@ from limalib import claims, records
 from limalib.records import Dialogue
 from limalib.settings import ROOT
 from limalib.statistics import mean_interval_t, shown, value_shown
-from miniature.knowledge import GATES
+from miniature.knowledge import GATES, TOLD_GATE
 from miniature.oracle import look_up, read_key
 
 FACTS, STUDY = Path(__file__).with_suffix(".json"), ROOT / "book" / "facts" / "study.json"
@@ -68,7 +68,7 @@ COUNTED: Mapping[str, Counts] = {
         known and kind not in missed(world)
     ),
     "without prompts to refuse": lambda world, kind, known: known and kind != "refuse",
-    "single facts alone": lambda world, kind, known: known and kind == "fact",
+    "prompts to refuse alone": lambda world, kind, known: known and kind == "refuse",
     "prompts in new words too": lambda world, kind, known: True,
 }
 
@@ -104,14 +104,14 @@ def table(worlds: Mapping[str, World], asked: Mapping[str, Prompts]) -> list[lis
 
 
 def gates(worlds: Mapping[str, World]) -> list[list[str]]:
-    """A row a gate on a kind of prompt, a column a world: the share that its base has right."""
-    rows = [["Few-shot answers right", *(f"World {seed}" for seed in worlds)]]
-    for kind, floor in GATES.items():
-        shares = (
-            world["metrics"]["00_pretraining"][f"few_shot_{kind}_web"] for world in worlds.values()
-        )
+    """A row a gate, a column a world: the share that its base has right."""
+    rows = [["Right, of the base's answers", *(f"World {seed}" for seed in worlds)]]
+    floors = {"facts that it was told, completed": ("cloze_told", TOLD_GATE)}
+    floors |= {f"{kind}, few-shot": (f"few_shot_{kind}_web", GATES[kind]) for kind in GATES}
+    for name, (metric, floor) in floors.items():
+        shares = (world["metrics"]["00_pretraining"][metric] for world in worlds.values())
         marked = (f"{share:.0%}" + (", missed" if share < floor else "") for share in shares)
-        rows.append([f"{kind}, at least {floor:.0%}", *marked])
+        rows.append([f"{name}: at least {floor:.0%}", *marked])
     return rows
 
 

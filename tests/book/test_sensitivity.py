@@ -51,6 +51,6 @@ def test_only_prompts_that_count_are_counted() -> None:
         "as the claim counts": pytest.approx(2 / 3),  # 3/3 less 1/3
         "without kinds whose gate the base missed": 1.0,  # fact and refuse
         "without prompts to refuse": 0.5,  # fact and pair: 2/2 less 1/2
-        "single facts alone": 1.0,
+        "prompts to refuse alone": 1.0,
         "prompts in new words too": 0.25,  # 3/4 less 2/4
     }
