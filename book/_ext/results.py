@@ -23,6 +23,7 @@ What the worlds of the study say of a claim, or of another metric whose unit is 
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,25 @@ class Studied(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The text, or a warning and a visible mark."""
         recorded.depend_on_code(self.env)
-        target, _, unit = self.text.partition("|")
-        chapter, _, name = target.rpartition(":")
-        if not (chapter and unit) and name not in claims.CLAIMS:
-            return missing(self, "no claim, nor a chapter's metric with its unit")
-        values = recorded.world_values(recorded.worlds(self.env), name, chapter)
-        unit = unit or claims.CLAIMS[name].unit
-        text = forest.shown(statistics.mean_interval_t([*values.values()]), unit) if values else ""
-        text = text or "not studied yet"
+        try:
+            text = studied(recorded.worlds(self.env), self.text)
+        except ValueError as error:
+            return missing(self, str(error))
         return [nodes.inline(text, text, classes=["result"])], []
+
+
+def studied(worlds: Mapping[str, Any], asked: str) -> str:
+    """The mean over worlds with its interval; ValueError for what is no claim and has no unit."""
+    target, _, unit = asked.partition("|")
+    chapter, _, name = target.rpartition(":")
+    if not (chapter and unit) and name not in claims.CLAIMS:
+        raise ValueError("no claim, nor a chapter's metric with its unit")
+    values = recorded.world_values(dict(worlds), name, chapter)
+    if not values:
+        return "not studied yet"
+    return forest.shown(
+        statistics.mean_interval_t([*values.values()]), unit or claims.CLAIMS[name].unit
+    )
 
 
 def missing(role: SphinxRole, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
@@ -163,17 +174,21 @@ def say_in_downloads(app: Sphinx, exception: Exception | None) -> None:
 def plain(prose: str, pages: Path) -> str:
     """Markdown with values for roles, and the words of terms and boxes alone."""
 
+    def read(name: str) -> Any:
+        return json.loads((pages / name).read_text(encoding="utf-8"))
+
     def value(role: re.Match[str]) -> str:
         target, _, form = role[2].partition("|")
         file, _, name = target.partition(":")
-        path = pages / FOLDERS[role[1]] / f"{file}.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            if role[1] == "studied":
+                return studied(recorded.worlds_of(read(recorded.STUDY)), role[2])
+            content = read(f"{FOLDERS[role[1]]}/{file}.json")
             return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
         except (OSError, LookupError, TypeError, ValueError):  # of which the page has warned
             return role[0]
 
-    prose = re.sub(r"\{(result|fact)\}`([^`]+)`", value, prose)
+    prose = re.sub(r"\{(result|fact|studied)\}`([^`]+)`", value, prose)
     prose = re.sub(r"\{term\}`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", prose)
     prose = prose.replace("```{worlds}\n```", "*(The study's worlds stand on the book's page.)*")
     prose = re.sub(r"^:::+\{\w+\} *(.+)\n(?::\w+:.*\n)*", r"**\1**\n\n", prose, flags=re.MULTILINE)

@@ -38,15 +38,21 @@ def test_a_wrong_format_is_refused() -> None:
 
 
 def test_a_notebook_taken_away_says_numbers_and_no_roles(tmp_path: Path) -> None:
-    for folder, content in (("results/metrics", {"a": SHARE}), ("book/facts", {"metrics": {}})):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "04.json").write_text(json.dumps(content))
+    worlds = {str(n): {"metrics": {"04": {"a": n / 4}}} for n in (1, 2)}
+    for path, content in (
+        ("results/metrics/04", {"a": SHARE}),
+        ("book/facts/study", {"worlds": worlds}),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / f"{path}.json").write_text(json.dumps(content))
     prose = (
-        "In {result}`04:a|%` of the {term}`arms <arm>`.\n\n```{worlds}\n```\n"
+        "In {result}`04:a|%` ({studied}`04:a|score`) of the {term}`arms <arm>`.\n\n"
+        "```{worlds}\n```\n"
         ":::{dropdown} Solution\n:class: tip\nNone.\n:::\n"
     )
     assert plain(prose, tmp_path) == (
-        "In 50% [44, 56] of the arms.\n\n*(The study's worlds stand on the book's page.)*\n"
+        "In 50% [44, 56] (0.38 [-1.21, 1.96]) of the arms.\n\n"
+        "*(The study's worlds stand on the book's page.)*\n"
         "**Solution**\n\nNone.\n"
     )
 
