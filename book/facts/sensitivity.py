@@ -110,7 +110,7 @@ def gates(worlds: Mapping[str, World]) -> list[list[str]]:
     floors |= {f"{kind}, few-shot": (f"few_shot_{kind}_web", GATES[kind]) for kind in GATES}
     for name, (metric, floor) in floors.items():
         shares = (world["metrics"]["00_pretraining"][metric] for world in worlds.values())
-        marked = (f"{share:.0%}" + (", missed" if share < floor else "") for share in shares)
+        marked = (f"{share:.1%}" + (", missed" if share < floor else "") for share in shares)
         rows.append([f"{name}: at least {floor:.0%}", *marked])
     return rows
 
