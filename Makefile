@@ -25,6 +25,7 @@ book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=fo
 
 study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
+	@$(BIN)/python book/facts/sensitivity.py
 	@$(BIN)/python book/picture.py
 
 pdf: $(INSTALLED)  ## the built book as one PDF, printed by Chromium: SCALE=name

@@ -119,6 +119,18 @@ def test_figures_have_a_caption_a_name_and_a_text_in_their_place(path: Path) -> 
             assert len(told["image"]["alt"]) > 40
 
 
+def test_a_chapters_figure_first_says_what_came_out() -> None:
+    stating = {
+        path.stem[:2]
+        for path in NOTEBOOKS
+        for cell in code(path)
+        if draws(cell)
+        and re.match(r"\*\*[^*]*\{result\}[^*]*\*\*", cell.metadata.mystnb.figure.caption)
+    }
+    drawing = {path.stem[:2] for path in NOTEBOOKS for cell in code(path) if draws(cell)}
+    assert drawing - stating == {"01", "02", "15"}  # lengths, and how training went
+
+
 def test_names_of_figures_are_unique() -> None:
     told = [c.metadata.mystnb.figure.name for p in NOTEBOOKS for c in code(p) if draws(c)]
     assert len(told) >= 10

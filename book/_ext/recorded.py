@@ -37,6 +37,8 @@ RECORDED_BY = {
     "09_hypothesis": ("knowledge_kept", "knowledge_not_added", "token_shift"),
 }  # fmt: skip
 """Chapter to the claims that it records the metrics of."""
+STUDY = "book/facts/study.json"
+"""Where the study's worlds are, beside the pages."""
 PLANNED = 8
 """Worlds of the study, of which all decide, and no fewer."""
 CHAPTER_OF = {name: chapter for chapter, names in RECORDED_BY.items() for name in names}
@@ -145,7 +147,7 @@ def gates(world: dict[str, dict[str, Any]]) -> tuple[int, int] | None:
 def worlds(env: BuildEnvironment) -> dict[str, dict[str, dict[str, Any]]]:
     """The study's worlds, by seed: chapter to metric to value. A file that is not what a study
     writes is a warning, and no world."""
-    content = depend(env, Path(env.srcdir) / "book" / "facts" / "study.json")
+    content = depend(env, Path(env.srcdir) / STUDY)
     try:
         return worlds_of(content) if content else {}
     except (AttributeError, LookupError, TypeError, ValueError):
@@ -166,10 +168,11 @@ def state(found: dict[str, Any]) -> str:
     """Which worlds the study has, in a sentence."""
     if not found:
         return "No world of the study has been run yet."
+    if len(found) >= PLANNED:
+        return f"All {PLANNED} worlds of the study have been run."
     seeds, verb = ("seed", "has") if len(found) == 1 else ("seeds", "have")
     run = f"{len(found)} {verb} been run: {seeds} {', '.join(found)}."
-    later = " It decides when all are there." if len(found) < PLANNED else ""
-    return f"Of the {PLANNED} worlds of the study {run}{later}"
+    return f"Of the {PLANNED} worlds of the study {run} It decides when all are there."
 
 
 def number(value: Any) -> float:

@@ -13,14 +13,23 @@ Figures that no run makes, because their data is not in every scale, are committ
 the command that makes them again; `pages` writes their tables:
 
     {fact}`released_filters:passing`            as {result}, from book/facts/released_filters.json
+
+What the worlds of the study say of a claim, or of another metric whose unit is named:
+
+    {studied}`few_beat_many`                                    mean over worlds, 95% interval
+    {studied}`03_preference:few_beat_many_taught|share difference`
 """
 
+import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import claims_plot
 import claims_table
+import forest
 import recorded
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -31,13 +40,17 @@ from limalib import claims, statistics
 
 logger = logging.getLogger(__name__)
 
+FOLDERS = {"result": "results/metrics", "fact": "book/facts"}
+"""Where each role's values lie, beside the pages."""
 CLAIM_UNITS = set(claims.Unit.__args__)  # type: ignore[attr-defined]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the role and the directives."""
-    app.add_role("result", Result("results/metrics"))
-    app.add_role("fact", Result("book/facts"))
+    for name, folder in FOLDERS.items():
+        app.add_role(name, Result(folder))
+    app.add_role("studied", Studied())
+    app.connect("build-finished", say_in_downloads)
     app.add_directive("claims", claims_table.Claims)
     app.add_directive("summary", claims_table.Summary)
     app.add_directive("study", claims_table.Study)
@@ -104,17 +117,81 @@ class Result(SphinxRole):
         if file in recorded.left_out(self.env):
             return [nodes.inline("", "not measured", classes=["result"])], []
         if not colon or content is None:
-            return self._missing(f"{shown_path}: no such file")
+            return missing(self, f"{shown_path}: no such file")
         metrics = content["metrics"] if self.name == "fact" else content
         if name not in metrics:
-            return self._missing(f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
+            return missing(self, f"{shown_path}: no {name!r}; it has {', '.join(sorted(metrics))}")
         try:
             text = shown(metrics[name], form)
         except (TypeError, ValueError) as error:
-            return self._missing(f"format {form!r} does not fit {target}: {error}")
+            return missing(self, f"format {form!r} does not fit {target}: {error}")
         return [nodes.inline(text, text, classes=["result"])], []
 
-    def _missing(self, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        source, line = self.get_source_info()
-        logger.warning("%s %r: %s", self.name, self.text, reason, location=(source, line))
-        return [nodes.problematic(self.rawtext, self.rawtext)], []
+
+class Studied(SphinxRole):
+    """{studied}`claim` or `chapter:metric|unit`: the mean over the study's worlds."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The text, or a warning and a visible mark."""
+        recorded.depend_on_code(self.env)
+        try:
+            text = studied(recorded.worlds(self.env), self.text)
+        except ValueError as error:
+            return missing(self, str(error))
+        return [nodes.inline(text, text, classes=["result"])], []
+
+
+def studied(worlds: Mapping[str, Any], asked: str) -> str:
+    """The mean over worlds with its interval; ValueError for what is no claim and has no unit."""
+    target, _, unit = asked.partition("|")
+    chapter, _, name = target.rpartition(":")
+    if not (chapter and unit) and name not in claims.CLAIMS:
+        raise ValueError("no claim, nor a chapter's metric with its unit")
+    values = recorded.world_values(dict(worlds), name, chapter)
+    if not values:
+        return "not studied yet"
+    return forest.shown(
+        statistics.mean_interval_t([*values.values()]), unit or claims.CLAIMS[name].unit
+    )
+
+
+def missing(role: SphinxRole, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """A warning that says why a role has no value, and a mark that shows it."""
+    source, line = role.get_source_info()
+    logger.warning("%s %r: %s", role.name, role.text, reason, location=(source, line))
+    return [nodes.problematic(role.rawtext, role.rawtext)], []
+
+
+def say_in_downloads(app: Sphinx, exception: Exception | None) -> None:
+    """Make the notebooks that pages offer to take away say in JupyterLab what the pages say, for it
+    knows neither roles nor boxes."""
+    for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook["cells"] = [each for each in notebook["cells"] if each.get("id") != "provenance"]
+        for cell in (each for each in notebook["cells"] if each["cell_type"] == "markdown"):
+            cell["source"] = plain("".join(cell["source"]), Path(app.srcdir))
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def plain(prose: str, pages: Path) -> str:
+    """Markdown with values for roles, and the words of terms and boxes alone."""
+
+    def read(name: str) -> Any:
+        return json.loads((pages / name).read_text(encoding="utf-8"))
+
+    def value(role: re.Match[str]) -> str:
+        target, _, form = role[2].partition("|")
+        file, _, name = target.partition(":")
+        try:
+            if role[1] == "studied":
+                return studied(recorded.worlds_of(read(recorded.STUDY)), role[2])
+            content = read(f"{FOLDERS[role[1]]}/{file}.json")
+            return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
+        except (OSError, LookupError, TypeError, ValueError):  # of which the page has warned
+            return role[0]
+
+    prose = re.sub(r"\{(result|fact|studied)\}`([^`]+)`", value, prose)
+    prose = re.sub(r"\{term\}`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", prose)
+    prose = prose.replace("```{worlds}\n```", "*(The study's worlds stand on the book's page.)*")
+    prose = re.sub(r"^:::+\{\w+\} *(.+)\n(?::\w+:.*\n)*", r"**\1**\n\n", prose, flags=re.MULTILINE)
+    return re.sub(r"^:::+\n?", "", prose, flags=re.MULTILINE)

@@ -77,7 +77,7 @@ def test_in_an_invented_world_the_study_decides(tmp_path: Path) -> None:
     )
     assert warnings == ""
     assert "This run is one world, that of seed 0, and decides nothing" in page
-    assert "8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8.</p>" in page
+    assert "All 8 worlds of the study have been run.</p>" in page
     found = row(page, "quality")
     assert "-11.0 points [-11.9, -10.1] +10.0 points [+9.0, +11.0] not reproduced 05" in found
     assert "Not reproduced: -11.0 points [-11.9, -10.1] over 8 worlds" in found
@@ -148,6 +148,27 @@ class TestStudy:
         assert "<table" not in page
 
 
+class TestInProse:
+    """{studied}: the mean over worlds, in a sentence."""
+
+    def test_a_claim_and_a_chapters_other_metric(self, tmp_path: Path) -> None:
+        prose = f"Worth {{studied}}`quality`, {{studied}}`{QUALITY}:quality_taught|share`."
+        page, warnings = built(tmp_path, prose, study=study(0.1, 0.3))
+        assert warnings == ""
+        assert "Worth +20.0 points [-107.1, +147.1], 20.0% [20.0, 20.0]." in re.sub(
+            r"<.*?>", "", page
+        )
+
+    def test_before_any_world(self, tmp_path: Path) -> None:
+        page, warnings = built(tmp_path, "Worth {studied}`quality`.")
+        assert (warnings, "not studied yet" in page) == ("", True)
+
+    @pytest.mark.parametrize("wrong", ["qality", "quality_taught", f"{QUALITY}:quality_taught"])
+    def test_what_is_no_claim_is_a_warning(self, tmp_path: Path, wrong: str) -> None:
+        _, warnings = built(tmp_path, f"{{studied}}`{wrong}`", study=study(0.1, 0.3))
+        assert f"studied '{wrong}': no claim, nor a chapter's metric with its unit" in warnings
+
+
 class TestSummary:
     """What came out, counted and named."""
 
@@ -173,9 +194,6 @@ class TestSummary:
             scale="miniature",
         )
         text = " ".join(re.sub(r"<.*?>", " ", page).split())
-        assert (
-            "8 worlds of the study 8 have been run: seeds 1, 2, 3, 4, 5, 6, 7, 8. Of 8 primary"
-            in text
-        )
+        assert "All 8 worlds of the study have been run. Of 8 primary" in text
         assert "Of 8 primary claims: 1 not reproduced, 7 not studied yet." in text
         assert "better model. -11.0 points [-11.9, -10.1]; asked for: above 0 points" in text
