@@ -8,5 +8,6 @@
 - `running`: papermill, parameters, provenance; the command line is `python -m limalib`
 - `scales`: the settings of one scale; `places`: where its files lie; `names`: what readers say
 - `chapter`: what a notebook holds; `teachers`: what the sources of its training sets are worth
+- `play`: for explorers, who ask the models and train their own
 - beside all this, the `miniature`: an invented world, whose facts an exact judge knows
 """
