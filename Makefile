@@ -23,7 +23,7 @@ help:  ## what there is
 book: $(INSTALLED)  ## run every notebook and build the book: SCALE=name RUNS=folder
 	@$(BIN)/python book/assemble.py --scale "$$SCALE" --runs "$$RUNS" --cores "$$CORES"
 
-study: $(INSTALLED)  ## run worlds of the study, each with a base of its own: WORLDS="1 2 3"
+study: $(INSTALLED)  ## make worlds of the study again, each with a base of its own: WORLDS="1 2 3"
 	@$(BIN)/python book/study.py $$WORLDS --cores "$$CORES"
 	@$(BIN)/python book/facts/sensitivity.py
 	@$(BIN)/python book/picture.py
@@ -35,7 +35,8 @@ picture: $(INSTALLED)  ## draw the README's picture from the study
 	@$(BIN)/python book/picture.py
 
 test: $(INSTALLED)  ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+# In the order of their names: files of few tests, which are the long ones, would else come last.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 base: $(INSTALLED)  ## pretrain the miniature's base model again (about a quarter of an hour)
 	@$(BIN)/python -m limalib run notebooks/00_pretraining.ipynb \

@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
 import pytest
 import torch
 
@@ -407,7 +405,7 @@ def test_pretraining_lowers_the_loss_and_repeats_itself() -> None:
 @pytest.mark.slow
 def test_the_committed_base_passes_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told facts are known, and come out few-shot, in words that tuning never has."""
-    monkeypatch.setattr(knowledge, "ASKED", {"web": 100})  # a third of what the chapter asks
+    monkeypatch.setattr(knowledge, "ASKED", {"web": 60})  # a fifth of what the chapter asks
     torch.manual_seed(0)
     folder = Path(scales.load("miniature").base())
     exposures = json.loads((folder / "pretraining.json").read_text())["exposures"]
@@ -418,33 +416,3 @@ def test_the_committed_base_passes_the_gates(monkeypatch: pytest.MonkeyPatch) ->
     for kind, floor in knowledge.GATES.items():
         right = knowledge.few_shot(model, tokenizer, WORLD, exposures, kind)
         assert sum(right) / len(right) >= floor, kind
-
-
-FEWER = """
-from dataclasses import replace
-
-invented = replace(invented, things=invented.things[::7])
-knowledge.TOLD_OFTEN = 1
-knowledge.ASKED = dict.fromkeys(knowledge.ASKED, 4)
-"""
-
-
-@pytest.mark.slow
-def test_the_chapter_makes_a_base_from_end_to_end(tmp_path: Path) -> None:
-    """Of a few things, from a few tokens."""
-    notebook = nbformat.read(scales.ROOT / "notebooks" / "00_pretraining.ipynb", 4)
-    first = next(i for i, c in enumerate(notebook.cells) if "chapter.open" in c.source)
-    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(FEWER))
-    nbformat.write(notebook, tmp_path / "in.ipynb")
-    given = {"pretrain": True, "tokens": 30_000, "target": str(tmp_path / "base")}
-    given["runs"] = str(tmp_path / "runs")
-    papermill.execute_notebook(
-        tmp_path / "in.ipynb", tmp_path / "out.ipynb", given, cwd=scales.ROOT, progress_bar=False
-    )
-    model, tokenizer = models.load(tmp_path / "base")
-    record = json.loads((tmp_path / "base" / "pretraining.json").read_text())
-    assert (record["settings"]["tokens"], len(record["exposures"])) == (30_000, 35)
-    assert model.num_parameters() > 1_000_000
-    assert len(tokenizer) == 1016
-    found = json.loads(next((tmp_path / "runs").rglob("00_pretraining.json")).read_text())
-    assert found["gates"]["value"] == 7
