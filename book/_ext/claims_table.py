@@ -7,8 +7,6 @@
 ```                             how many claims came out how, and each primary one
 ```{study}
 ```                             the study: every claim's value in every world
-```{study} state
-```                             one sentence: which worlds it has
 """
 
 from collections.abc import Sequence
@@ -159,18 +157,14 @@ def _counted(kind: str, labels: Sequence[str]) -> str:
 
 
 class Study(SphinxDirective):
-    """The study's table: a row a claim, a column a world; or with `state`, one sentence."""
-
-    optional_arguments = 1
+    """The study's table: a row a claim, a column a world."""
 
     def run(self) -> list[nodes.Node]:
         """The table, or a line where no world has been run."""
         recorded.depend_on_code(self.env)
         worlds = recorded.worlds(self.env)
         line = nodes.paragraph("", recorded.state(worlds))
-        if self.arguments and self.arguments[0] != "state":
-            raise self.error(f"{self.arguments[0]!r}: only `state`, or nothing")
-        if self.arguments or not worlds:
+        if not worlds:
             return [line]
         rows: list[list[Cell]] = [
             [nodes.Text("Gates met"), *map(_gates, worlds.values()), nodes.Text("—")]

@@ -141,12 +141,6 @@ class TestStudy:
         assert "Of the 8 worlds of the study 1 has been run: seed 1. It decides when all" in page
         assert row(page, "quality").endswith("primary +10.0 +10.0 points")
 
-    def test_its_state_alone(self, tmp_path: Path) -> None:
-        page, warnings = built(tmp_path, "```{study} state\n```", study=study(0.1, 0.2))
-        assert warnings == ""
-        assert "Of the 8 worlds of the study 2 have been run: seeds 1, 2. It decides" in page
-        assert "<table" not in page
-
 
 class TestInProse:
     """{studied}: the mean over worlds, in a sentence."""
