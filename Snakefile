@@ -108,8 +108,9 @@ def base_files():
 def chapter_data(wildcards):
     """Logs and answers of every run that a chapter compares, the prompts, and what judges read and
     people said."""
-    if wildcards.chapter == "12_real_systems":  # counts of what others judged, at every scale
-        return [str(scales.ROOT / "book/facts/real_systems.json")]
+    facts = {"12_real_systems": "real_systems", "20_less_pretraining": "pretraining"}
+    if wildcards.chapter in facts:  # what was found elsewhere, at every scale
+        return [str(scales.ROOT / f"book/facts/{facts[wildcards.chapter]}.json")]
     runs = [
         path
         for name in CHAPTERS[wildcards.chapter]

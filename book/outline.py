@@ -1,7 +1,8 @@
 """Which chapters a book has at a scale, and what it takes to have the others.
 
 A training set is trained where a raw source of it is given. A chapter that has nothing left to
-compare, or nobody who grades, is left out: its page says what it needs.
+compare, or nobody who grades, is left out: its page says what it needs. What people are to grade is
+trained before there are any grades.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ MADE_OF = {
 """First word of a training set's name to the raw sources any of which will do."""
 
 
+GRADED = ", or people's grades"
+
+
 class Outline(NamedTuple):
     """Chapter to the training sets whose models it reads, every seed of them; chapter that is left
     out to what it needs; and all sets that are trained."""
@@ -32,16 +36,15 @@ class Outline(NamedTuple):
 
 def of(scale: Scale, runs: str | Path) -> Outline:
     """The outline of a scale's book, where people's grades lie under `runs`."""
-    lacking = {
-        chapter: " and ".join(filter(None, of)) for chapter, of in needs(scale, runs).items()
-    }
-    left_out = {chapter: told for chapter, told in lacking.items() if told}
-    chapters = {
+    lacking = {chapter: [*filter(None, of)] for chapter, of in needs(scale, runs).items()}
+    left_out = {chapter: " and ".join(of) for chapter, of in lacking.items() if of}
+    made = {
         chapter: [name for name in sets if not _without(scale, *MADE_OF[name.partition("_")[0]])]
         for chapter, sets in compared(scale).items()
-        if chapter not in left_out
     }
-    read = {name for sets in chapters.values() for name in sets}
+    chapters = {chapter: sets for chapter, sets in made.items() if chapter not in left_out}
+    to_grade = {name for name, of in lacking.items() if all(told.endswith(GRADED) for told in of)}
+    read = {name for chapter in chapters.keys() | to_grade for name in made.get(chapter, ())}
     trained = [name for name in scale.training_sets() if name in read]
     if "17_tuning" in chapters:
         chapters["17_tuning"] = trained
@@ -70,6 +73,7 @@ def compared(scale: Scale) -> dict[str, list[str]]:
         "17_tuning": [],
         "18_how_little": ["lima", *scale.rank_sets().values()],
         "19_checkable": ["lima", "alpaca"],
+        "20_less_pretraining": [],
         "16_feedback": ["lima", "alpaca", *scale.feedback_arms().values()],
     }
 
@@ -79,7 +83,7 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
     lima, alpaca, forum = (_without(scale, *MADE_OF[n]) for n in ("lima", "alpaca", "filtered"))
     world = "" if scale.world else "an invented world (`world`)"
     english = "a base that reads English, not an invented world" if scale.world else ""
-    model = "a model as judge (`judge: model`)"
+    model = "a model as the first judge (`judge: model`)"
     anybody = model if scale.judge[0] == "oracle" and world else ""
     chooses = model if scale.judge[0] == "person" else anybody
     teachers, feedback = _without(scale, "teachers"), "" if scale.feedback else "`feedback`"
@@ -87,8 +91,9 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
     def graded(*sets: str) -> str:
         folders = [scale.places(runs).judgments("person", name).with_suffix("") for name in sets]
         by_people = scale.judge[0] == "person" and all(any(f.glob("*.jsonl")) for f in folders)
-        return "" if by_people or not chooses else f"{chooses}, or people's grades"
+        return "" if by_people or not chooses else f"{chooses}{GRADED}"
 
+    with_feedback = (world, lima, alpaca, feedback, chooses)
     return {
         "00_pretraining": (world,),
         "02_training": (lima,),
@@ -106,13 +111,18 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
             _without(scale, "stackexchange", "held_out"),
             "" if "lima" in scale.curves else "`curves: [lima]`",
         ),
-        "09_hypothesis": (lima,),
+        "09_hypothesis": (lima, chooses if scale.world else ""),
         "10_judge_by_hand": (lima, alpaca),
         "11_answers": (lima, anybody),
-        "13_why_a_thousand": (world, teachers, alpaca),
-        "14_which_thousand": (world, teachers, "" if scale.counts.which else "`counts.which`"),
-        "15_feedback_training": (world, alpaca, feedback),
-        "16_feedback": (world, lima, alpaca, feedback),
+        "13_why_a_thousand": (world, teachers, alpaca, chooses),
+        "14_which_thousand": (
+            world,
+            teachers,
+            "" if scale.counts.which else "`counts.which`",
+            chooses,
+        ),
+        "15_feedback_training": with_feedback,
+        "16_feedback": with_feedback,
         "17_tuning": (lima, _without(scale, "authors"), chooses),
         "18_how_little": (lima, "" if scale.ranks else "`ranks`", graded("lima")),
         "19_checkable": (lima, english),

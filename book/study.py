@@ -7,7 +7,8 @@ World 0 is for exploring: there every arm is tuned, with each rate of the grid t
 that came to is kept in book/facts/tuning.json, before the freeze. The other worlds confirm: their
 arms take the rates found. A world goes on where it stood. What came out of it is added to
 book/facts/study.json: every number that the chapters recorded. A world whose gates fail counts like
-any other, and says so. Nothing is run where something is not as frozen, and no world twice.
+any other, and says so. A world that is there already may be made again, by anybody: it is held to
+its entry, which stays. Nothing is run where something is not as frozen.
 """
 
 import argparse
@@ -37,6 +38,11 @@ STUDY = ROOT / "book" / "facts" / "study.json"
 SAME = ("torch", "transformers", "tokenizers", "numpy")
 """Packages of one version in all worlds."""
 TUNING = ROOT / "book" / "facts" / "tuning.json"
+TIED = ("base_few_shot", "preference_base")
+"""What figures that hang on ties are named by: the base's examples are those most like the prompt,
+by sums over sets of words, whose order, and so last digit, is another in every process. Of two that
+are equally like it, now one is taken, now the other. Found when a world was made again: mending it
+would change frozen results."""
 
 
 def world_scale(seed: int, runs: Path, untried: tuple[float, ...] = ()) -> Path:
@@ -171,6 +177,8 @@ def add(seed: int, found: dict[str, Any], path: Path = STUDY) -> None:
     computes, and a world that is there."""
     with alone(path.parent):
         worlds = ready(seed, path)
+        if str(seed) in worlds:
+            raise ValueError(f"world {seed}: is there already, and stays as it came out")
         for other, of in worlds.items():
             if {name: of["versions"].get(name) for name in SAME} != {
                 name: found["versions"].get(name) for name in SAME
@@ -192,28 +200,86 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def ready(seed: int, path: Path = STUDY) -> dict[str, Any]:
-    """The worlds that are there, when one of this seed may be added. Raises ValueError."""
+    """The worlds that are there, when one of this seed may be run. Raises ValueError."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"worlds": {}}
     worlds: dict[str, Any] = content["worlds"]
     if any(world["freeze"] not in freeze.valid() for world in worlds.values()):
         raise ValueError(f"{path}: of another freeze; move it away, and run its worlds again")
-    if str(seed) in worlds or seed not in freeze.WORLDS:
+    if seed not in freeze.WORLDS:
         planned = f"{freeze.WORLDS[0]} to {freeze.WORLDS[-1]}"
-        raise ValueError(f"world {seed}: not one of {planned} that is still to be run")
+        raise ValueError(f"world {seed}: not one of {planned}, which the study has")
     return worlds
 
 
-def began(folder: Path) -> None:
+def differing(found: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """Names of the figures and grades of a world's entry that it has otherwise, or not at all, now
+    that it was made again. What came to be since then, such as a chapter, does not count."""
+    now, before = figures(found), figures(kept)
+    return [name for name in before if name not in now or now[name] != before[name]]
+
+
+def figures(entry: dict[str, Any]) -> dict[str, Any]:
+    """Every metric of an entry and every system's grades, by name."""
+    metrics, grades = entry.get("metrics", {}), entry.get("grades", {})
+    named = {f"{chapter}:{name}": of[name] for chapter, of in metrics.items() for name in of}
+    return named | {f"grades of {system}": of for system, of in grades.items()}
+
+
+def computed(entry: dict[str, Any]) -> str:
+    """What an entry was computed with."""
+    known = entry.get("versions", {})
+    versions = [f"{name} {known.get(name)}" for name in SAME]
+    return ", ".join([*versions, entry.get("machine", {}).get("processor", "?")])
+
+
+def began(folder: Path, again: bool = False) -> None:
     """Mark a world's folder with the freeze under which it is made. Raises ValueError for one that
-    was begun under another, or under none: its base would not be made again."""
+    was begun under another, or under none: its base would not be made again. A world that is made
+    `again` is made by this very freeze, not by one that it renews."""
     mark = folder / "freeze.txt"
-    if mark.is_file() and mark.read_text(encoding="utf-8") not in freeze.valid():
+    allowed = {freeze.digest()} if again else freeze.valid()
+    if mark.is_file() and mark.read_text(encoding="utf-8") not in allowed:
         raise ValueError(f"{folder}: begun under another freeze; remove it, and run it again")
     if not mark.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder}: begun before the freeze; remove it, and run it again")
     if not mark.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(freeze.digest(), encoding="utf-8")
+
+
+def run(seed: int, runs: Path, cores: str) -> bool:
+    """Run a world and add it, or hold it to its entry. Returns whether it is what it was. Raises
+    ValueError, OSError and BuildFailed."""
+    freeze.check()
+    again = str(seed) in ready(seed)
+    started = time.monotonic()
+    scale = world_scale(seed, runs)
+    folder = runs / scale.stem
+    began(folder, again)
+    with assemble.only_one(runs) as lock:
+        pretrain(scale, runs, lock, seed=seed)
+        config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
+        assemble.run_notebooks(config, folder, cores, lock)
+    freeze.check()  # nobody changed anything meanwhile
+    found = entry(scale, runs)
+    kept = ready(seed).get(str(seed))
+    if kept is None:
+        add(seed, found)
+        print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
+        return True
+    names = differing(found, kept)
+    write_json(folder / "differing.json", names)
+    tied = {name for name in figures(kept) if any(each in name for each in TIED)}
+    wrong, of = {*names} - tied, len(figures(kept)) - len(tied)
+    print(
+        f"world {seed}: {of - len(wrong)} of {of} figures are those of {STUDY.name}, "
+        "digit by digit;"
+    )
+    print(f"  of {len(tied)} that hang on the base's examples {len({*names} & tied)} are others")
+    if wrong:
+        print(f"  made with {computed(found)}, there with {computed(kept)}")
+        print(f"  what differs: {folder}/differing.json")
+    return not wrong
 
 
 def main() -> int:
@@ -227,26 +293,14 @@ def main() -> int:
     try:
         if 0 in given.worlds:
             tune(runs, given.cores)
-        for seed in filter(None, given.worlds):
-            freeze.check()
-            ready(seed)
-            started = time.monotonic()
-            scale = world_scale(seed, runs)
-            began(runs / scale.stem)
-            with assemble.only_one(runs) as lock:
-                pretrain(scale, runs, lock, seed=seed)
-                config = {"scale": str(scale), "runs": str(runs), "notebooks": "notebooks"}
-                assemble.run_notebooks(config, runs / scale.stem, given.cores, lock)
-            freeze.check()  # nobody changed anything meanwhile
-            add(seed, entry(scale, runs))
-            print(f"world {seed}: {time.monotonic() - started:.0f} s", flush=True)
+        same = [run(seed, runs, given.cores) for seed in filter(None, given.worlds)]
     except (ValueError, OSError, assemble.BuildFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one was", file=sys.stderr)
         return 130
-    return 0
+    return 0 if all(same) else 1
 
 
 if __name__ == "__main__":

@@ -31,10 +31,11 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "sampling": {"max_new_tokens": 8},
 }  # fmt: skip
+OLD = {"absolute_excellent": {"value": 0.123, "low": 0.1, "high": 0.2, "n": 9, "unit": "share"}}
 SETS = {"lima": 5, "test": 5, "alpaca": 12, "filtered": 0, "dev": 0}
 RAN = {
     *("01_data", "lima-seed-0", "alpaca-seed-0", "03_preference", "09_hypothesis"),
-    *("10_judge_by_hand", "11_answers", "12_real_systems", "19_checkable"),
+    *("10_judge_by_hand", "11_answers", "12_real_systems", "19_checkable", "20_less_pretraining"),
 }
 
 
@@ -98,11 +99,12 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     shutil.copytree(ROOT / "miniature" / "base", base, dirs_exist_ok=True)
     options = [f"--scale={folder}/laptop.yml", f"--runs={folder}/runs", f"--build={folder}/build"]
     made = Laptop(folder, "")
+    records.write_json(made.runs / "metrics" / "04_absolute_quality.json", OLD)
     return replace(made, said=made.python("book/assemble.py", *options, "--cores=1"))
 
 
 def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
-    assert "[9/9] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
+    assert "[10/10] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
     assert {path.stem for path in (laptop.runs / "provenance").rglob("*.json")} == RAN
 
 
@@ -117,11 +119,11 @@ def test_sets_are_those_of_the_hub(laptop: Laptop) -> None:
     ("name", "needs"),
     [
         ("00_pretraining", "an invented world (world)."),
-        ("04_absolute_quality", "a model as judge (judge: model), or people's grades."),
+        ("04_absolute_quality", "a model as the first judge (judge: model), or people's grades."),
         ("05_diversity_and_quality", "raw.stackexchange and "),
         ("07_multi_turn", "raw.test_dialogues."),
         ("08_perplexity", "raw.stackexchange."),
-        ("17_tuning", "raw.authors and a model as judge"),
+        ("17_tuning", "raw.authors and a model as the first judge"),
     ],
 )
 def test_a_chapter_that_was_not_run_says_what_it_needs(
@@ -137,8 +139,12 @@ def test_nobody_judged_and_answers_are_there_to_read(laptop: Laptop) -> None:
     page = laptop.page("notebooks/11_answers")
     assert "mean characters" in page
     assert "How do I paint a cup?" in page
-    assert "50 pairs" not in laptop.page("notebooks/10_judge_by_hand")
+    assert "0 of 5 judged" in laptop.page("notebooks/10_judge_by_hand")
     assert "not measured" in laptop.page("book/index")
+
+
+def test_a_figure_of_another_time_stands_on_no_page(laptop: Laptop) -> None:
+    assert "12.3%" not in laptop.page("book/index")
 
 
 def test_tokens_that_tuning_moved_are_counted_without_a_world(laptop: Laptop) -> None:

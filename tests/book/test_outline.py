@@ -9,9 +9,13 @@ import pytest
 
 from limalib import scales
 
-ALWAYS = {"12_real_systems"}
+ALWAYS = {"12_real_systems", "20_less_pretraining"}
 HUB = {"03_preference", "09_hypothesis", "10_judge_by_hand", "11_answers", "19_checkable"}
 FORUM = {"stackexchange": "dumps"}
+TO_GRADE = {  # by people, who can grade only what has answered
+    *("filtered", "unfiltered", "quantity_64", "quantity_256", "quantity_1024"),
+    *("quantity_64_steps", "quantity_256_steps", "quantity_1024_steps"),
+}
 MODEL = {"judge": ["model", "person"]}
 
 
@@ -40,7 +44,7 @@ def test_every_notebook_is_a_chapter_or_left_out(name: str, tmp_path: Path) -> N
         ({}, {}, HUB, {"lima", "alpaca"}),
         ({}, {"alpaca": None}, HUB - {"10_judge_by_hand"}, {"lima"}),
         ({}, {"lima": None}, set(), set()),
-        ({}, FORUM, HUB | {"08_perplexity"}, {"lima", "alpaca"}),
+        ({}, FORUM, HUB | {"08_perplexity"}, {"lima", "alpaca"} | TO_GRADE),
         (MODEL, {}, HUB | {"04_absolute_quality"}, {"lima", "alpaca"}),
         (
             {**MODEL, "ranks": [1]},
@@ -79,7 +83,13 @@ def test_people_who_graded_are_a_judge(tmp_path: Path) -> None:
     assert "04_absolute_quality" in outline.of(scale, tmp_path).chapters
 
 
+def test_where_people_judge_a_world_what_an_oracle_must_grade_is_left_out(tmp_path: Path) -> None:
+    found = outline.of(scales.load("smoke", judge="person"), tmp_path)
+    oracles = {"09_hypothesis", "13_why_a_thousand", "14_which_thousand", "15_feedback_training"}
+    assert oracles | {"16_feedback"} < found.left_out.keys()
+
+
 def test_without_a_judge_that_can_read_real_answers_nothing_is_compared(tmp_path: Path) -> None:
     found = outline.of(scales.load("laptop", judge="oracle"), tmp_path)
-    assert found.left_out["03_preference"] == "a model as judge (`judge: model`)"
+    assert found.left_out["03_preference"] == "a model as the first judge (`judge: model`)"
     assert found.chapters.keys() == {"09_hypothesis", "10_judge_by_hand", "19_checkable"} | ALWAYS

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def test_worlds_are_added_once_and_none_is_lost(tmp_path: Path) -> None:
     study.add(1, VERSIONS, path)
     found = path.read_text()
     assert list(json.loads(found)["worlds"]) == ["1", "2"]
-    for seed in (2, 0, 9):
-        with pytest.raises(ValueError, match=f"world {seed}: not one of 1 to 8 that is still to"):
+    with pytest.raises(ValueError, match="world 2: is there already, and stays as it came out"):
+        study.add(2, VERSIONS, path)
+    for seed in (0, 9):
+        with pytest.raises(ValueError, match=f"world {seed}: not one of 1 to 8, which the study"):
             study.add(seed, VERSIONS, path)
     with pytest.raises(ValueError, match="world 3: made with other versions than world 1"):
         study.add(3, {"versions": {"torch": "2.14.0"}}, path)
@@ -56,6 +59,64 @@ def test_worlds_are_added_once_and_none_is_lost(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"study\.json: of another freeze; move it away"):
         study.add(3, VERSIONS, path)
     assert path.read_text() == found
+
+
+def test_a_world_that_is_made_again_is_held_to_its_entry() -> None:
+    first: dict[str, Any] = {
+        "metrics": {"03": {"a": 1.5, "b": None}},
+        "grades": {"lima": {"facts": "01"}},
+    }
+    more = {**first, "metrics": {"03": {"a": 1.5, "b": None}, "19": {"new": 1}}}
+    assert study.differing(more, first) == []
+    for metrics, wrong in (
+        ({"03": {"a": 1.5000001, "b": None}}, ["03:a"]),
+        ({"03": {"a": 1.5, "b": 0.0}}, ["03:b"]),
+        ({"03": {"a": 1.5}}, ["03:b"]),
+        ({}, ["03:a", "03:b"]),
+    ):
+        assert study.differing({**first, "metrics": metrics}, first) == wrong
+    other = {**first, "grades": {"lima": {"facts": "11"}}}
+    assert study.differing(other, first) == ["grades of lima"]
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_world_is_made_again_by_this_freeze_and_not_by_one_before(tmp_path: Path) -> None:
+    study.began(tmp_path / "world-1")
+    freeze.now["code"] = "2"  # type: ignore[attr-defined]
+    freeze.write(renewal="names alone")
+    study.began(tmp_path / "world-1")
+    with pytest.raises(ValueError, match="world-1: begun under another freeze; remove it"):
+        study.began(tmp_path / "world-1", again=True)
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_world_that_differs_is_told_and_the_next_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.json"
+    for seed in (1, 2):
+        tied = {"grades": {"base_few_shot": {"facts": "01"}}}
+        study.add(seed, {**VERSIONS, **tied, "metrics": {"03": {"a": seed}}}, path)
+    kept = path.read_bytes()
+    monkeypatch.setattr(study, "STUDY", path)
+    monkeypatch.setattr(study, "ready", partial(study.ready, path=path))
+    monkeypatch.setattr(study, "pretrain", lambda *_, **__: None)
+    monkeypatch.setattr(assemble, "run_notebooks", lambda *_, **__: None)
+    other = {"grades": {"base_few_shot": {"facts": "11"}}, "metrics": {"03": {"a": 2}}}
+    monkeypatch.setattr(study, "entry", lambda *_: {**VERSIONS, **other})
+    runs = tmp_path / "runs"
+    monkeypatch.setattr(sys, "argv", ["study.py", "1", "2", "--runs", str(runs)])
+    assert study.main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "world 1: 0 of 1 figures are those of study.json, digit by digit;"
+    assert said[1] == "  of 1 that hang on the base's examples 1 are others"
+    assert said[2].startswith("  made with torch 2.13.0, ")
+    assert said[4] == "world 2: 1 of 1 figures are those of study.json, digit by digit;"
+    assert said[5] == "  of 1 that hang on the base's examples 1 are others"
+    assert len(said) == 6
+    wrong = json.loads((runs / "world-1" / "differing.json").read_text())
+    assert wrong == ["03:a", "grades of base_few_shot"]
+    assert path.read_bytes() == kept
 
 
 @pytest.mark.usefixtures("frozen")
