@@ -65,7 +65,7 @@ def draws(cell: Any) -> bool:
 
 
 def test_the_chapters_are_there() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(20)]
+    assert [path.stem[:2] for path in NOTEBOOKS] == [f"{n:02}" for n in range(21)]
 
 
 @EACH

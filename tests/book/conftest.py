@@ -29,6 +29,7 @@ CHAPTERS = (
     "17_tuning",
     "18_how_little",
     "19_checkable",
+    "20_less_pretraining",
 )
 PARAMETERS = 'scale: str = "toy"\nseed: int = 0\nruns: str = "runs"'
 START = "import json\nfrom pathlib import Path\n\nfolder = Path(runs) / Path(scale).stem\n"
