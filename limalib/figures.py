@@ -217,7 +217,8 @@ def _seen(axes: Axes) -> Iterator[str]:
         drawn = np.asarray(line.get_xydata())
         points = drawn[:: 1 + len(drawn) // 12]
         if line.get_gid() == "measured" and len(points):
-            told = [f"{axes.format_ydata(y)} at {x:,.4g}" for x, y in points]
+            form = ",.0f" if points.max() > 9999 else ",.4g"
+            told = [f"{axes.format_ydata(y)} at {x:{form}}" for x, y in points]
             if rows:
                 told = [f"{rows[round(y)]} {axes.format_xdata(x)}" for x, y in points]
             name = str(line.get_label())

@@ -6,7 +6,7 @@
 ```                             the same of the claims of the chapter that it stands in
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import forest
@@ -50,17 +50,17 @@ class Worlds(SphinxDirective):
         if not names:
             raise self.error(f"{self.env.docname} records no claim")
         line = nodes.paragraph("", recorded.state(known.worlds))
-        return [line, plot(known, names, [])]
+        return [line, plot(known, names, {})]
 
 
-def plot(known: Known, names: Sequence[str], pages: Sequence[str]) -> Box:
-    """A forest plot of some claims, each linked to its chapter where that is a page."""
+def plot(known: Known, names: Sequence[str], pages: Mapping[str, str]) -> Box:
+    """A forest plot of some claims, each linked to its chapter where that is among the pages."""
     drawn = Box(classes=["forest"])
     drawn += nodes.raw("", _key(known, names), format="html")
     for title, group in forest.panels(known, names):
         on, unit = forest.axis(group), group[0].claim.unit
         drawn += nodes.paragraph("", title, classes=["panel"])
-        drawn += [_row(tried, on, known, tried.chapter in pages) for tried in group]
+        drawn += [_row(tried, on, known, pages.get(tried.chapter)) for tried in group]
         numbers = f'<svg height="18" aria-hidden="true">{forest.scale(on, unit)}</svg>'
         below = Box(classes=["row", "axis"])
         below += nodes.raw("", numbers, format="html")
@@ -68,12 +68,12 @@ def plot(known: Known, names: Sequence[str], pages: Sequence[str]) -> Box:
     return drawn
 
 
-def _row(tried: Tried, on: forest.Axis, known: Known, linked: bool) -> Box:
+def _row(tried: Tried, on: forest.Axis, known: Known, number: str | None) -> Box:
     row = Box(classes=["row"])
     statement = nodes.paragraph("", tried.claim.statement)
-    if linked:
+    if number:
         statement += nodes.Text(" ")
-        statement += page_link(f"/notebooks/{tried.chapter}", tried.chapter[:2])
+        statement += page_link(f"/notebooks/{tried.chapter}", number)
     row += statement
     row += nodes.raw("", forest.strip(tried, on, known.missed), format="html")
     here = known.decided_by_study and tried.run and not tried.study

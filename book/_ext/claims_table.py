@@ -47,7 +47,7 @@ class Claims(SphinxDirective):
         """One row a claim, in the paper's order."""
         known = recorded.known(self.env, self.get_source_info())
         pages = recorded.notebook_pages(self.env)
-        rows = [_claim(known, tried, tried.chapter in pages) for tried in known.tried.values()]
+        rows = [_claim(known, tried, pages.get(tried.chapter)) for tried in known.tried.values()]
         head = ["Claim", "Paper", "Study", "This run", "Verdict", "Chapter"]
         widths = [40, 9, 15, 15, 13, 8]
         return [*told(known), table(head, rows, "claims", widths)]
@@ -70,12 +70,12 @@ def told(known: Known) -> list[nodes.Node]:
     return [line]
 
 
-def _claim(known: Known, tried: Tried, page: bool) -> list[Cell]:
+def _claim(known: Known, tried: Tried, number: str | None) -> list[Cell]:
     claim = tried.claim
     reported = "—" if claim.reported is None else statistics.value_shown(claim.reported, claim.unit)
     statement = nodes.paragraph("", "", named(claim))
     statement += nodes.inline("", f" ({claim.section})", classes=["section"])
-    link = page_link(f"/notebooks/{tried.chapter}", tried.chapter[:2]) if page else None
+    link = page_link(f"/notebooks/{tried.chapter}", number) if number else None
     return [
         [statement, _foldout(known, tried)],
         nodes.Text(reported),
@@ -167,7 +167,7 @@ class Study(SphinxDirective):
         if not worlds:
             return [line]
         rows: list[list[Cell]] = [
-            [nodes.Text("Gates met"), *map(_gates, worlds.values()), nodes.Text("—")]
+            [nodes.Text("Gates met"), nodes.Text("—"), *map(_gates, worlds.values())]
         ]
         for claim in claims.CLAIMS.values():
             values = recorded.world_values(worlds, claim.id)
@@ -177,9 +177,9 @@ class Study(SphinxDirective):
                 for seed in worlds
             )
             cells = [nodes.Text(text.removesuffix(" points")) for text in shown]
-            rows.append([named(claim), *cells, estimated(mean, claim.unit)])
-        head = ["Claim", *(f"World {seed}" for seed in worlds), "Mean"]
-        return [line, table(head, rows, "study", [30, *[8] * len(worlds), 15])]
+            rows.append([named(claim), estimated(mean, claim.unit), *cells])
+        head = ["Claim", "Mean", *(f"World {seed}" for seed in worlds)]
+        return [line, table(head, rows, "study", [30, 15, *[8] * len(worlds)])]
 
 
 def _gates(world: dict[str, dict[str, Any]]) -> nodes.Node:

@@ -90,7 +90,8 @@ def strip(tried: Tried, on: Axis, missed: Collection[str]) -> str:
 def marks(tried: Tried, on: Axis, missed: Collection[str]) -> str:
     """What is drawn of a claim: where its rule holds, the paper, the worlds, this run."""
     claim = tried.claim
-    drawn = [_zone(claim, on), *(_upright(on.at(tick), "grid") for tick in on.ticks)]
+    drawn = [] if claim.untestable else [_zone(claim, on)]
+    drawn += [_upright(on.at(tick), "grid") for tick in on.ticks]
     if (neutral := _NEUTRAL.get(claim.unit)) is not None and on.low <= neutral <= on.high:
         drawn.append(_upright(on.at(neutral), "neutral"))
     drawn += [_upright(on.at(bound), "bound") for bound in _bounds(claim)]
@@ -163,7 +164,7 @@ def key(known: Known, of: Iterable[str]) -> list[tuple[str, str]]:
     found = [("paper", _mark(50, 8, _DIAMOND, "paper", ""))]
     if not any(tried.claim.reported is not None for tried in there):
         found = []
-    if any(tried.worlds for tried in there):
+    if any({*tried.worlds} - known.missed for tried in there):
         found.append(("a world of the study", '<circle class="world" cx="50%" cy="8" r="3.2"/>'))
     if any(known.missed & {*tried.worlds} for tried in there):
         dot = '<circle class="world missed" cx="50%" cy="8" r="3.2"/>'

@@ -8,6 +8,7 @@ record is a warning, which a strict build turns into an error.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,10 +182,15 @@ def number(value: Any) -> float:
     return float(value) if known else math.nan
 
 
-def notebook_pages(env: BuildEnvironment) -> list[str]:
-    """Names of the notebooks among the book's pages, in order."""
-    names = sorted(name for name in env.found_docs if name.startswith("notebooks/"))
-    return [name.removeprefix("notebooks/") for name in names]
+def notebook_pages(env: BuildEnvironment) -> dict[str, str]:
+    """The notebooks among the book's pages, each with its number there, which is not its file's."""
+    toc = Path(env.srcdir) / "_toc.yml"
+    listed = []
+    if toc.is_file():
+        env.note_dependency(str(toc))
+        listed = re.findall(r"file: notebooks/(\w+)", toc.read_text(encoding="utf-8"))
+    names = sorted(Path(name).name for name in env.found_docs if name.startswith("notebooks/"))
+    return {n: str(listed.index(n) + 1) if n in listed else n[:2] for n in names}
 
 
 def left_out(env: BuildEnvironment) -> dict[str, Any]:
