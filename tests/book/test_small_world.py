@@ -33,9 +33,10 @@ SMALLER = (
 FEWER = {"quantity": [], "refusals": [], "formats": 0, "unknown": [], "which": False}
 PARAMETERS = 'scale: str = "miniature"\nseed: int = 0\nruns: str = "runs"'
 SAME = r"world 1: (\d+) of \1 figures are those of study\.json, digit by digit;"
-SHOWN = """from limalib import chapter
+SHOWN = """import os
+from limalib import chapter
 here = chapter.open(globals(), "11_answers")
-here.metric("shown", 3, "count")
+here.metric("shown", 3 + int(os.environ["PYTHONHASHSEED"]), "count")
 here.conclude()"""
 
 
