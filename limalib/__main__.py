@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from limalib.running import notebook, parameters, provenance
+from limalib.running import notebook, parameters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,15 +45,14 @@ def exchange(options: argparse.Namespace) -> str:
     from limalib.data import candidates, recipes
 
     scale, name = scales.load(options.scale), options.name
-    raw = scale.raw_sources(options.runs)
-    found = recipes.exchange_dumps(raw)
-    if found is None or name not in found.dumps:
+    dumps = recipes.exchange_dumps(scale.raw_sources(options.runs)).dumps
+    if name not in dumps:
         raise ValueError(f"scale {options.scale!r} has no dump of an exchange {name!r}")
-    wanted = recipes.candidates_wanted(raw, scale.counts, scale.rules, seed=0)
+    wanted = recipes.candidates_wanted(scale.counts, scale.rules, seed=0)
+    [found] = candidates.find_candidates({name: dumps[name]}, wanted)
     path = scale.places(options.runs).folder / "data" / "exchanges" / f"{name}.jsonl"
-    code = provenance.module_digest("limalib.data.candidates")
-    kept = candidates.keep_candidates(name, found.dumps[name], wanted, path, code)
-    told = f"{kept.filtered.total:,} pairs pass, {kept.unfiltered.total:,} questions have answers"
+    candidates.keep_candidates(found, path)
+    told = f"{found.filtered.total:,} pairs pass, {found.unfiltered.total:,} questions have answers"
     return f"finished {name}: {told}"
 
 

@@ -5,18 +5,20 @@
     here.metric("score", here.mean(grades["lima"]), "score")
     here.conclude()
 
-Everything here reads what the data and training notebooks left under `runs/`. What loads a model
-or asks a server is imported where it is used, so that a chapter that only counts starts at once.
+Everything here reads what the data and training notebooks left under `runs/`. What loads a model is
+imported where it is used, so that a chapter that only counts starts at once.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from limalib import claims, names, records, scales, statistics
 from limalib.data import cards
@@ -36,7 +38,7 @@ from limalib.judging.oracle import Judge, Key
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pairing, pair_answers
 from limalib.places import JudgeKind, Places
-from limalib.records import Dialogue, Grade, Response, Verdict
+from limalib.records import Dialogue, Grade, Response
 from limalib.running import parameters
 from limalib.scales import RecordedAnswers, Scale
 from limalib.statistics import Estimate, PreferenceShares
@@ -44,23 +46,11 @@ from limalib.training.choice import Grader
 
 __all__ = ["UNITS", "Chapter", "grid", "measured", "open"]
 
-if TYPE_CHECKING:
-    from IPython.display import HTML
 
-
-def open(
-    namespace: dict[str, Any],
-    name: str,
-    /,
-    allowed: Mapping[str, Iterable[Any]] | None = None,
-    **settings: Any,
-) -> "Chapter":
-    """A chapter from its notebook's parameters: call it in the cell after them.
-
-    `allowed` names the values that a parameter may take; `settings` replace those of the scale
-    where they are not empty. Raises what `parameters.check` and `scales.load` raise.
-    """
-    parameters.check(namespace, **{key: tuple(each) for key, each in (allowed or {}).items()})
+def open(namespace: dict[str, Any], name: str, /, **settings: Any) -> "Chapter":
+    """A chapter from its notebook's parameters, in the cell after them; `settings` replace those of
+    the scale where they are not empty. Raises what `parameters.check` and `scales.load` raise."""
+    parameters.check(namespace)
     replaced = {key: value for key, value in settings.items() if value}
     scale = scales.load(namespace["scale"], **replaced)
     return Chapter(name, scale, namespace["runs"], namespace["seed"])
@@ -92,7 +82,8 @@ class Chapter:
     def set(self, name: str) -> list[Dialogue]:
         """A set of examples or prompts. Raises FileNotFoundError naming the notebook to run, and
         ValueError for a file that changed since its card was written."""
-        path, card = self.places.data(name), self.places.card(name)
+        path = self.places.data(name)
+        card = path.with_suffix(".card.json")
         found = list(records.read(path, Dialogue))
         if card.is_file() and cards.digest(found).encode() not in card.read_bytes():
             raise ValueError(f"{path}: not what {card.name} says; remove it, `make book`")
@@ -110,11 +101,8 @@ class Chapter:
 
     def answers(self, *systems: str) -> dict[str, list[Response]]:
         """Answers to the test prompts of those systems that have any, by system: all seeds of one
-        trained here, or those of one of the scale's `systems`, recorded or asked for now.
-
-        A line is printed for each that is left out. Raises FileNotFoundError where all are, and
-        what `recorded.answers` and `servers.sample_from_server` raise.
-        """
+        trained here, or those of one of the scale's `systems`, recorded or asked for now. A line is
+        printed for each that is left out. Raises FileNotFoundError where all are."""
         return self._at_hand(systems, self._answers)
 
     def keep(self, answers: Mapping[str, Sequence[Response]]) -> None:
@@ -135,21 +123,6 @@ class Chapter:
         asked = asked or self.prompts
         return sampling.prompted(*base, examples, asked, settings, seeds, shots, layout)
 
-    def rivals(self, answers: Mapping[str, Sequence[Response]]) -> pd.DataFrame:
-        """A row for each of the scale's `systems` that answered: version, date, source, answers."""
-        rows = []
-        for name, given in self.scale.systems.items():
-            if name not in answers:
-                continue
-            if isinstance(given, RecordedAnswers):
-                version, dates, source = given.model, given.date, given.source
-            else:
-                said = replies.model_versions(self.places.replies(name))
-                dates = ", ".join(dict.fromkeys(day for days in said.values() for day in days))
-                version, source = ", ".join(said), given.base_url
-            rows.append((name, version, dates, source, len(answers[name])))
-        return pd.DataFrame(rows, columns=["system", "version", "asked", "source", "answers"])
-
     def _answers(self, system: str) -> list[Response]:
         if system not in self._answered:
             given = self.scale.systems.get(system)
@@ -157,12 +130,10 @@ class Chapter:
                 found = self._trained(system)
             elif isinstance(given, RecordedAnswers):
                 path = self.places.given(given.path)
-                matched = recorded.answers(path, self.prompts, system, given.model)
-                if matched.missing or matched.unknown or matched.duplicates:
-                    print(f"{system}: {matched.summary()}")
-                found = list(matched.responses)
+                found = recorded.answers(path, self.prompts, system, given.model)
             else:
-                store, decoding = self.places.replies(system), self.scale.sampling.decoding()
+                store = self.places.responses(system, 0).with_name("replies.jsonl")
+                decoding = self.scale.sampling.decoding()
                 found = servers.sample_from_server(given, store, self.prompts, system, **decoding)
             self._answered[system] = found
         return self._answered[system]
@@ -229,7 +200,7 @@ class Chapter:
     def _grades(self, system: str, labels: bool) -> list[Grade]:
         if self.scale.judge[0] == "person":
             folder = self.places.judgments("person", system).with_suffix("")
-            return people.grades(folder, self._answers(system), labels)
+            return people.grades(folder, self._answers(system))
         graded = self.grader(system, labels)(self.prompts, self._answers(system))
         for seed in sorted({grade.seed for grade in graded}):
             path = self.places.judgments(self.scale.judge[0], f"{system}/seed-{seed}")
@@ -247,37 +218,28 @@ class Chapter:
     def decide(
         self, paired: Sequence[Pairing], asked: Sequence[Dialogue], judge: JudgeKind | None = None
     ) -> Comparison:
-        """What a judge says of pairs of answers to the prompts `asked`.
-
-        The oracle prefers the higher grade; a model is asked about each pair in both orders; people
-        have been asked with notebooks/10_judge_by_hand.ipynb, about some pairs or none.
-        """
+        """What a judge says of pairs of answers to the prompts `asked`: the oracle prefers the
+        higher grade, a model is asked in both orders, people have been in 10_judge_by_hand."""
         judge = judge or self.scale.judge[0]
         if judge == "oracle":
             said = oracle.compare_pairs(self.oracle(), asked, paired)
         elif judge == "person":
             said = people.verdicts(self.places.judgments("person", "verdicts"))
         else:
-            said = self.ask_model(paired, asked)
+            pair = "--".join(sorted((paired[0].first.system, paired[0].second.system)))
+            store = self._said_by_model / "pairs" / f"{pair}.jsonl"
+            said = model_judge.compare_pairs(self._judge_model, store, asked, paired)
         ids = [prompt.id for prompt in asked]
-        return comparison.compare(said, paired, ids, self.scale.both_orders, self.seed)
-
-    def ask_model(self, paired: Sequence[Pairing], asked: Sequence[Dialogue] = ()) -> list[Verdict]:
-        """The scale's language model's verdicts on pairs, each in both orders."""
-        store = comparison.store(self._said_by_model, paired)
-        return model_judge.compare_pairs(self._judge_model, store, asked or self.prompts, paired)
-
-    def expected(self, paired: Iterable[Sequence[Pairing]]) -> str | None:
-        """About what comparing will cost, several pairs of systems; None where no model judges."""
-        if "model" not in self.scale.judge:
-            return None
-        return comparison.expected(self._judge_model, self._said_by_model, self.prompts, paired)
+        return comparison.compare(said, paired, ids, self.seed)
 
     def spent(self) -> str | None:
-        """What a model's replies at this scale took so far; None where no model judges."""
+        """What a model's replies at this scale took so far, unreadable ones among them; None where
+        no model judges."""
         if "model" not in self.scale.judge:
             return None
-        return comparison.spent(self._judge_model, self._said_by_model)
+        files = self._said_by_model.rglob("*.jsonl")
+        said = (reply for path in files for _, reply in replies.received(path))
+        return servers.spent(self._judge_model.server, said)
 
     @property
     def _said_by_model(self) -> Path:
@@ -291,8 +253,8 @@ class Chapter:
 
     def dev_grader(self, name: str) -> Grader | None:
         """Who grades answers to the dev prompts, by which checkpoints and rates are chosen; None
-        where people judge, or nothing is to be graded. A model's replies are kept under `name`: 50
-        dev prompts and six epochs are 300 requests. Raises ValueError when its key is missing."""
+        where people judge, or nothing is to be graded. A model's replies are kept under `name`.
+        Raises ValueError when its key is missing."""
         first = self.scale.judge[0]
         if first == "person" or (first == "oracle" and not self.scale.world) or not self.set("dev"):
             return None
@@ -355,8 +317,16 @@ class Chapter:
         self, grades: Mapping[str, Sequence[Grade]], value: Value = "score"
     ) -> dict[str, dict[str, Estimate | None]]:
         """Mean value by kind of prompt and system, as readers call it; None without a grade."""
-        named = {self.names.get(system, system): own for system, own in grades.items()}
-        return measures.by_kind(named, self.known, value, self.seed, self.things())
+        kinds: dict[str, list[Dialogue]] = {}
+        for prompt in self.known:
+            kinds.setdefault(str(prompt.meta.get("kind", prompt.source)), []).append(prompt)
+        found: dict[str, dict[str, Estimate | None]] = {kind: {} for kind in sorted(kinds)}
+        for (kind, row), (system, own) in itertools.product(found.items(), grades.items()):
+            ids = {prompt.id for prompt in kinds[kind]}
+            graded = any(grade.prompt_id in ids for grade in own)
+            mean = self.mean(own, value, kinds[kind]) if graded else None
+            row[self.names.get(system, system)] = mean
+        return found
 
     # --- what is shown and reported --------------------------------------------------------------
 
@@ -366,7 +336,7 @@ class Chapter:
         grades: Mapping[str, Sequence[Grade]],
         count: int = 4,
         among: Sequence[Dialogue] = (),
-    ) -> "HTML":
+    ) -> HTML:
         """Answers to a few prompts drawn at random, a column a system, the grade below each."""
         asked = among or self.known
         rows = measures.side_by_side(asked, answers, grades, self.names, count, self.seed)
@@ -374,9 +344,8 @@ class Chapter:
 
     def metric(self, name: str, value: Any, unit: Any) -> None:
         """Record a figure for the prose to quote, and for the claim of that name to be judged by:
-        an estimate, a number, or None where nothing was measured. Figures by key are recorded as
-        `<name>_<key>`, of one unit or of one by key. Raises ValueError when the claim has another.
-        """
+        an estimate, a number, or None. Figures by key are recorded as `<name>_<key>`, of one unit
+        or of one by key. Raises ValueError when the claim has another."""
         if isinstance(value, Mapping):
             for key, each in value.items():
                 self.metric(f"{name}_{key}", each, unit if isinstance(unit, str) else unit[key])
@@ -388,7 +357,7 @@ class Chapter:
         plain = {} if value is estimate else {"value": value}
         self._metrics[name] = {**statistics.to_record(estimate, unit), **plain}
 
-    def conclude(self) -> "HTML | None":
+    def conclude(self) -> HTML | None:
         """Write what was recorded, and show the verdicts on the claims among it. The last cell."""
         records.write_json(self.places.metrics(self.name), self._metrics)
         rows = [

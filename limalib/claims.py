@@ -2,21 +2,20 @@
 
 A world is one invented world with a base of its own, all arms trained once. The rule reads the
 worlds' values: their mean with Student's t interval, and a one-sided test, corrected over the
-primary claims (Holm 1979). The claims stand in `claims.yml`. None was written blind: a trial in one
-world (world 0, which the study leaves out) had shown several directions. Changing a rule after the
-study would make its verdicts worthless: `book/facts/freeze.json` holds their digest.
+primary claims (Holm 1979). The claims stand in `claims.yml`, which `book/freeze.py` holds fixed;
+none was written blind: a trial in world 0, which the study leaves out, had shown directions.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import yaml
+from pydantic import ConfigDict, TypeAdapter
 from scipy import stats
 
-from limalib import paper
 from limalib.significance import holm
 from limalib.statistics import Estimate, mean_interval_t, shown
 
@@ -31,14 +30,10 @@ LEVEL = 0.025
 
 @dataclass(frozen=True)
 class Rule:
-    """What the claim asks of the mean over worlds.
+    """What the claim asks of the mean over worlds: that it lies above or below the bound, or within
+    [-bound, bound]; `reason` says why the bound is there."""
 
-    above   that it lies above the bound
-    below   that it lies below it
-    within  equivalence: that it lies in [-bound, bound]
-
-    `reason` says why the bound is where it is.
-    """
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     kind: Literal["above", "below", "within"]
     bound: float
@@ -76,12 +71,13 @@ class Rule:
 class Claim:
     """A claim, what is estimated to try it, and the rule that decides on its direction.
 
-    `section` is where the paper makes it; `reported` the paper's value in the same unit, None where
-    it publishes none; `tolerance` how far from it the interval may lie for the size to be
-    reproduced too. Shares are fractions of one. A `primary` claim's test is corrected for the
-    others. `teachers` names the metric of what the arms' teachers differ by, where they differ.
-    `untestable` says why nothing that is measured here is a fair test, or is empty.
+    `reported` is the paper's value in the same unit, None where it publishes none; `tolerance` how
+    far from it the interval may lie for the size to be reproduced too. A `primary` claim's test is
+    corrected for the others. `teachers` names the metric of what the arms' teachers differ by;
+    `untestable` says why nothing that is measured here is a fair test.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     id: str
     section: str
@@ -103,32 +99,10 @@ class Conclusion(NamedTuple):
     sentence: str
 
 
-def _reported(names: Sequence[str]) -> float | None:
-    """A value of `paper` by its path, or the difference of two."""
-    found = []
-    for name in names:
-        value: Any = paper
-        for part in name.split("/"):
-            if callable(value):
-                value = value(part)
-            else:
-                value = value[part] if isinstance(value, Mapping) else getattr(value, part)
-        found.append(float(value))
-    return round(found[0] - sum(found[1:]), 3) if found else None
-
-
-def _read(path: Path) -> dict[str, Claim]:
-    written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {
-        name: Claim(
-            name,
-            **{**of, "rule": Rule(**of["rule"]), "reported": _reported(of.get("reported", ()))},
-        )
-        for name, of in written.items()
-    }
-
-
-CLAIMS = _read(Path(__file__).with_suffix(".yml"))
+_WRITTEN = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+CLAIMS = TypeAdapter(dict[str, Claim]).validate_python(
+    {name: {"id": name, **of} for name, of in _WRITTEN.items()}
+)
 """Claims by id, in the paper's order; under its id a notebook stores the claim's metric."""
 
 
@@ -142,33 +116,27 @@ def over_worlds(values: Mapping[str, Sequence[float | None]]) -> dict[str, Concl
     primary = [name for name in tested if CLAIMS[name].primary]
     corrected = tested | dict(zip(primary, holm([tested[name] for name in primary]), strict=True))
     return {
-        name: _conclude(claim, found[name], corrected.get(name, 1.0))
-        for name, claim in CLAIMS.items()
+        name: judge(
+            CLAIMS[name], mean_interval_t(of) if of else None, len(of), corrected.get(name, 1.0)
+        )
+        for name, of in found.items()
     }
 
 
-def _conclude(claim: Claim, worlds: Sequence[float], p: float) -> Conclusion:
-    if claim.untestable or not worlds:
-        return judge(claim, None)
-    estimate = mean_interval_t(worlds)
-    label = _label(claim, estimate) if p < LEVEL else _label(claim, estimate, significant=False)
-    several = "world" if len(worlds) == 1 else "worlds"
-    found = f"{shown(estimate, claim.unit)} over {len(worlds)} {several}, p = {p:.2g}"
-    return Conclusion(label, f"{label.capitalize()}: {found}; {asked(claim)}.")
-
-
-def judge(claim: Claim, estimate: Estimate | None) -> Conclusion:
-    """What one run says of a claim, by the interval within it. Where a scale has worlds, the study
-    decides, and this is one world's word."""
+def judge(claim: Claim, estimate: Estimate | None, worlds: int = 0, p: float = 0.0) -> Conclusion:
+    """What one run says of a claim, by the interval within it; or the study, by the mean over
+    `worlds` and the corrected `p` of its test. Where a scale has worlds, the study decides."""
     if claim.untestable:
         return Conclusion("could not be tested here", claim.untestable)
     if estimate is None or math.isnan(estimate.value):
         return Conclusion("not measured", f"Not measured: {claim.statistic}.")
-    label, found = _label(claim, estimate), shown(estimate, claim.unit)
+    label, found = _label(claim, estimate, p < LEVEL), shown(estimate, claim.unit)
+    if worlds:
+        found += f" over {worlds} {'world' if worlds == 1 else 'worlds'}, p = {p:.2g}"
     return Conclusion(label, f"{label.capitalize()}: {found}; {asked(claim)}.")
 
 
-def _label(claim: Claim, estimate: Estimate, significant: bool = True) -> Label:
+def _label(claim: Claim, estimate: Estimate, significant: bool) -> Label:
     held = claim.rule.holds(estimate)
     if held is False:
         return "not reproduced"

@@ -11,11 +11,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib import rc_params_from_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from limalib.claims import CLAIMS
@@ -105,7 +106,7 @@ def curve(
     """A line a series, Figure 6's among them; the claim's margin is a band around the first line's
     value from x = `plateau` on."""
     with _panel(3.5) as (figure, axes):
-        _curves(axes, series, doubling=doubling)
+        _curves(axes, series, doubling)
         first = next(iter(series.values()), {})
         if plateau and (start := first.get(plateau)):
             name = f"plateau: ±{PLATEAU:g} of the value at {plateau:,g}"
@@ -115,29 +116,13 @@ def curve(
         return figure
 
 
-def perplexity_quality(perplexity: Points, quality: Points) -> Figure:
-    """Figure 9: perplexity on held-out responses above quality of generations, by epoch; a line
-    through both marks the epoch of least perplexity."""
-    with _panel(4.8, panels=2, columns=0) as (figure, above):
-        below = figure.axes[1]
-        _curves(above, {"": perplexity})
-        _curves(below, {"": quality}, skip=1)
-        if known := [(estimate.value, epoch) for epoch, estimate in perplexity.items() if estimate]:
-            least = min(known)[1]
-            for axes in (above, below):
-                axes.axvline(least, **_MARK)
-            _note(above, least, 0.95, " least perplexity", transform=above.get_xaxis_transform())
-        above.set_ylabel("held-out perplexity")
-        below.set(ylabel=_GRADE, xlabel="epoch")
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return figure
-
-
 def loss_curve(training: Mapping[str, Mapping[float, float]], of: str = "token") -> Figure:
-    """Training loss (nats, of a supervised token or a pair) by optimiser step, a line a run."""
+    """Training loss (nats, of a supervised token or a pair) by optimiser step, a line a run: each
+    point the mean of the last fiftieth of all steps."""
     with _panel(3.2) as (figure, axes):
         for index, (name, losses) in enumerate(training.items()):
-            _line(axes, index, losses, losses.values(), label=name, marker="", linewidth=1.1)
+            mean = pd.Series(losses).rolling(1 + len(losses) // 50, min_periods=1).mean()
+            _line(axes, index, mean.index, mean, label=name, marker="", linewidth=1.1)
         if not any(training.values()):
             _nothing(axes)
         axes.set(xlabel="optimiser step", ylabel=f"loss a {of} (nats)")
@@ -181,28 +166,6 @@ def by_kind(values: Mapping[str, Mapping[str, Estimate | None]], label: str = _G
         return figure
 
 
-def detectable_difference(
-    least: Mapping[str, Mapping[int, float]], reported: Mapping[str, float], prompts: int
-) -> Figure:
-    """The least wins minus losses that a number of prompts shows, a line a share of ties; and the
-    `reported` ones by opponent, whatever their sign, at the paper's number of `prompts`."""
-    with _panel(3.8, columns=3) as (figure, axes):
-        for index, (name, points) in enumerate(least.items()):
-            _line(axes, index, points, points.values(), label=name, marker="")
-        axes.axvline(prompts, **_MARK)
-        heights: dict[float, list[str]] = {}
-        for name, net in reported.items():
-            heights.setdefault(round(abs(net), 10), []).append(name)
-        for height, names in heights.items():
-            axes.plot(prompts, height, "o", ms=7, mfc="white", mec=_GREY, gid="reported")
-            # To the left, where no line comes: what so few prompts show is larger.
-            _value(axes, prompts, height, ", ".join(names), color=_GREY, ha="right", xytext=(-7, 0))
-        _logarithmic(axes, [30, 100, 300, 1_000, 3_000, 10_000])
-        axes.yaxis.set_major_formatter(_PERCENT)
-        axes.set(xlabel="test prompts", ylabel="wins minus losses", ylim=(0, None))
-        return figure
-
-
 class Described(Figure):
     """A figure whose text is what is seen in it, for those who do not see it."""
 
@@ -230,21 +193,20 @@ def _seen(axes: Axes) -> Iterator[str]:
 
 
 @contextmanager
-def _panel(height: float, grid: str = "both", panels: int = 1, columns: int = 2) -> Iterator[Any]:
-    """An empty figure and its first axes in the book's look; what they label gets a legend, and
-    axes whose labels begin with "share" are in percent."""
+def _panel(height: float, grid: str = "both", columns: int = 2) -> Iterator[Any]:
+    """An empty figure and its axes in the book's look; what they label gets a legend, and axes
+    whose labels begin with "share" or "win rate" are in percent."""
     import seaborn  # a second, which a chapter that only counts can do without
 
     with plt.rc_context(seaborn.axes_style("whitegrid") | _STYLE | {"axes.grid.axis": grid}):
         size: Any = {"figsize": (6.5, height), "layout": "constrained"}
-        figure, _ = plt.subplots(panels, sharex=True, FigureClass=Described, **size)
+        figure, axes = plt.subplots(FigureClass=Described, **size)
         plt.close(figure)
-        axes = figure.axes[0]
         yield figure, axes
-        for axis in (axis for each in figure.axes for axis in (each.xaxis, each.yaxis)):
-            if axis.get_label_text().startswith("share"):
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_label_text().startswith(("share", "win rate")):
                 axis.set_major_formatter(_PERCENT)
-        if columns and not figure.legends:
+        if not figure.legends:
             _legend(figure, columns, axes.get_legend_handles_labels()[0])
 
 
@@ -285,16 +247,16 @@ def _whisker(axes: Axes, e: Estimate, at: float, colour: str = _INK, upright: bo
     return axes.errorbar(x, y, **reach, **look).get_children()
 
 
-def _curves(axes: Axes, series: Series, skip: int = 0, doubling: bool = False) -> None:
-    """A line a series, with markers and vertical intervals; `skip` takes a later look. Lines stand
-    a few points beside each other, so that equal values do not hide one another."""
+def _curves(axes: Axes, series: Series, doubling: bool) -> None:
+    """A line a series, with markers and vertical intervals. Lines stand a few points beside each
+    other, so that equal values do not hide one another."""
     if not any(any(points.values()) for points in series.values()):
         return _nothing(axes)
     for index, (name, points) in enumerate(series.items()):
         known = {x: estimate for x in sorted(points) if (estimate := points[x])}
-        colour = _LINES[(index + skip) % len(_LINES)][0]
+        colour = _LINES[index % len(_LINES)][0]
         drawn = [bar for x, e in known.items() for bar in _whisker(axes, e, x, colour, True)]
-        drawn += _line(axes, index + skip, known, [e.value for e in known.values()], label=name)
+        drawn += _line(axes, index, known, [e.value for e in known.values()], label=name)
         # Moved after drawing: a plot call with a transform of its own would not set the limits.
         beside = (index - (len(series) - 1) / 2) * 4 / 72
         aside = ScaledTranslation(beside, 0, axes.figure.dpi_scale_trans)

@@ -1,4 +1,4 @@
-"""What readers call systems, training sets and what a judge measures."""
+"""The words that readers see for what code names."""
 
 from pathlib import Path
 
@@ -6,26 +6,14 @@ import yaml
 
 from limalib.scales import Scale
 
-_FILE = Path(__file__).with_suffix(".yml")
-NAMES: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+_TOLD = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+NAMES: dict[str, str] = _TOLD["names"]
 
 
 def of(scale: Scale) -> dict[str, str]:
     """The names of all of a scale's."""
-    sizes = {name: f"{size:,} examples" for size, name in scale.quantity_sets().items()}
-    stepped = {
-        name: f"{size:,} examples, as many steps" for size, name in scale.equal_steps_sets().items()
-    }
-    refusals = {name: f"LIMA, {n} refusals" for n, name in scale.refusal_sets().items()}
-    unknown = {n: f"facts, {share:.0%} never told" for share, n in scale.unknown_sets().items()}
-    taught = {
-        name: f"{n:,} {how}, {errors}" for (how, errors, n), name in scale.teacher_sets().items()
-    }
-    ranks = {name: f"LIMA, adapters of rank {rank}" for rank, name in scale.rank_sets().items()}
-    kinds = {name: f"kinds of prompt: {n}" for n, name in scale.kind_sets().items()}
-    noisy = {
-        f"noise_{noise:g}_{arm}": f"{NAMES[arm]}, noise {noise:g}"
-        for noise in scale.counts.noise
-        for arm in ("filtered", "unfiltered")
-    }
-    return {**sizes, **stepped, **refusals, **unknown, **ranks, **noisy, **taught, **kinds, **NAMES}
+    found = {}
+    for family, told in _TOLD["families"].items():
+        for key, name in scale.sets()[family].items():
+            found[name] = told.format(*(key if isinstance(key, tuple) else (key,)))
+    return found | NAMES

@@ -17,10 +17,6 @@ class Places:
         """JSONL of a training or prompt set; its card lies beside it."""
         return self.folder / "data" / f"{name}.jsonl"
 
-    def card(self, name: str) -> Path:
-        """JSON that says what is in a set and where it came from."""
-        return self.folder / "data" / f"{name}.card.json"
-
     def model(self, training_set: str, seed: int) -> Path:
         """Folder of one training run."""
         return self.folder / "models" / training_set / f"seed-{seed}"
@@ -30,12 +26,8 @@ class Places:
         return self.folder / "models" / training_set / "tuning.json"
 
     def responses(self, system: str, seed: int) -> Path:
-        """JSONL of a system's answers."""
+        """JSONL of a system's answers; beside it a server's replies, `replies.jsonl`."""
         return self.folder / "responses" / system / f"seed-{seed}.jsonl"
-
-    def replies(self, system: str) -> Path:
-        """JSONL of what a server that is a system replied."""
-        return self.folder / "responses" / system / "replies.jsonl"
 
     def judgments(self, judge: JudgeKind, name: str) -> Path:
         """JSONL of what a judge said: its grades are named `<system>/seed-<seed>`, a model's

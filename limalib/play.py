@@ -10,9 +10,10 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import HTML
 
 from limalib import scales
 from limalib.chapter import Chapter
@@ -22,9 +23,6 @@ from limalib.training import loop, models, sampling
 from limalib.training.log import TrainingLog
 from miniature import oracle, world
 
-if TYPE_CHECKING:
-    from IPython.display import HTML
-
 
 def ask(
     question: str,
@@ -33,7 +31,7 @@ def ask(
     runs: str = "runs",
     temperature: float = 0.0,
     seed: int = 0,
-) -> "HTML":
+) -> HTML:
     """What the base and the models of `arms` (the book's, or your own; without any, Alpaca's recipe
     and LIMA, where they are trained) answer: a row each. Where the question names one thing of the
     scale's world, with what an answer has right and wrong of it. Raises FileNotFoundError for an

@@ -68,15 +68,11 @@ class Response:
 
 @dataclass(frozen=True)
 class Grade:
-    """A judged answer: whose, and how good.
-
-    `facts` has no opinion on style: every required fact, nothing false, no other thing. `score` is
-    on the paper's scale from 1 to 6; `plain` (1 to 5) the same without what it pays for further
-    facts, `content` (1 to 4) without points for style; `label` is fail, pass or excellent (Figure
-    3); `correct` is facts without remnants, repetition or a missing end. What a judge was not asked
-    is None. `judge` is a model's version as its server reports it, and `instructions` the SHA-256
-    of its prompt files; both are empty for the oracle.
-    """
+    """A judged answer; what a judge was not asked is None. `facts` has no opinion on style: every
+    required fact, nothing false, no other thing. `score` is on the paper's scale from 1 to 6;
+    `plain` (1 to 5) the same without what it pays for further facts, `content` (1 to 4) without
+    points for style; `correct` is facts without remnants, repetition or a missing end. `judge` is a
+    model's version as its server reports it, `instructions` the SHA-256 of its prompt files."""
 
     prompt_id: str
     system: str
@@ -95,14 +91,10 @@ class Grade:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge said of two systems' answers to one prompt.
-
-    `first` and `second` name the systems, whichever stood first on the page; `shown_first` says
-    which did. `preferred` is None when the judge's reply could not be read: such a verdict counts
-    for nobody. `judge` is a model's version as its server reports it, or a person's name; `seed`
-    and `sample` are those of the answers (see `Response`); `reply` is the judge's own words;
-    `instructions` is the SHA-256 of the prompt file that a model was given.
-    """
+    """What a judge said of two systems' answers to one prompt. `first` and `second` name the
+    systems, whichever stood first on the page; `shown_first` says which did. `preferred` is None
+    when the judge's reply could not be read: such a verdict counts for nobody. `judge` is a model's
+    version or a person's name, `instructions` the SHA-256 of the prompt file of a model."""
 
     prompt_id: str
     first: str
@@ -177,6 +169,9 @@ def reading(place: str | Path, what: str) -> Iterator[None]:
         if isinstance(error, ValueError) and str(error).startswith(str(place)):
             raise
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
         said = "nested too deep" if isinstance(error, RecursionError) else said
         raise ValueError(f"{place}: not {what} ({said})") from None
 

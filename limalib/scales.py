@@ -14,7 +14,6 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from limalib.data.settings import ON_HUB, Counts, Paths, Rules
 from limalib.judging.settings import JudgeSettings, ServerSettings
-from limalib.judging.verdicts import OrderRule
 from limalib.places import JudgeKind, Places
 from limalib.settings import ROOT, SECRET, Settings, one_line
 from limalib.training.settings import (
@@ -43,9 +42,9 @@ class RawSources(Settings):
     """Where each raw source lies; null for one that is not at hand. A relative path begins at the
     scale's `raw` folder, which is where the miniature writes."""
 
-    stackexchange: str | None = None  # folder of <exchange>/Posts.xml or <exchange>.7z
-    wikihow: str | None = None  # wikihowSep.csv or wikihowAll.csv, best with a column `category`
-    reddit: str | None = None  # folder of Pushshift NDJSON, plain or .zst, or one such file
+    stackexchange: str | None = None  # folder of <exchange>/Posts.xml
+    wikihow: str | None = None  # wikihowAll.csv, best with a column `category`
+    reddit: str | None = None  # folder of Pushshift NDJSON, plain or .zst
     superni: str | None = None  # folder of task*.json
     authors: str | None = None  # JSONL of authored prompts and answers, groups A and B
     dialogues: str | None = None  # JSONL of multi-turn chains
@@ -65,8 +64,6 @@ class RecordedAnswers(Settings):
 
     path: str  # relative to the scale's `raw` folder, like a raw source
     model: str  # the version as its maker names it, and as the file does
-    date: str = ""  # when it was asked
-    source: str = ""  # where the answers come from
 
 
 System = Annotated[
@@ -117,8 +114,6 @@ class Scale(Settings):
         BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
     ] = ("oracle",)
     judge_model: JudgeSettings | None = None
-    # How a model's two verdicts on a pair, one in each order, make one decision.
-    both_orders: OrderRule = "agree"
     # Systems that are not trained here, by the names of their rows.
     systems: dict[Annotated[str, Field(pattern=r"^\w[\w .+-]*$")], System] = Field(
         default_factory=dict
@@ -143,49 +138,41 @@ class Scale(Settings):
 
     def training_sets(self) -> list[str]:
         """Names of the training sets, in the order in which the book speaks of them."""
-        names = ["lima", "alpaca", *self.ablation_sets(), *self.quantity_sets().values()]
-        names += self.equal_steps_sets().values()
-        names += ["lima_dialogues", *self.teacher_sets().values(), *self.which_sets()]
-        names += [*self.variants(), *self.unknown_sets().values(), *self.kind_sets().values()]
-        return list(dict.fromkeys([*names, *self.rank_sets().values()]))
-
-    def variants(self) -> list[str]:
-        """LIMA's set with more refusals or fewer, and with constraints of form."""
-        return [*self.refusal_sets().values(), *(["formats"] if self.counts.formats else [])]
-
-    def refusal_sets(self) -> dict[int, str]:
-        """Number of refusals to LIMA's set with so many in place of its own."""
-        return {n: f"refusals_{n}" for n in self.counts.refusals}
-
-    def rank_sets(self) -> dict[int, str]:
-        """Rank of adapters to LIMA's set, trained with them alone."""
-        return {rank: f"lima_rank_{rank}" for rank in self.ranks}
-
-    def unknown_sets(self) -> dict[float, str]:
-        """Share of examples that tell what the base was never told, to the training set."""
-        return {share: f"unknown_{share:g}" for share in self.counts.unknown}
-
-    def teacher_sets(self) -> dict[tuple[str, str, int], str]:
-        """Richness and errors of the answers to Alpaca's prompts, and their number, to the training
-        set; the largest terse and noisy one is Alpaca's recipe itself. Empty without `teachers`."""
-        if not self.raw.teachers:
-            return {}
-        cells = itertools.product(
-            ("terse", "rich"), ("noisy", "clean"), (self.counts.few, self.counts.alpaca)
+        return list(
+            dict.fromkeys(name for family in self.sets().values() for name in family.values())
         )
-        named = {cell: "_".join(map(str, cell)) for cell in cells}
-        return named | {("terse", "noisy", self.counts.alpaca): "alpaca"}
 
-    def which_sets(self) -> list[str]:
-        """Sets that selectors choose from one pool of Alpaca's prompts, a random one first; the
-        last is AlpaGasus' share of the pool. Empty unless `counts.which` and an oracle knows."""
+    def sets(self) -> dict[str, dict[Any, str]]:
+        """Training sets by family: what tells those of a family apart (a size, a share, a rank; of
+        teachers richness, errors and number) to their names. The largest terse and noisy one is
+        Alpaca's recipe, the ablation's size `filtered`; `best_many` is AlpaGasus' share."""
+        counts, arms = self.counts, ("filtered", "unfiltered")
+        taught, told = bool(self.raw.teachers), bool(self.raw.teachers and self.world)
+        cells = itertools.product(
+            ("terse", "rich"), ("noisy", "clean"), (counts.few, counts.alpaca)
+        )
+        every = ("terse", "noisy", counts.alpaca)
         hows = ("random", "longest", "diverse", "likeliest", "best", "best_many")
-        wanted = self.counts.which and self.raw.teachers and self.world
-        return [f"which_{how}" for how in hows] if wanted else []
-
-    def kind_sets(self) -> dict[int, str]:
-        """Number of kinds of Alpaca's prompts, the commonest, to a set of them, rich and right."""
-        return {n: f"kinds_{n}" for n in self.counts.kinds if self.raw.teachers and self.world}
+        sizes = sorted({*counts.quantity, counts.ablation})
+        return {
+            "compared": {n: n for n in ("lima", "alpaca")},
+            "ablation": {n: n for n in (*arms, "howto")},
+            "noise": {(x, arm): f"noise_{x:g}_{arm}" for x in counts.noise for arm in arms},
+            "quantity": {n: "filtered" if n == counts.ablation else f"quantity_{n}" for n in sizes},
+            "equal_steps": {
+                n: f"quantity_{n}_steps" for n in counts.quantity if n != counts.ablation
+            },
+            "dialogues": {n: n for n in ("lima_dialogues",)},
+            "teachers": {
+                c: "alpaca" if c == every else "_".join(map(str, c)) for c in cells if taught
+            },
+            "which": {how: f"which_{how}" for how in hows if counts.which and told},
+            "refusals": {n: f"refusals_{n}" for n in counts.refusals},
+            "formats": {n: "formats" for n in (counts.formats,) if n},
+            "unknown": {share: f"unknown_{share:g}" for share in counts.unknown},
+            "kinds": {n: f"kinds_{n}" for n in counts.kinds if told},
+            "ranks": {n: f"lima_rank_{n}" for n in self.ranks},
+        }
 
     def feedback_arms(self) -> dict[str, str]:
         """Who prefers, to the system that Alpaca's recipe becomes. Empty without `feedback`."""
@@ -195,13 +182,7 @@ class Scale(Settings):
     def mended(self, richness: str = "terse", count: int = 0) -> list[str]:
         """Alpaca's recipe, or its first `count`, without errors; nothing without `teachers`."""
         cell = (richness, "clean", count or self.counts.alpaca)
-        return [name for key, name in self.teacher_sets().items() if key == cell]
-
-    def ablation_sets(self) -> list[str]:
-        """Training sets of the ablation on diversity and quality, the sweep over noise last."""
-        arms = ("filtered", "unfiltered")
-        sweep = [f"noise_{rate:g}_{arm}" for rate in self.counts.noise for arm in arms]
-        return [*arms, "howto", *sweep]
+        return [name for key, name in self.sets()["teachers"].items() if key == cell]
 
     def noise_sets(self) -> dict[float, tuple[str, str]]:
         """Noise of the raw sources to the filtered and the unfiltered set drawn from them, the
@@ -211,15 +192,6 @@ class Scale(Settings):
             sets[self.world.sources.noise] = ("filtered", "unfiltered")
         return dict(sorted(sets.items()))
 
-    def quantity_sets(self) -> dict[int, str]:
-        """Size to training set of the ablation on quantity; one of them is `filtered` itself."""
-        sizes = sorted({*self.counts.quantity, self.counts.ablation})
-        return {n: "filtered" if n == self.counts.ablation else f"quantity_{n}" for n in sizes}
-
-    def equal_steps_sets(self) -> dict[int, str]:
-        """Size to a set of the same examples, trained for the steps of `ablation` of them."""
-        return {n: f"quantity_{n}_steps" for n in self.counts.quantity if n != self.counts.ablation}
-
     def training_settings(self, training_set: str, **chosen: Any) -> TrainingSettings:
         """How a training set is trained on, with some settings chosen for one run. Raises
         ValueError for a training set that this scale does not have, or a wrong value."""
@@ -228,14 +200,14 @@ class Scale(Settings):
                 f"scale {self.name!r} has no training set {training_set!r}; it has "
                 f"{', '.join(self.training_sets())}"
             )
-        differing = {**self.training_of.get(training_set, {}), **chosen}
-        if training_set in self.unknown_sets().values():  # to their end, to be sure to learn them
+        sets, differing = self.sets(), {**self.training_of.get(training_set, {}), **chosen}
+        if training_set in sets["unknown"].values():  # to their end, to be sure to learn them
             end = min(self.training.epochs, self.training.stop_after_epoch)
             differing = {"candidate_epochs": (end, end), **differing}
-        if training_set in self.equal_steps_sets().values():
+        if training_set in sets["equal_steps"].values():
             passes = -(-self.counts.ablation // self.training.batch_examples)
             differing = {"epoch_steps": passes, **differing}
-        for rank, name in self.rank_sets().items():
+        for rank, name in sets["ranks"].items():
             if name == training_set:
                 differing = {"lora": {"rank": rank, "dropout": 0.0}, **differing}
         try:
@@ -247,13 +219,13 @@ class Scale(Settings):
         """Learning rates that an arm's first seed trains with: the one that was chosen when it was
         tuned before, else the grid; ten times that for adapters (Schulman et al. 2025). Sets of
         what was never told take the one of `training`: dev prompts choose what learns least."""
-        if training_set in self.unknown_sets().values():
+        if training_set in self.sets()["unknown"].values():
             return (self.training_settings(training_set).learning_rate,)
         if before := self._tuned_before().get(training_set):
             return (float(before["learning_rate"]),)
         if self.feedback and training_set in self.feedback_arms().values():
             return self.feedback.learning_rates
-        times = 10 if training_set in self.rank_sets().values() else 1
+        times = 10 if training_set in self.sets()["ranks"].values() else 1
         return tuple(times * rate for rate in self.learning_rates)
 
     def tuning(self, runs: str | Path, training_set: str) -> dict[str, Any] | None:
@@ -278,26 +250,15 @@ class Scale(Settings):
 
     def with_sources(self, **folders: str) -> "Scale":
         """The scale with raw sources at other places, each a path from the working directory, or
-        `hub:<owner>/<name>` for one on the Hugging Face hub.
-
-        Sources that are given, all but empty paths, take the place of all of the scale's. Raises
-        FileNotFoundError for a path where nothing is.
-        """
+        `hub:<owner>/<name>` for one on the Hugging Face hub. Sources that are given, all but empty
+        paths, take the place of all of the scale's."""
         given = {
             name: path if path.startswith(ON_HUB) else str(Path(path).resolve())
             for name, path in folders.items()
             if path
         }
-        for name, path in given.items():
-            if not path.startswith(ON_HUB) and not Path(path).exists():
-                raise FileNotFoundError(f"{name}: {path}: no such folder or file")
         changes = {"raw": RawSources(**given), "world": None}
         return self.model_copy(update=changes) if given else self
-
-    @property
-    def makes_raw_sources(self) -> bool:
-        """Whether the raw sources are the miniature's, to be written, rather than given."""
-        return self.world is not None
 
     def raw_sources(self, runs: str | Path) -> Paths:
         """Where each raw source lies, None for one that this scale does not have."""
@@ -336,18 +297,14 @@ def known() -> list[str]:
 
 
 def load(name: str | Path, **overrides: Any) -> Scale:
-    """A scale by its name, or by the path of its YAML file, with some settings replaced.
-
-    Raises ValueError, one line, for an unknown scale, a file that is not YAML, a setting that is
-    unknown, missing, twice there or wrong, and anything that looks like a secret.
-    """
+    """A scale by its name, or by the path of its YAML file, with some settings replaced. Raises
+    ValueError, one line, for an unknown scale, a file that is not YAML, a setting that is unknown,
+    missing, twice there or wrong, and anything that looks like a secret."""
     path, shown = Path(name), str(name)  # what messages call it: never a full path of this machine
     if path.suffix not in {".yml", ".yaml"}:
         path, shown = FOLDER / f"{name}.yml", f"scales/{name}.yml"
-        if not path.is_file():
-            raise ValueError(f"unknown scale {str(name)!r}; known: {', '.join(known())}")
     if not path.is_file():
-        raise ValueError(f"{shown}: no such scale file; known scales: {', '.join(known())}")
+        raise ValueError(f"unknown scale {str(name)!r}; known: {', '.join(known())}")
     try:
         text = path.read_text(encoding="utf-8")
         found = SECRET.search(text)

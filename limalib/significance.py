@@ -1,4 +1,4 @@
-"""Win rates, tests of whether two systems differ on the same prompts, and the sign test's power."""
+"""Tests of whether two systems differ on the same prompts, and the sign test's power."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,7 @@ from scipy import stats
 
 from limalib.statistics import prompt_means
 
-PERMUTATIONS = 9999
 LEVEL, POWER = 0.05, 0.8
-
-
-def win_rate(verdicts: ArrayLike) -> tuple[float, float]:
-    """AlpacaEval's win rate (tatsu-lab/alpaca_eval) and its standard error in percent, of verdicts
-    1 won, 0 drawn (half a win), -1 lost, one a prompt, NaN left out. Raises ValueError for none.
-    >>> win_rate([1, 1, 0, -1])  # (1 + 1 + 1/2 + 0)/4; s = sqrt(0.6875/3), s/sqrt(4)
-    (62.5, 23.935677693908453)
-    """
-    points = (prompt_means(np.ravel(verdicts)) + 1) / 2
-    return 100 * float(points.mean()), 100 * float(stats.sem(points))
 
 
 def sign_test(verdicts: ArrayLike) -> float:
@@ -33,32 +22,6 @@ def sign_test(verdicts: ArrayLike) -> float:
     votes = np.sign(prompt_means(verdicts))
     wins, decided = int((votes > 0).sum()), int(abs(votes).sum())
     return float(stats.binomtest(wins, decided).pvalue) if decided else 1.0
-
-
-def permutation_test(differences: ArrayLike, *, seed: int = 0) -> float:
-    """Two-sided p-value that paired differences [seeds, prompts] are centred on zero.
-
-    Were two systems alike, swapping their answers to a prompt would only turn the sign of its
-    difference (Fisher 1935, section 21); the p-value is the share of sign patterns whose mean is
-    as far from zero as the one seen. All are tried when they are at most `PERMUTATIONS`; else so
-    many are drawn, and the one seen counts too (Phipson and Smyth 2010).
-    >>> permutation_test([[1, 2, 3]])  # +++ and --- of 8 patterns: 2/8
-    0.25
-    """
-    means = prompt_means(differences)
-    means = means[means != 0]  # turning the sign of zero changes nothing
-    if len(means) < 2:  # scipy asks for two
-        return 1.0
-    found = stats.permutation_test(
-        (means,),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=PERMUTATIONS,
-        batch=max(1, 2_000_000 // len(means)),
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

@@ -3,11 +3,11 @@
 import re
 import shutil
 from collections.abc import Iterator
-from unittest.mock import patch
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from limalib.judging import browse
 from limalib.records import Dialogue, Grade, Label, Response, Turn, single_turn
@@ -26,7 +26,10 @@ def response(prompt: str, system: str, text: str = "", seed: int = 0, sample: in
 
 def grade(prompt: str, system: str, score: int) -> Grade:
     label: Label = "fail" if score < 3 else "excellent" if score > 4 else "pass"
-    return Grade(prompt, system, 0, 0, score, score, label, True)
+    return Grade(prompt, system, 0, 0, score, score, label, True, WHY[score > 4])
+
+
+WHY = (("content 2", "false use: <i>bread</i>"), ("content 4", "no order"))
 
 
 def three_systems() -> pd.DataFrame:
@@ -40,12 +43,12 @@ def three_systems() -> pd.DataFrame:
         system: [grade(p, system, s) for p, s in zip("abc", found, strict=False)]
         for system, found in scores.items()
     }
-    return browse.rows(PROMPTS, answers, grades)
+    return browse.rows(PROMPTS, answers, grades, truths={"a": "colour: <b>moss"})
 
 
 def test_control_characters_are_shown_as_such() -> None:
     table = browse.rows(PROMPTS[:1], {"lima": [response("a", "lima", "\x1b[2J")]}, {})
-    assert "␛[2J" in str(browse.show(table).data)
+    assert "␛[2J" in shown(table)
 
 
 def test_every_prompt_has_every_answer_with_its_grade() -> None:
@@ -57,6 +60,26 @@ def test_every_prompt_has_every_answer_with_its_grade() -> None:
     assert found.loc["Alpha?", "base"].tolist() == ["fact", "fail", "1", "0 of 2"]
     assert found.loc["Beta & <b>more</b>?", "base"].tolist()[1:] == ["pass", "4", "1 of 2"]
     assert found.loc["Gamma?", "lima"].tolist() == ["forum", "pass", "4", "1 of 1"]
+
+
+def test_the_truth_and_the_graders_reasons_stand_beside_each_answer() -> None:
+    found = three_systems().set_index(["prompt", "system"])[["truth", "why"]]
+    assert found.loc["Alpha?", "lima"].tolist() == [
+        "colour: <b>moss",
+        "all that was asked for, and more; no order",
+    ]
+    assert found.loc["Gamma?", "lima"].tolist() == [
+        "",
+        "a part, or beside something false; false use: <i>bread</i>",
+    ]
+
+
+def test_kinds_of_prompt_take_turns_the_most_frequent_first() -> None:
+    kinds = ["refuse", "refuse", "fact", "fact", "fact", "story"]
+    prompts = [single_turn(str(n), f"{n}?", kind=kind) for n, kind in enumerate(kinds)]
+    table = browse.rows(prompts, {"x": [response(p.id, "x") for p in prompts]}, {})
+    assert table["kind"].tolist() == ["fact", "refuse", "story", "fact", "refuse", "fact"]
+    assert table["prompt"].tolist() == ["2?", "0?", "5?", "3?", "1?", "4?"]
 
 
 def test_letters_are_dealt_anew_for_every_prompt_and_by_the_seed_alone() -> None:
@@ -87,15 +110,12 @@ def test_answers_without_a_grade_have_empty_cells_and_conversations_all_turns() 
     talk = Dialogue("d", (Turn("user", "x"), Turn("assistant", "y"), Turn("user", "z")))
     row = browse.rows([talk], {"s": [response("d", "s", "w")]}, {}).iloc[0]
     assert row["prompt"] == "x\n\ny\n\nz"
-    assert row[["grade", "score", "beats"]].tolist() == ["", "", ""]
+    assert row[["truth", "grade", "score", "why", "beats"]].tolist() == [""] * 5
 
 
 def shown(table: pd.DataFrame) -> str:
-    """The output of a cell that shows the table, as one page would hold it."""
-    parts: list[str] = []
-    with patch("IPython.display.display", lambda part: parts.append(part.data)):
-        page = browse.show(table)
-    return "".join([*parts, str(page.data)])
+    """The output of a cell that shows the table."""
+    return str(browse.show(table).data)
 
 
 def test_texts_are_escaped_and_nothing_is_fetched() -> None:
@@ -116,22 +136,31 @@ def test_three_hundred_prompts_with_four_systems_stay_light() -> None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "needs Chromium: apt-get install chromium"
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "index.html"
     head = '<!doctype html><meta charset="utf-8"><html data-theme="light"><body>'
     file.write_text(f"{head}{shown(three_systems())}", encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "needs Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        opened = browser.new_page()
-        opened.on("pageerror", lambda error: pytest.fail(str(error)))
-        opened.route(re.compile("^https?:"), lambda route: pytest.fail(route.request.url))
-        opened.goto(file.as_uri())
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        opened = playwright.chromium.launch(executable_path=path, args=arguments)
         yield opened
-        browser.close()
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, file: Path) -> Page:
+    opened = browser.new_page()
+    opened.on("pageerror", lambda error: pytest.fail(str(error)))
+    opened.route(re.compile("^https?:"), lambda route: pytest.fail(route.request.url))
+    opened.goto(file.as_uri())
+    return opened
 
 
 def texts(page: Page) -> list[str]:
@@ -146,11 +175,15 @@ def test_who_wrote_what_is_blind_until_asked_and_then_filtered(page: Page) -> No
     headers = page.locator("tr.dtrg-group")
     assert [h.strip() for h in headers.all_inner_texts()][1].endswith("Beta & <b>more</b>?")
     expect(headers).to_have_count(3)
+    expect(headers.first).to_contain_text("True: colour: <b>moss")
+    reasons = page.locator("td[data-name=why]").all_inner_texts()
+    assert "a part, or beside something false; false use: <i>bread</i>" in reasons
 
     search = page.get_by_role("searchbox")
     search.fill("sunlight")
-    assert texts(page) == ["sunlight"]
-    search.fill("beta")
+    expect(page.locator("td.answer-text")).to_have_count(3)  # its rivals stay beside it
+    assert {"sunlight", HOSTILE} < set(texts(page))
+    search.fill("nobody & fable")
     expect(page.locator("td.answer-text")).to_have_count(3)
     search.fill("lima")
     expect(page.locator("td.answer-text")).to_have_count(0)
@@ -182,3 +215,16 @@ def test_a_phone_shows_cards_without_scrolling_sideways(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     cell = page.locator("td[data-name=grade]").first
     assert cell.evaluate("e => getComputedStyle(e, '::before').content") == '"grade: "'
+
+
+@pytest.mark.slow
+def test_without_javascript_answers_are_there_and_nobody_is_named(
+    browser: Browser, file: Path
+) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(file.as_uri())
+    said = page.locator("body").inner_text()
+    assert said.startswith("The first 8 of 8 answers.")
+    assert "sunlight" in said
+    assert not re.search("lima|alpaca|base|system|itables", said, re.IGNORECASE)
+    page.close()

@@ -254,4 +254,4 @@ def test_the_command_line_names_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert calibration.main(["--data", str(tmp_path)]) == 1
-    assert "no such file" in capsys.readouterr().err
+    assert "No such file" in capsys.readouterr().err

@@ -21,7 +21,7 @@ ASKED = [single_turn("a", "A?", kind="fact"), single_turn("b", "B?", kind="story
 def here(folder: Path, **more: object) -> Chapter:
     """A chapter at a scale with a system whose answers lie in its `raw` folder, and two prompts."""
     path = folder / "some.yml"
-    system = {"path": "claude.jsonl", "model": "claude-1", "date": "April 2023"}
+    system = {"path": "claude.jsonl", "model": "claude-1"}
     content = {"description": "x", "base_model": "x", "systems": {"Claude": system}, **more}
     path.write_text(json.dumps(content))
     found = Chapter("05", scales.load(path), str(folder))
@@ -78,7 +78,7 @@ def test_a_chapter_ends_with_the_verdicts_on_its_claims(tmp_path: Path) -> None:
 def test_a_set_that_changed_since_its_card_was_written_is_refused(tmp_path: Path) -> None:
     five = here(tmp_path)
     written = {"digest": digest(ASKED)}
-    records.write_json(five.places.card("test"), written)
+    records.write_json(five.places.data("test").with_suffix(".card.json"), written)
     assert five.set("test") == list(ASKED)
     path = five.places.data("test")
     for damaged in (b"", path.read_bytes().splitlines(keepends=True)[0]):
@@ -111,7 +111,6 @@ def test_what_is_missing_is_named_and_the_rest_is_there(
     ]
     assert list(found) == ["Claude"]
     assert capsys.readouterr().out.startswith("LIMA is left out: ")
-    assert five.rivals(found).values.tolist() == [["Claude", "claude-1", "April 2023", "", 2]]
 
 
 def test_recorded_answers_that_do_not_match_are_counted(
@@ -124,15 +123,27 @@ def test_recorded_answers_that_do_not_match_are_counted(
     assert "answers: 1, prompts without one: 1, to unknown prompts: 0" in capsys.readouterr().out
 
 
-def test_a_server_is_asked_once_and_names_its_version(tmp_path: Path) -> None:
+def test_a_server_is_asked_once(tmp_path: Path) -> None:
     with serving(lambda body, before: reply("Because.")) as server:
         settings = ServerSettings(model="gpt", base_url=server.url, key_variable=None)
         five = here(tmp_path, systems={"GPT": settings.model_dump()})
         for again in (five, Chapter("05", five.scale, five.runs)):
             found = again.answers("GPT")
         assert len(server.bodies) == 2
+    assert five.places.responses("GPT", 0).with_name("replies.jsonl").is_file()
     assert [(r.prompt_id, r.text) for r in found["GPT"]] == [("a", "Because."), ("b", "Because.")]
-    assert five.rivals(found).values.tolist()[0][:2] == ["GPT", "fake-2024-01-01"]
+
+
+def test_means_are_by_kind_of_prompt_where_there_is_a_grade(tmp_path: Path) -> None:
+    fact = Grade("a", "s", 0, 0, 3, None, None, None)
+    story = replace(fact, prompt_id="b", score=4)
+    found = here(tmp_path).by_kind({"lima": [fact, story], "other": [fact]})
+    assert {kind: row["LIMA"] and row["LIMA"].value for kind, row in found.items()} == {
+        "fact": 3.0,
+        "story": 4.0,
+    }
+    assert found["fact"]["other"] is not None
+    assert found["story"]["other"] is None
 
 
 def test_peoples_grades_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,19 +163,19 @@ def test_grades_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     right = Grade("a", "Claude", 0, 0, 5, None, None, None, judge="Ann")
     path = five.places.judgments("person", "Claude/seed-0")
     for wrong, said in (
-        ({"system": "lima"}, "is of no answer that this file is for"),
-        ({"prompt_id": "z"}, "is of no answer that this file is for"),
-        ({"seed": 1}, "is of no answer that this file is for"),
-        ({"score": 1}, "is there twice; keep one"),
+        ({"system": "lima"}, "not of an answer that this file is for"),
+        ({"prompt_id": "z"}, "not of an answer that this file is for"),
+        ({"seed": 1}, "not of an answer that this file is for"),
+        ({"score": 1}, "there twice, keep one"),
     ):
         records.write(path, [right, replace(right, **wrong)])
-        with pytest.raises(ValueError, match=rf"seed-0.jsonl: the grade by 'Ann' of .* {said}"):
+        with pytest.raises(ValueError, match=rf"seed-0.jsonl: {said}: .*judge='Ann'"):
             five.grades("Claude")
     both = [right, replace(right, judge="Bob", score=1)]
     records.write(path, both)
     assert five.grades("Claude") == {"Claude": both}
-    with pytest.raises(ValueError, match=r"prompt a, seed 0, sample 0 has no label \(fail"):
-        five.grades("Claude", labels=True)
+    with pytest.raises(ValueError, match="Claude, seed 0, prompt 'a': the grade has no label"):
+        five.share(both, "excellent", ASKED)
 
 
 def test_answers_that_are_missing_are_named_with_how_to_make_them(
@@ -193,7 +204,6 @@ def test_any_two_systems_are_compared_by_their_names(tmp_path: Path) -> None:
         raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = five.compare("long", "short")
     assert (found.decisions, found.shares) == ([], None)  # nobody was asked yet
-    assert five.expected([five.pairs("long", "short")]) is None
     assert five.spent() is None
 
 

@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from limalib import paper
 from limalib.claims import CLAIMS, Claim, Rule, asked, judge, over_worlds
 from limalib.statistics import Estimate
 
@@ -94,3 +95,23 @@ def test_a_world_without_a_value_is_left_out() -> None:
 def test_rules_are_said_in_words() -> None:
     assert asked(ABOVE) == "asked for: above 0 points (why)"
     assert asked(WITHIN) == "asked for: within ±5 points (why)"
+
+
+def test_reported_values_are_the_paper_s() -> None:
+    """As the tables have them, where a claim's value is a difference or a sum of theirs."""
+    people, quality, ablation = paper.PREFERENCE[0].human, paper.ABSOLUTE_QUALITY, paper.ABLATION
+    without, having = paper.WITHOUT_DIALOGUES, paper.WITH_DIALOGUES
+    of_tables = {
+        "preference_alpaca_score": people.net,
+        "absolute_excellent": quality.excellent,
+        "absolute_pass": quality.passed,
+        "ood_pass": paper.OUT_OF_DISTRIBUTION.passed - quality.passed,
+        "safety": paper.SAFE,
+        "quality_score": ablation["filtered"] - ablation["unfiltered"],
+        "diversity_score": ablation["filtered"] - ablation["howto"],
+        "multi_turn_fail": without.fail - having.fail,
+        "multi_turn_excellent": having.excellent - without.excellent,
+        "token_shift": paper.URIAL_SHIFT[0],
+    }
+    reported = {name: claim.reported for name, claim in CLAIMS.items() if claim.reported}
+    assert reported == pytest.approx(of_tables)

@@ -45,10 +45,7 @@ def test_systems_without_a_common_prompt_are_not_compared() -> None:
 
 def test_the_higher_grade_is_preferred() -> None:
     found = comparison.compare(oracle.compare_pairs(by_length, ASKED, PAIRED), PAIRED, ["a", "b"])
-    assert [(d.prompt_id, d.win, d.tie, d.lose) for d in found.decisions] == [
-        ("a", 1, 0, 0),
-        ("b", 0, 1, 0),
-    ]
+    assert [(d.prompt_id, d.net) for d in found.decisions] == [("a", 1), ("b", 0)]
     assert found.shares is not None
     assert (found.shares.win.value, found.shares.net.value) == (0.5, 0.5)
 
@@ -60,17 +57,15 @@ def test_people_may_have_named_the_systems_the_other_way_round() -> None:
         Verdict("c", "lima", "rival", "first", "first", "Ann"),  # of another set of prompts
     ]
     found = comparison.compare(said, PAIRED, ["a", "b"])
-    assert [(d.first, d.second, d.win, d.lose) for d in found.decisions] == [
-        ("lima", "rival", 0, 1)
-    ]
+    assert [(d.first, d.second, d.net) for d in found.decisions] == [("lima", "rival", -1)]
 
 
 def test_nobody_was_asked_yet() -> None:
     found = comparison.compare([], PAIRED, ["a", "b"])
-    assert found == comparison.NOTHING
+    assert found == comparison.Comparison([], 0)
     assert set(found.measured().values()) == {None}
     assert comparison.p_values({"rival": found}) == {}
-    assert comparison.table({"rival": found}, {}, seed=0).empty
+    assert comparison.table({"rival": found}, {}).empty
 
 
 def test_the_longer_answer_won_the_only_decided_pair() -> None:
@@ -94,7 +89,7 @@ def test_p_values_are_corrected_for_the_number_of_rivals() -> None:
     found = comparison.p_values(compared)
     assert found["worse"] == pytest.approx(2 * 2 / 2**12)
     assert found["same"] == 1
-    shown = comparison.table(compared, {"worse": "the worse"}, seed=0)
+    shown = comparison.table(compared, {"worse": "the worse"})
     assert shown.loc["the worse", "pairs"] == 12
     assert shown.loc["the worse", "win"].startswith("100.0%")
 

@@ -1,12 +1,10 @@
 """Files from elsewhere may hold anything: a reader gives a result, or one line naming the file."""
 
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import py7zr
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -25,10 +23,6 @@ POSTS = b"""<?xml version="1.0" encoding="utf-8"?>
   <row Id="1" PostTypeId="1" Score="7" Title="Why &amp; how?" Body="&lt;p&gt;Hm&lt;/p&gt;" />
   <row Id="2" PostTypeId="2" ParentId="1" Score="-1" Body="no" OwnerUserId="3" />
 </posts>
-"""
-COMMENTS = b"""<comments>
-  <row Id="1" PostId="2" Score="0" UserId="3" CreationDate="2014-01-21T20:26:05.000" Text="So?" />
-</comments>
 """
 POST = {"id": "p", "subreddit": "AskReddit", "title": "Why?", "selftext": "", "score": 1}
 COMMENT = {"id": "1", "link_id": "t3_p", "parent_id": "t3_p", "body": "Because.", "score": 2}
@@ -54,38 +48,27 @@ def lines(record: dict[str, Any]) -> bytes:
     return json.dumps(record).encode() + b"\n" + json.dumps(record).encode() + b"\n"
 
 
-def archive(**tables: bytes) -> bytes:
-    with io.BytesIO() as packed:
-        with py7zr.SevenZipFile(packed, "w") as file:
-            for name, content in tables.items():
-                file.writestr(content, f"{name}.xml")
-        return packed.getvalue()
+def submissions(path: Path) -> Iterator[reddit.Submission]:
+    return reddit.read_submissions(path.parent)
 
 
-def joined(path: Path) -> list[Any]:
-    return list(stackexchange.threads(path, comments=stackexchange.comments_of(path)))
+def replies(path: Path) -> Iterator[reddit.Comment]:
+    return reddit.read_comments(path.parent)
 
 
 WHOLE: dict[str, tuple[str, Callable[[Path], Any], bytes]] = {
     "posts": ("Posts.xml", stackexchange.threads, POSTS),
-    "comments": ("Comments.xml", stackexchange.read_comments, COMMENTS),
-    "archive": ("x.7z", joined, archive(Posts=POSTS, Comments=COMMENTS)),
     "exchanges": (
         "exchanges.csv",
         stackexchange.splits,
         b"# our own\nexchange,split,former\na,stem,b\nc,other,\n",
     ),
     "articles": ("wikihowAll.csv", read_articles, b'headline,title,text\nh,t,"a ;\nb"\nh,u,c\n'),
-    "steps": (
-        "wikihowSep.csv",
-        read_articles,
-        b"overview,headline,text,sectionLabel,title\no,Cut.,Well.,Steps,How to Eat\n",
-    ),
-    "submissions": ("RS_2019-01", reddit.read_submissions, lines(POST)),
-    "replies": ("RC_2019-01", reddit.read_comments, lines(COMMENT)),
+    "submissions": ("RS_2019-01", submissions, lines(POST)),
+    "replies": ("RC_2019-01", replies, lines(COMMENT)),
     "compressed": (
         "RS_2019-01.zst",
-        reddit.read_submissions,
+        submissions,
         zstandard.ZstdCompressor().compress(lines(POST)),
     ),
     "task": ("task1.json", lambda path: [read_task(path)], json.dumps(TASK).encode()),

@@ -20,7 +20,7 @@ from limalib.data.duplicates import (
     without_repeats,
 )
 from limalib.data.instructions import read_alpaca, read_release
-from limalib.data.settings import Counts, NearDuplicateRules
+from limalib.data.settings import Counts, Rules
 from limalib.records import Dialogue, Turn, single_turn
 
 ALE = "Ale yeast works at the top of the vessel, at ten to twenty-five degrees, and likes it warm"
@@ -133,10 +133,10 @@ def test_a_heavier_weight_of_misses_finds_more(monkeypatch: pytest.MonkeyPatch) 
     assert len(near_duplicates(pairs)) < 55
 
 
-@pytest.mark.parametrize("values", [{"threshold": 0}, {"threshold": 1}, {"band": 3}])
+@pytest.mark.parametrize("values", [{"near_duplicates": 0}, {"near_duplicates": 1}, {"band": 3}])
 def test_rules_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
-        NearDuplicateRules(**values)
+        Rules(**values)
 
 
 # What the recipes make of it
@@ -152,12 +152,15 @@ def test_removals_are_counted_by_split_and_once() -> None:
     left = without_leaks(train, {"test": made(ale), "dev": made(ale, rye)})
     assert [d.id for d in left.dialogues] == ["3"]
     assert left.losses == {"leaks": {"is a test prompt": 1, "is a dev prompt": 1}}
-    checks = cards.checks({"train": left})
-    assert checks.loc["train", "is a test prompt"] == 1
-    assert checks.loc["train", "nearly a dev prompt"] == 0
-    both = cards.checks({"train": left, "test": without_repeats(made(ale))})
-    assert both.loc["train"].isna().sum() == 1  # repeats were not asked
-    assert both.loc["test", "nearly repeats an earlier example"] == 0
+    both = cards.stages({"train": left, "test": without_repeats(made(ale))})
+    told = both.dropna(subset="dropped")[["set", "source", "reason", "dropped"]]
+    assert told.to_numpy().tolist() == [
+        ["train", "leaks", "is a test prompt", 1],
+        ["train", "leaks", "nearly a test prompt", 0],
+        ["train", "leaks", "is a dev prompt", 1],
+        ["train", "leaks", "nearly a dev prompt", 0],
+        ["test", "repeats", "nearly repeats an earlier example", 0],
+    ]
 
 
 def test_held_out_texts_give_way_to_training_sets() -> None:
@@ -178,17 +181,19 @@ def test_a_table_says_what_each_filter_dropped_and_what_was_kept() -> None:
     note = Counter({"source not at hand": 1})
     absent = Made([], (Stage("z", 0, note, raw="z"),))
     both = recipes.beginning(recipes.joined(first, second, absent), 2)
-    table = cards.waterfall({"s": without_repeats(both)})
+    table = cards.stages({"s": without_repeats(both)})
     rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     assert rows == [
-        ["s", "x", "comment removed", 9, None],
-        ["s", "x", "too short", 3, None],
-        ["s", "x", "", None, 2],
-        ["s", "y", "", None, 1],
-        ["s", "z", "source not at hand", 1, None],
-        ["s", "z", "", None, 0],
-        ["s", "size", "beyond the first 2", 1, None],
-        ["s", "size", "", None, 2],
+        ["s", "x", "comment removed", 9, None, None],
+        ["s", "x", "too short", 3, None, None],
+        ["s", "x", "", None, 2, None],
+        ["s", "y", "", None, 1, None],
+        ["s", "z", "source not at hand", 1, None, None],
+        ["s", "z", "", None, 0, None],
+        ["s", "size", "beyond the first 2", 1, None, None],
+        ["s", "size", "", None, 2, 2],
+        ["s", "repeats", "nearly repeats an earlier example", 0, None, None],
+        ["s", "repeats", "", None, 2, None],
     ]
 
 
@@ -198,10 +203,13 @@ def test_a_set_that_its_sources_cannot_fill_says_so() -> None:
     test = Made(
         [single_turn("2", "a", None, "askreddit")], (Stage("askreddit", 1, Counter(), asked=1),)
     )
-    short = cards.shortfalls({"lima": Made([stem], tuple(asked)), "test": test})
-    assert short.to_numpy().tolist() == [["lima", "stackexchange (stem)", 3, 1]]
-    small = cards.shortfalls({"filtered": recipes.beginning(Made([stem]), 2)})
-    assert small.to_numpy().tolist() == [["filtered", "size", 2, 1]]
+    small = recipes.beginning(Made([stem]), 2)
+    every = cards.stages({"lima": Made([stem], tuple(asked)), "test": test, "filtered": small})
+    short = every[every["kept"] < every["asked"]][["set", "source", "asked", "kept"]]
+    assert short.to_numpy().tolist() == [
+        ["lima", "Stack Exchange (STEM)", 3, 1],
+        ["filtered", "size", 2, 1],
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"quantity": (8, -1)}, {"alpaca": -5}, {"noise": (1.5,)}])

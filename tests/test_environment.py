@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
-CONDA_NAMES = {"pytorch": "torch"}
+CONDA_NAMES = {"brotli-python": "brotli", "pytorch": "torch"}
 
 
 def normal(name: str) -> str:
@@ -73,7 +73,7 @@ def test_the_lock_has_digests_of_all_but_torch() -> None:
 
 
 def test_every_import_of_the_package_is_required() -> None:
-    names = {"bs4": "beautifulsoup4", "yaml": "pyyaml"}
+    names = {"bs4": "beautifulsoup4", "fontTools": "fonttools", "yaml": "pyyaml"}
     files = [
         *(ROOT / "limalib").rglob("*.py"),
         *(ROOT / "miniature").rglob("*.py"),

@@ -138,7 +138,8 @@ def test_trl_has_the_paper_s_loss(start: Path, tmp_path: Path) -> None:
     """Equation 7 of arXiv 2305.18290, by hand, of the step after the first."""
     one = SETTINGS.model_copy(update={"learning_rate": 1e-3, "batch_examples": 3})
     log = feedback.train(start, ROWS, one, 0.5, tmp_path / "two")
-    short = one.shortened(1).model_copy(update={"epochs": 1, "final_learning_rate_ratio": 1.0})
+    brief = {"epochs": 1, "stop_after_epoch": 1, "candidate_epochs": (1, 1)}
+    short = one.model_copy(update={**brief, "final_learning_rate_ratio": 1.0})
     feedback.train(start, ROWS, short, 0.5, tmp_path / "one")
     moved = margin(tmp_path / "one", ROWS) - margin(start, ROWS)
     wanted = -torch.nn.functional.logsigmoid(0.5 * moved).mean()

@@ -41,13 +41,10 @@ def quality_bars(rows: figures.Rows) -> Figure:
 
 EVERY: dict[str, Callable[[], Figure]] = {
     "preference_bars": lambda: preference_bars(
-        [("Alpaca", preference([[1, 0, -1]]), paper.preference("Alpaca 65B").human)]
+        [("Alpaca", preference([[1, 0, -1]]), paper.PREFERENCE[0].human)]
     ),
     "system_bars": lambda: figures.stacked_bars(
         [("GPT-4", preference([[1, 0, -1]]), None)], ("wins", "draw", "loses"), "share", source=""
-    ),
-    "detectable_difference": lambda: figures.detectable_difference(
-        {"25% ties": {50: 0.33, 300: 0.14, 10_000: 0.02}}, {"Bard": -0.09, "DaVinci003": 0.09}, 300
     ),
     "quality_bars": lambda: quality_bars([("test", GRADED, paper.ABSOLUTE_QUALITY)]),
     "token_shift": lambda: figures.stacked_bars(
@@ -58,9 +55,6 @@ EVERY: dict[str, Callable[[], Figure]] = {
     ),
     "ablation_bars": lambda: figures.ablation_bars([("filtered", about(4.65), 3.83)]),
     "curve": lambda: figures.curve({"score": LADDER, "content": LADDER}, "examples", "share", True),
-    "perplexity_quality": lambda: figures.perplexity_quality(
-        {1: about(3), 2: about(2), 3: about(4)}, {1: about(3), 2: about(4), 3: about(4.5)}
-    ),
     "loss_curve": lambda: figures.loss_curve({"seed 0": {0: 2.0, 1: 1.0}}),
     "length_histogram": lambda: figures.length_histogram({"authored": [8, 20, 40]}, 192),
     "by_kind": lambda: figures.by_kind({"how-to": {"lima": about(4), "base": about(3)}}),
@@ -119,7 +113,7 @@ def test_preference_rows_have_values_or_say_why_not() -> None:
     figure = preference_bars(
         [
             ("Alpaca's recipe", preference(verdicts), None),
-            ("Bard", None, paper.preference("Bard").human),
+            ("Bard", None, paper.PREFERENCE[2].human),
         ]
     )
     texts = words(figure)
@@ -183,7 +177,7 @@ def test_a_missing_point_is_a_gap_and_no_points_at_all_are_said_to_be_missing() 
         figures.curve({}, "noise"),
         figures.loss_curve({}),
         figures.length_histogram({"authored": []}),
-        figures.perplexity_quality({}, {}),
+        figures.curve({"": {}}, "epoch"),
     ):
         assert NOT_AVAILABLE in words(figure)
 
@@ -201,15 +195,6 @@ def test_limits_follow_the_data() -> None:
     """Lines are moved aside by a transform of their own, which must not hide them from the axes."""
     low, high = figures.curve({"a": {0.1: about(3), 0.6: about(5)}}, "x").axes[0].get_xlim()
     assert low < 0.1 < 0.6 < high < 0.7
-
-
-def test_least_perplexity_is_marked_in_both_panels() -> None:
-    figure = EVERY["perplexity_quality"]()
-    above, below = figure.axes
-    for axes in (above, below):
-        marks = [line for line in axes.get_lines() if line.get_gid() is None]
-        assert any(np.asarray(mark.get_xdata()).tolist() == [2, 2] for mark in marks)
-    assert " least perplexity" in words(figure)
 
 
 def test_kinds_without_values_are_named_all_the_same() -> None:
@@ -232,13 +217,6 @@ def test_systems_that_nobody_reports_have_no_hollow_bars() -> None:
     assert (len(bars(figure, "measured")), len(bars(figure, "reported"))) == (3, 0)
 
 
-def test_reported_differences_stand_at_their_size_with_their_names_together() -> None:
-    figure = EVERY["detectable_difference"]()
-    (point,) = [line for line in figure.axes[0].get_lines() if line.get_gid() == "reported"]
-    assert np.asarray(point.get_xydata()).tolist() == [[300, 0.09]]
-    assert "Bard, DaVinci003" in words(figure)
-
-
 def test_a_figure_says_what_is_seen_in_it() -> None:
     half, most = Estimate(0.5, 0.4, 0.6, 9), Estimate(0.75, 0.7, 0.8, 9)
     lines: figures.Series = {"LIMA": {1: half, 2: most}, "Alpaca": {1: None, 2: half}}
@@ -253,6 +231,5 @@ def test_a_figure_says_what_is_seen_in_it() -> None:
     assert repr(figures.ablation_bars([("filtered", half, 3.8), ("howto", None, 3.5)])) == (
         "filtered: 0.50, 3.80 reported. howto: not available at this scale, 3.50 reported."
     )
-    panels = repr(figures.perplexity_quality({1: most}, {1: half}))
-    assert panels.startswith("held-out perplexity: 0.75")
-    assert "mean grade, 1 to 6: 0.50" in panels
+    alone = figures.curve({"": {1: most}}, "epoch", "held-out perplexity")
+    assert repr(alone) == "held-out perplexity: 0.7500 at 1."

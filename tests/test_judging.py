@@ -7,6 +7,7 @@ import pytest
 
 from limalib import records
 from limalib.judging import oracle
+from limalib.judging.verdicts import pair_answers
 from limalib.records import Dialogue, Grade, Response, single_turn
 
 
@@ -44,17 +45,11 @@ def test_a_response_to_an_unknown_prompt_is_an_error() -> None:
         oracle.grade_answers(length_judge, PROMPTS, [response("c", "x")])
 
 
-@pytest.mark.parametrize(("first", "second", "verdict"), [(5, 4, 1), (4, 4, 0), (1, 6, -1)])
-def test_the_higher_score_wins_and_equal_scores_tie(first: int, second: int, verdict: int) -> None:
-    grades = [Grade("a", "s", 0, 0, score, score, "pass", True) for score in (first, second)]
-    assert oracle.compare(*grades) == verdict
-
-
-def test_answers_to_different_prompts_are_not_compared() -> None:
-    with pytest.raises(ValueError, match="cannot compare"):
-        oracle.compare(
-            Grade("a", "s", 0, 0, 1, 1, "fail", False), Grade("b", "s", 0, 0, 1, 1, "fail", False)
-        )
+@pytest.mark.parametrize(("a", "b", "said"), [(5, 4, "first"), (4, 4, "tie"), (1, 6, "second")])
+def test_the_higher_score_wins_and_equal_scores_tie(a: int, b: int, said: str) -> None:
+    pair = pair_answers([response("a", "x " * a)], [response("a", "x " * b, "t")])
+    [verdict] = oracle.compare_pairs(length_judge, PROMPTS, pair)
+    assert (verdict.first, verdict.second, verdict.preferred) == ("s", "t", said)
 
 
 def test_grades_read_back_as_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What grades come to: tables of values, conversations, kinds, answers on a page."""
+"""What grades come to: tables of values, conversations, answers on a page."""
 
 import numpy as np
 import pytest
@@ -42,15 +42,6 @@ def test_turns_of_a_conversation_are_one_column() -> None:
     conversations = [Dialogue("c", (Turn("user", "x"), Turn("user", "y")))]
     graded = [grade("c/0", 6), grade("c/1", 2), grade("c/0", 4, seed=1), grade("c/1", 4, seed=1)]
     assert measures.grid(graded, conversations).tolist() == [[4.0], [4.0]]
-
-
-def test_means_are_by_kind_of_prompt_where_there_is_a_grade() -> None:
-    found = measures.by_kind({"s": [grade("a", 2), grade("b", 4)], "t": [grade("a", 3)]}, ASKED)
-    assert [(kind, row["s"] and row["s"].value) for kind, row in found.items()] == [
-        ("fact", 2.0),
-        ("story", 4.0),
-    ]
-    assert found["story"]["t"] is None
 
 
 def test_a_judge_measures_what_all_of_its_grades_say() -> None:

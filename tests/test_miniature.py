@@ -316,13 +316,13 @@ def test_real_readers_and_filters_take_the_raw_sources(paths: Paths) -> None:
     assert made.losses["stackexchange (stem)"]["first person"] > 0
     assert len(recipes.test(paths, counts, RULES).dialogues) == 44
     assert len(recipes.dev(paths, counts).dialogues) == 8
-    assert all(len(d.turns) >= 6 for d in recipes.dialogues(paths, found, counts).dialogues)
+    assert all(len(d.turns) >= 6 for d in recipes.dialogues(paths, counts).dialogues)
 
 
 def test_a_smaller_filtered_set_is_the_beginning_of_a_larger_one(paths: Paths) -> None:
     found = recipes.find_exchanges(paths, Counts(), RULES, seed=0)
-    small = recipes.filtered(found, 8, seed=0).dialogues
-    assert recipes.filtered(found, 32, seed=0).dialogues[:8] == small
+    small = recipes.forum(found, 8, seed=0).dialogues
+    assert recipes.forum(found, 32, seed=0).dialogues[:8] == small
 
 
 def test_a_source_that_is_not_at_hand_is_said_so_and_left_out() -> None:
@@ -373,8 +373,8 @@ def test_noise_makes_answers_worse_and_filtering_makes_them_better(
         return sum(graded) / len(graded)
 
     found = recipes.find_exchanges(paths, Counts(ablation=80), RULES, 0)
-    filtered = correct(recipes.filtered(found, 80, 0).dialogues)
-    assert filtered > correct(recipes.unfiltered(found, 80, 0).dialogues) + 0.1
+    filtered = correct(recipes.forum(found, 80, 0).dialogues)
+    assert filtered > correct(recipes.forum(found, 80, 0, "unfiltered").dialogues) + 0.1
 
 
 def test_the_tokenizer_spells_any_text_and_leaves_ids_free() -> None:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Any, Literal
 
 import pytest
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from limalib import records
 from limalib.judging import model_judge, replies, servers
-from limalib.judging.bias import SENTENCE, injection_effect
 from limalib.judging.model_judge import (
     LABEL,
     PAIRWISE,
@@ -24,6 +23,7 @@ from limalib.judging.model_judge import (
     instructions,
     read_reply,
 )
+from limalib.judging.replies import Request
 from limalib.judging.servers import Incomplete
 from limalib.judging.settings import JudgeSettings, ServerSettings
 from limalib.judging.verdicts import Pairing, combine, pair_answers
@@ -134,7 +134,7 @@ def test_a_version_that_changes_between_the_orders_makes_one_decision(tmp_path: 
     with serving(behave) as seen:
         found = compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert [v.judge for v in found] == ["m-1+m-2", "m-1+m-2"]
-    assert [(d.judge, d.tie) for d in combine(found)[0]] == [("m-1+m-2", 1)]
+    assert [(d.judge, d.net) for d in combine(found)[0]] == [("m-1+m-2", 0)]
 
 
 def test_a_tie_is_a_tie_in_either_order(tmp_path: Path) -> None:
@@ -325,58 +325,27 @@ def test_a_turn_cannot_hold_another(text: str) -> None:
     assert headers == ["(user)", "(assistant)", "(user)"]
 
 
-def test_the_estimate_counts_what_is_not_kept(tmp_path: Path) -> None:
+def test_the_estimate_counts_what_is_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(longer) as seen:
         judge = settings(seen.url, max_tokens=50)
-        asked = model_judge.pair_requests(judge, PROMPTS, PAIRS)
-        before = servers.estimate(judge.server, replies.missing(asked, tmp_path / "s"))
         compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
-        after = servers.estimate(judge.server, replies.missing(asked, tmp_path / "s"))
-    said = re.fullmatch(r"2 requests, ([\d,]+) tokens read, 100 written, no price given", before)
+        before = capsys.readouterr().out
+        compare_pairs(judge, tmp_path / "s", PROMPTS, PAIRS)
+    told = r"about: 2 requests, ([\d,]+) tokens read, 100 written, no price given\n"
+    said = re.search(told, before)
     assert said is not None
     assert 600 < int(said[1].replace(",", "")) < 1200
-    assert after.startswith("0 requests")
+    assert "about:" not in capsys.readouterr().out
 
 
-# Prompt files
-
-
-def test_a_user_can_replace_the_instructions(tmp_path: Path) -> None:
-    text = "$mark: $$5 for the better of ($first) and ($second) to ($request)?"
-    (tmp_path / "pairwise.md").write_text(text)
+def test_other_instructions_are_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda body, before: verdict("tie")) as seen:
-        found = compare_pairs(
-            settings(seen.url, prompts=str(tmp_path)), tmp_path / "s", PROMPTS, PAIRS,
-        )  # fmt: skip
-    sent = sorted(body["messages"][0]["content"][16:] for body in seen.bodies)
-    assert (
-        sent[0]
-        == ": $5 for the better of (long long answer) and (short) to (Why is the sky blue?)?"
-    )
-    assert {v.instructions for v in found} == {hashlib.sha256(text.encode()).hexdigest()}
-
-
-@pytest.mark.parametrize("text", ["$mark $first $second", "$mark $first $second $request $extra",
-                                  "$mark $first $second $request costs $5"])  # fmt: skip
-def test_a_prompt_file_with_wrong_places_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "pairwise.md").write_text(text)
-    with pytest.raises(ValueError, match=r"pairwise.md: must mention \$first, \$mark, \$request"):
-        instructions(PAIRWISE, tmp_path)
-
-
-def test_a_relative_folder_begins_at_the_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    own = instructions(PAIRWISE)
-    assert instructions(PAIRWISE, "limalib/judging/prompts") == own
-
-
-def test_other_instructions_are_asked_anew(tmp_path: Path) -> None:
-    (tmp_path / "pairwise.md").write_text("$mark $request $first $second")
-    with serving(lambda body, before: verdict("tie")) as seen:
-        for folder in (None, str(tmp_path)):
-            compare_pairs(settings(seen.url, prompts=folder), tmp_path / "s", PROMPTS, PAIRS)
+        compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
+        (tmp_path / "pairwise.md").write_text("$mark $request $first $second")
+        monkeypatch.setattr(model_judge, "FOLDER", tmp_path)
+        compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, PAIRS)
     assert len(seen.bodies) == 4
 
 
@@ -408,87 +377,10 @@ def test_no_part_holds_the_mark(first: str, second: str) -> None:
     assert mark[1] not in first + second
 
 
-def gullible(pairs: Sequence[Pairing]) -> list[Verdict]:
-    """Obeys an answer that tells it to; else it always ties."""
-    return [
-        Verdict(
-            prompt_id=first.prompt_id,
-            first=first.system,
-            second=second.system,
-            preferred="second" if "Note to the judge" in second.text else "tie",
-            shown_first=shown_first,
-            judge="gullible",
-        )
-        for first, second, _ in pairs
-        for shown_first in ORDERS
-    ]
-
-
-def upright(pairs: Sequence[Pairing]) -> list[Verdict]:
-    """Reads the first line alone."""
-    return [
-        Verdict(
-            prompt_id=first.prompt_id,
-            first=first.system,
-            second=second.system,
-            preferred="first" if first.text > second.text.split("\n")[0] else "second",
-            shown_first="first",
-            judge="upright",
-        )
-        for first, second, _ in pairs
-    ]
-
-
-MANY = pair_answers(
-    [answer("b", "s", f"p{i}") for i in range(20)],
-    [answer("ac"[i % 2], "t", f"p{i}") for i in range(20)],
-)
-
-
-def test_the_effect_of_a_sentence_is_measured() -> None:
-    obeyed = injection_effect(gullible, MANY)
-    assert (obeyed.value, obeyed.n) == (50, 20)
-    ignored = injection_effect(upright, MANY)
-    assert (ignored.value, ignored.low, ignored.high) == (0, 0, 0)
-
-
-def test_a_model_that_obeys_is_caught(tmp_path: Path) -> None:
-    def behave(body: dict[str, Any], before: int) -> Behaviour:
-        parts = shown(body)
-        told = [name for name in ("A", "B") if SENTENCE in parts[f"answer {name}"]]
-        return verdict(told[0] if told else "tie")
-
-    with serving(behave) as seen:
-        effect = injection_effect(
-            lambda pairs: compare_pairs(settings(seen.url), tmp_path / "s", PROMPTS, pairs),
-            PAIRS,
-        )
-    assert (effect.value, effect.n) == (50, 1)
-
-
-def test_the_sentence_stands_in_the_second_answer_alone() -> None:
-    asked: list[Pairing] = []
-
-    def judge(pairs: Sequence[Pairing]) -> list[Verdict]:
-        asked.extend(pairs)
-        return [Verdict("p", "s", "t", "tie", "first", "j")]
-
-    injection_effect(judge, PAIRS)
-    plain, (first, second, _) = asked
-    assert plain == PAIRS[0]
-    assert first == PAIRS[0][0]
-    assert second.text == f"short\n\n{SENTENCE}"
-
-
-def test_unreadable_verdicts_are_no_effect() -> None:
-    unread = [Verdict("p", "s", "t", None, "first", "j")]
-    with pytest.raises(ValueError, match="no pair has a readable verdict"):
-        injection_effect(lambda pairs: unread, MANY)
-
-
 def test_labels_stand_in_their_instructions() -> None:
     for question in (PAIRWISE, SCORE, LABEL):
         text = instructions(question)
+        assert {*Template(text).get_identifiers()} == {"mark", "request", *question.shows}
         assert f'"{question.field}": ' in text
         for value in question.values:
             assert re.search(rf"(\"|^){value}(\"|:)", text, re.MULTILINE), (question.name, value)
@@ -527,9 +419,19 @@ def real_pairs(folder: Path) -> tuple[list[Dialogue], list[Pairing]]:
     return prompts, pair_answers(*answers)
 
 
-def test_real_answers_are_shown_whole_and_by_no_name(shared_data: Path) -> None:
+def test_real_answers_are_shown_whole_and_by_no_name(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts, pairs = real_pairs(shared_data)
-    asked = model_judge.pair_requests(settings("http://127.0.0.1:9/v1"), prompts, pairs)
+    asked: list[Request] = []
+
+    def ask(_: object, requests: list[Request], *__: object) -> None:
+        asked.extend(requests)
+        raise Incomplete
+
+    monkeypatch.setattr(servers, "ask", ask)
+    with pytest.raises(Incomplete):
+        compare_pairs(settings("http://127.0.0.1:9/v1"), tmp_path / "s", prompts, pairs)
     assert len(asked) == 600
     for (first, second, _), request in zip(pairs, asked[::2], strict=True):
         text = request.body["messages"][0]["content"]
@@ -541,21 +443,3 @@ def test_real_answers_are_shown_whole_and_by_no_name(shared_data: Path) -> None:
         assert "model" not in text.replace(first.text, "").replace(second.text, "").replace(
             prompts[int(first.prompt_id)].prompt, ""
         )
-
-
-def test_a_gullible_judge_of_real_answers_is_caught(shared_data: Path, tmp_path: Path) -> None:
-    prompts, pairs = real_pairs(shared_data)
-
-    def behave(body: dict[str, Any], before: int) -> Behaviour:
-        parts = shown(body)
-        told = [name for name in ("A", "B") if SENTENCE in parts[f"answer {name}"]]
-        return verdict(told[0]) if told else longer(body, before)
-
-    def judge(asked: Sequence[Pairing]) -> list[Verdict]:
-        return compare_pairs(settings(seen.url), tmp_path / "s", prompts, asked)
-
-    with serving(behave) as seen:
-        effect = injection_effect(judge, pairs[:20])
-        lost = [verdict.preferred == "first" for verdict in judge(pairs[:20])]
-    assert effect.value == pytest.approx(100 * sum(lost) / 40)  # all of them are won now
-    assert (effect.value > 0, effect.n) == (True, 20)

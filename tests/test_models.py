@@ -318,6 +318,15 @@ def test_a_model_without_a_tokenizer_is_refused(name: str, tmp_path: Path) -> No
         models.load(tmp_path / "model")
 
 
+def test_a_tokenizer_that_lacks_a_token_of_its_own_is_refused(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "model") / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["merges"] = [["no", "such token"]]
+    path.write_text(json.dumps(content))
+    with pytest.raises(OSError, match=r"model: no tokenizer that can be read \(Token `no` out"):
+        models.load(tmp_path / "model")
+
+
 def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     checkpoint(tmp_path / "model", llama(200))
     with pytest.raises(ValueError, match="token ids go up to 257, the embedding table has 200"):

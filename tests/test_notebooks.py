@@ -131,6 +131,18 @@ def test_a_chapters_figure_first_says_what_came_out() -> None:
     assert drawing - stating == {"01", "02", "15"}  # lengths, and how training went
 
 
+def test_every_figures_caption_begins_with_what_it_shows() -> None:
+    drawn = [cell for path in NOTEBOOKS for cell in code(path) if draws(cell)]
+    captions = [cell.metadata.mystnb.figure.caption for cell in drawn]
+    assert [text for text in captions if not re.match(r"\*\*[^*]+[.!?]\*\* ", text)] == []
+
+
+def test_every_chapter_begins_with_a_question() -> None:
+    for path in NOTEBOOKS:
+        first = nbformat.read(path, 4).cells[0].source.split("\n\n")
+        assert re.fullmatch(r"\*[A-Z][^*]+\?\*", first[1]), path.stem
+
+
 def test_names_of_figures_are_unique() -> None:
     told = [c.metadata.mystnb.figure.name for p in NOTEBOOKS for c in code(p) if draws(c)]
     assert len(told) >= 10
@@ -184,7 +196,7 @@ def test_wrong_names_types_and_secrets_start_nothing(
     ("notebook", "given", "message"),
     [
         (DATA, {"scale": "huge"}, "unknown scale 'huge'; known: smoke, miniature, laptop"),
-        (DATA, REAL | {"lima": "absent"}, "absent: no such folder"),
+        (DATA, REAL | {"lima": "absent"}, "absent: no such file, nor a folder with any"),
         (TRAINING, REAL | {"training_set": "limo"}, "has no training set 'limo'; it has lima,"),
         (TRAINING, REAL, "lima.jsonl: no such file; make it with notebooks/01_data.ipynb"),
     ],
@@ -261,7 +273,7 @@ def curated(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Ran:
 @pytest.fixture(scope="module")
 def trained(curated: Ran) -> Ran:
     """The training notebook on a few rows of the real LIMA."""
-    short = {"learning_rate": 1e-4, "epochs": 1, "max_examples": 16, "max_prompts": 3}
+    short = {"learning_rate": 1e-4, "max_examples": 16, "max_prompts": 3}
     return ran(TRAINING, curated.folder.parents[1], training_set="lima", **short)
 
 
@@ -334,7 +346,8 @@ class TestRealData:
         log = read_log(trained.folder / "models" / "lima" / "seed-0")
         assert log.examples == 16
         assert log.settings.learning_rate == 1e-4
-        assert [math.isfinite(loss) for loss in log.loss_by_step().values()] == [True]
+        losses = log.loss_by_step().values()  # one step an epoch
+        assert [math.isfinite(loss) for loss in losses] == 10 * [True]
         assert log.cut_examples == sum(length > 1024 for length in lengths) > 0  # its positions
         assert log.tokens == sum(min(length, 1024) for length in lengths)
         assert (trained.folder / "models" / "lima" / "seed-0" / "model.safetensors").is_file()

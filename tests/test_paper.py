@@ -34,13 +34,8 @@ def test_preference_rows_are_whole_and_against_five_opponents() -> None:
 
 
 def test_net_wins() -> None:
-    assert paper.preference("Alpaca 65B").human.net == 0.27
-    assert paper.preference("GPT-4").gpt4.net == -0.47
-
-
-def test_unknown_opponent_is_named_with_those_there_are() -> None:
-    with pytest.raises(KeyError, match=r"'Vicuna'.*Alpaca 65B, DaVinci003, Bard, Claude, GPT-4"):
-        paper.preference("Vicuna")
+    assert [row.human.net for row in paper.PREFERENCE] == [0.27, 0.09, -0.09, -0.30, -0.39]
+    assert [row.gpt4.net for row in paper.PREFERENCE] == [0.47, 0.31, -0.20, -0.49, -0.47]
 
 
 def test_absolute_quality_is_whole() -> None:

@@ -17,7 +17,7 @@ from limalib.data import cards, recipes
 from limalib.data.duplicates import without_leaks, without_repeats
 from limalib.data.settings import Counts, RedditRules, Rules, StackExchangeFilters
 from limalib.records import Dialogue, Turn, single_turn
-from tests.test_stackexchange import comment, dumped, row
+from tests.test_stackexchange import dumped, row
 
 
 def _write_sources(folder: Path, shuffle: Callable[[list[Any]], list[Any]]) -> dict[str, Path]:
@@ -79,7 +79,7 @@ def test_no_set_depends_on_the_order_of_rows_or_files(
 def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
     counts = Counts(
         **dict.fromkeys(("stackexchange_stem", "stackexchange_other", "wikihow"), 5),
-        **dict.fromkeys(("writingprompts", "superni", "test_askreddit", "dialogues"), 3),
+        **dict.fromkeys(("writingprompts", "superni", "test_askreddit"), 3),
         ablation=9,
         quantity=(6,),
         held_out=4,
@@ -90,24 +90,19 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
         paths = _write_sources(tmp_path / name, shuffle)
         exchanges = tmp_path / name / "exchanges"
         for exchange in shuffle(["beer", "physics", "money"]):
-            rows = [row(i, score=i % 3, OwnerUserId="7") for i in range(1, 20)]
+            rows = [row(i, score=i % 3) for i in range(1, 20)]
             rows += [
-                row(90 + i, 1 + i % 9, i, f"<p>It is {exchange} {i}.</p>", OwnerUserId=f"{i}")
-                for i in range(8, 30)
+                row(90 + i, 1 + i % 9, i, f"<p>It is {exchange} {i}.</p>") for i in range(8, 30)
             ]
-            comments = [comment(i, 90 + i % 30, 7 if i < 50 else i % 30, "So?") for i in range(90)]
             folder = exchanges / f"{exchange}.stackexchange.com"
             dumped(folder / "Posts.xml", shuffle(rows))
-            dumped(folder / "Comments.xml", shuffle(comments), "comments")
         paths |= {"stackexchange": exchanges}
-        kept = tmp_path / name / "kept"
-        found = recipes.find_exchanges(paths, counts, rules, seed, kept)
+        found = recipes.find_exchanges(paths, counts, rules, seed)
         test = recipes.test(paths, counts, rules)
         drawn = [
             recipes.lima(paths, found, counts, rules, seed),
-            recipes.dialogues(paths, found, counts),
-            recipes.filtered(found, 10, seed),
-            recipes.unfiltered(found, 9, seed),
+            recipes.forum(found, 10, seed),
+            recipes.forum(found, 9, seed, "unfiltered"),
             recipes.howto(paths, 9, seed),
         ]
         sets = [without_leaks(without_repeats(made), {"test": test}) for made in drawn]
@@ -117,7 +112,7 @@ def test_digests_depend_on_the_seed_alone(tmp_path: Path) -> None:
     expected = digests("a", list, 0)
     assert digests("b", lambda rows: rows[::-1], 0) == expected
     assert digests("c", lambda rows: random.Random(1).sample(rows, len(rows)), 0) == expected
-    assert all(map(str.__ne__, digests("d", list, 1)[2:5], expected[2:5]))
+    assert all(map(str.__ne__, digests("d", list, 1)[1:4], expected[1:4]))
 
 
 def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
@@ -134,12 +129,14 @@ def test_what_comes_in_is_kept_or_counted(tmp_path: Path) -> None:
     assert len(test.dialogues) + sum(test.losses["askreddit"].values()) == 24
 
 
-def test_titles_without_comments_are_test_prompts_only(tmp_path: Path) -> None:
-    file = _write_sources(tmp_path, list)["reddit"] / "submissions_1.ndjson"
+def test_titles_without_comments_are_refused_where_stories_are_drawn(tmp_path: Path) -> None:
+    folder = _write_sources(tmp_path, list)["reddit"]
+    for file in folder.glob("comments*"):
+        file.unlink()
     rules = Rules(reddit=RedditRules(min_chars=1))
-    lima = recipes.lima({"reddit": file}, recipes.Exchanges(), Counts(), rules, 0)
-    assert lima.losses["writingprompts"] == {"source not at hand": 1}
-    assert len(recipes.test({"reddit": file}, Counts(), rules).dialogues) == 5
+    with pytest.raises(FileNotFoundError, match=r"reddit: no Pushshift comments there"):
+        recipes.lima({"reddit": folder}, recipes.Exchanges(), Counts(), rules, 0)
+    assert len(recipes.test({"reddit": folder}, Counts(), rules).dialogues) == 12
 
 
 def test_authors_examples_in_the_wrong_group_are_counted(tmp_path: Path) -> None:
@@ -175,7 +172,7 @@ def test_held_out_examples_come_after_those_trained_on() -> None:
     assert made.losses["size"] == {"beyond the first 1": 1}
 
 
-def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path) -> None:
+def test_raw_files_are_all_that_is_read(tmp_path: Path) -> None:
     paths = _write_sources(tmp_path / "raw", list)
     for name in ("dumps", "held"):
         dumped(tmp_path / name / "beer" / "Posts.xml", [])
@@ -186,8 +183,9 @@ def test_raw_files_are_all_that_is_read_but_the_dumps_to_train_on(tmp_path: Path
         **{"stackexchange": tmp_path / "dumps", "held_out": tmp_path / "linked"},
         **{"lima": Path("hub:GAIR/lima"), "alpaca": tmp_path / "nowhere.json"},
     }
-    found = [file.relative_to(tmp_path).as_posix() for file in cards.raw_files(given)]
+    found = [file.relative_to(tmp_path).as_posix() for file in cards.raw_files(given.values())]
     assert found == [
+        "dumps/beer/Posts.xml",
         "dumps/exchanges.csv",
         "linked/beer/Posts.xml",
         "raw/reddit/comments_0.ndjson",
@@ -202,7 +200,7 @@ def test_the_release_in_recipes(shared_data: Path) -> None:
     paths = {"lima": shared_data / "lima"}
     counts, rules = Counts(), Rules()
     lima = recipes.lima(paths, recipes.Exchanges(), counts, rules, 0)
-    chains = recipes.dialogues(paths, recipes.Exchanges(), counts)
+    chains = recipes.dialogues(paths, counts)
     assert (len(lima.dialogues), len(chains.dialogues)) == (1000, 30)
     assert lima.losses == {"released": {}}
     assert chains.losses == {"multi_turn": {"last turn by the user, dropped": 1}}
@@ -225,9 +223,7 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
         Dialogue("good too", (turn["user"], turn["assistant"])),
     ]
     records.write(tmp_path / "chains.jsonl", chains)
-    made = recipes.dialogues(
-        {"dialogues": tmp_path / "chains.jsonl"}, recipes.Exchanges(), Counts(dialogues=1)
-    )
+    made = recipes.dialogues({"dialogues": tmp_path / "chains.jsonl"}, Counts(dialogues=1))
     assert [d.id for d in made.dialogues] == ["good"]
     assert made.losses["multi_turn"] == {
         "does not take turns and end on an answer": 3,
@@ -237,5 +233,5 @@ def test_chains_that_do_not_take_turns_are_counted(tmp_path: Path) -> None:
 
 def test_a_scale_without_an_ablation_on_quantity_asks_for_what_the_others_need() -> None:
     counts = Counts(ablation=7, quantity=(), held_out=2, stackexchange_stem=4)
-    wanted = recipes.candidates_wanted({}, counts, Rules(), seed=0)
+    wanted = recipes.candidates_wanted(counts, Rules(), seed=0)
     assert (wanted.filtered, wanted.unfiltered) == (200, 7)

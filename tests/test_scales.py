@@ -65,18 +65,21 @@ def test_files_of_a_scale(tiny: Path) -> None:
     assert places.metrics("06_quantity") == Path("/runs/tiny/metrics/06_quantity.json")
     assert places.tuning("lima") == Path("/runs/tiny/models/lima/tuning.json")
     assert places.judgments("model", "x") == Path("/runs/tiny/judgments/model/x.jsonl")
-    assert places.replies("GPT") == Path("/runs/tiny/responses/GPT/replies.jsonl")
+
+
+def which(scale: scales.Scale) -> list[str]:
+    return [*scale.sets()["which"].values()]
 
 
 def test_selectors_have_sets_where_an_oracle_knows_and_the_scale_wants_them(tiny: Path) -> None:
     names = ["which_random", "which_longest", "which_diverse", "which_likeliest", "which_best"]
-    assert scales.load("miniature").which_sets() == [*names, "which_best_many"]
+    assert which(scales.load("miniature")) == [*names, "which_best_many"]
     assert {*names} < {*scales.load("smoke").training_sets()}
-    assert scales.load("paper").which_sets() == []
-    assert scales.load("smoke").with_sources(teachers=str(tiny)).which_sets() == []
+    assert which(scales.load("paper")) == []
+    assert which(scales.load("smoke").with_sources(teachers=str(tiny))) == []
     asked = {"counts": {"which": True}, "raw": {"teachers": "teachers"}}
-    assert scales.load(tiny, **asked).which_sets() == []
-    assert len(scales.load(tiny, **asked, world={}).which_sets()) == 6
+    assert which(scales.load(tiny, **asked)) == []
+    assert len(which(scales.load(tiny, **asked, world={}))) == 6
 
 
 def test_a_relative_folder_is_taken_from_the_repository(
@@ -204,7 +207,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("huge", "unknown scale 'huge'; known: smoke, miniature, laptop, gpu, paper"),
-        ("none/such.yml", r"none/such\.yml: no such scale file"),
+        ("none/such.yml", r"unknown scale 'none/such\.yml'; known: smoke, miniature"),
     ],
 )
 def test_an_unknown_scale_lists_the_known_ones(name: str, message: str) -> None:

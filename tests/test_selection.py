@@ -70,7 +70,7 @@ def test_every_selector_is_a_set_of_the_scale() -> None:
     found = selection.every(many, [1.0] * 52, [replace(GRADE, prompt_id="7")], 3)
     sizes = {"random": 3, "longest": 3, "diverse": 3, "likeliest": 3, "best": 1, "best_many": 1}
     assert {name: len(chosen) for name, chosen in found.items()} == sizes
-    assert scales.load("smoke").which_sets() == [f"which_{name}" for name in found]
+    assert scales.load("smoke").sets()["which"] == {name: f"which_{name}" for name in found}
     graded = [replace(GRADE, prompt_id=example.id) for example in many]
     assert len(selection.every(many, [1.0] * 52, graded, 3)["best_many"]) == 9
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import email.utils
 import gzip
 import json
 import logging
@@ -77,7 +76,7 @@ FAULTS = {
     "empty text": reply(""),
     "blank text": reply(" \n"),
     "deep nesting": raw("[" * 200_000),
-    "Retry-After of no year": status(429, retry_after="Fri, 31 Dec 999999 23:59:59 GMT"),
+    "Retry-After as a date": status(429, retry_after="Fri, 31 Dec 2999 23:59:59 GMT"),
     "Retry-After of no sense": status(429, retry_after="soon"),
     "error in a good status": raw('{"error": {"message": "overloaded"}}'),
 }
@@ -113,17 +112,11 @@ def test_a_reply_that_takes_too_long_is_asked_for_again(slow: Any, tmp_path: Pat
     assert time.monotonic() - started < 2.5
 
 
-@pytest.mark.parametrize("dated", [False, True])
-def test_retry_after_is_waited_for_in_seconds_and_as_a_date(dated: bool, tmp_path: Path) -> None:
-    def behave(body: dict[str, Any], before: int) -> misbehaving.Behaviour:
-        # A date has whole seconds: two from now are at least one.
-        date = email.utils.formatdate(time.time() + 2, usegmt=True)
-        busy = status(429, retry_after=date if dated else "0.4")
-        return busy if before == 0 else reply("x")
-
-    with serving(behave) as seen:
+def test_retry_after_is_waited_for(tmp_path: Path) -> None:
+    busy = status(429, retry_after="0.4")
+    with serving(lambda body, before: busy if before == 0 else reply("x")) as seen:
         run(server(seen.url), requests(seen.url), tmp_path / "s.jsonl")
-    assert seen.times[1] - seen.times[0] >= (0.9 if dated else 0.4)
+    assert seen.times[1] - seen.times[0] >= 0.4
 
 
 def test_waits_grow_when_nothing_is_said(tmp_path: Path) -> None:
@@ -463,7 +456,7 @@ def test_a_key_that_no_header_holds_is_refused_and_not_shown(
     wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUDGE_KEY", wrong)
-    with pytest.raises(ValueError, match="JUDGE_KEY holds no key") as failure:
+    with pytest.raises(ValueError, match="JUDGE_KEY is not set to a key") as failure:
         servers.key(server("http://x/v1", key_variable="JUDGE_KEY"))
     assert "cret" not in str(failure.value)
 
@@ -583,17 +576,6 @@ def test_everything_that_determines_a_reply_is_in_its_key() -> None:
     ]
     assert len({one.key, *(other.key for other in others)}) == 4
     assert Request("u", {"temperature": 0, "model": "m"}, about="x", item="y").key == one.key
-
-
-def test_versions_of_the_model_are_named_with_their_days(tmp_path: Path) -> None:
-    path = tmp_path / "s.jsonl"
-    days = [("m-1", "2024-01-05"), ("m-1", "2024-01-02"), ("m-2", "2024-03-01")]
-    for request, (model, day) in zip(requests("u", 3), days, strict=True):
-        kept_by_hand(path, (request, Reply("", "stop", model, f"{day}T00:00:00+00:00")))
-    assert replies.model_versions(path) == {
-        "m-1": ("2024-01-02", "2024-01-05"),
-        "m-2": ("2024-03-01", "2024-03-01"),
-    }
 
 
 RUN = """

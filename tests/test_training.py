@@ -1,6 +1,7 @@
 """The loop: what it learns, that it can be split, killed and resumed, and what it refuses."""
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ from limalib.training.packing import pack, packed_attention
 from limalib.training.rendering import Rendered
 from limalib.training.sampling import sample
 from limalib.training.settings import LoRA, SamplingSettings, TrainingSettings
-from limalib.training.state import choose_checkpoint
+from limalib.training.state import choose_checkpoint, publish
 from limalib.training.step import Learner
 from tests.tiny import FAMILIES, byte_tokenizer, dialogues, family, llama
 
@@ -57,16 +59,25 @@ def settings(**changes: Any) -> TrainingSettings:
 
 
 def run(folder: Path, data: list[Dialogue] | None = None, **changes: Any) -> TrainingLog:
-    options = {key: changes.pop(key) for key in ("evaluate", "replace", "watch") if key in changes}
-    return train(
-        changes.pop("model", None) or llama(),
-        byte_tokenizer(),
-        dialogues(14) if data is None else data,
-        settings(**changes),
-        folder,
-        progress=False,
-        **options,
-    )
+    options = {key: changes.pop(key) for key in ("evaluate", "replace") if key in changes}
+    watch, step = changes.pop("watch", None), Learner.step
+    numbers = itertools.count(1)
+
+    def watched(*arguments: Any) -> Any:
+        found = step(*arguments)
+        watch(next(numbers))
+        return found
+
+    with mock.patch.object(Learner, "step", watched if watch else step):
+        return train(
+            changes.pop("model", None) or llama(),
+            byte_tokenizer(),
+            dialogues(14) if data is None else data,
+            settings(**changes),
+            folder,
+            progress=False,
+            **options,
+        )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -177,21 +188,6 @@ def test_activation_checkpointing_changes_no_bit(name: str, precision: str, tmp_
     assert same(weights(tmp_path / "kept"), weights(tmp_path / "again"))
 
 
-@pytest.mark.slow
-def test_compiled_layers_compute_the_same() -> None:
-    def step(compile: bool) -> tuple[float, float] | None:
-        own = settings(compile=compile, activation_checkpointing=True)
-        learner = Learner(llama(layers=1), own)
-        examples = [Rendered(list(range(n)), [True] * n) for n in (9, 17, 30)]
-        with packed_attention(learner.model):
-            return learner.step(examples, 1e-3)
-
-    plain = step(compile=False)
-    torch._dynamo.utils.counters.clear()
-    assert step(compile=True) == pytest.approx(plain, rel=1e-5)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-
-
 def test_bf16_leaves_the_rotary_frequencies_as_they_are() -> None:
     model = llama()
     before = model.model.rotary_emb.inv_freq.clone()
@@ -213,9 +209,9 @@ def test_an_evaluation_that_fails_costs_no_epoch(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         run(tmp_path, evaluate=evaluate)
     steps: list[int] = []
-    log = run(tmp_path, evaluate=evaluate, watch=lambda _, number, __: steps.append(number))
+    log = run(tmp_path, evaluate=evaluate, watch=steps.append)
     assert seen == [1, 2, 2, 3]
-    assert steps == [9, 10, 11, 12]
+    assert steps == [1, 2, 3, 4]  # those of the last epoch alone
     assert [epoch.epoch for epoch in log.epochs] == [1, 2, 3]
 
 
@@ -354,6 +350,15 @@ def test_a_person_may_choose_among_kept_checkpoints_and_go_back(tmp_path: Path) 
     assert same(weights(tmp_path), second)
 
 
+def test_the_result_of_a_trial_becomes_that_of_the_folder(tmp_path: Path) -> None:
+    run(tmp_path, seed=1)
+    log = run(tmp_path / "rates" / "1", keep_candidates=True)
+    assert publish(tmp_path, log, tmp_path / "rates" / "1") == log == read_log(tmp_path)
+    assert same(weights(tmp_path), weights(tmp_path / "rates" / "1"))
+    assert models.load_tokenizer(tmp_path)
+    assert not (tmp_path / "candidates").exists()
+
+
 def test_a_checkpoint_that_was_not_kept_or_is_no_candidate_is_refused(tmp_path: Path) -> None:
     run(tmp_path, evaluate=by_epoch({1: 1.0, 2: 3.0, 3: 2.0}))
     with pytest.raises(ValueError, match="epoch 3 was not kept; train with keep_candidates"):
@@ -448,10 +453,10 @@ def test_a_bar_shows_loss_rate_speed_and_time_left(
 # --- resume
 
 
-def given_up(after: int) -> Callable[[Any, int, int], None]:
+def given_up(after: int) -> Callable[[int], None]:
     """What interrupts a run after so many steps."""
 
-    def watch(_: Any, number: int, __: int) -> None:
+    def watch(number: int) -> None:
         if number == after:
             raise KeyboardInterrupt
 
@@ -467,6 +472,22 @@ def interrupted(after: int) -> Callable[[Any, int], dict[str, float]]:
         return {"quality": 1.0}
 
     return evaluate
+
+
+@pytest.mark.parametrize(("switch", "read"), [(False, True), (True, False)])
+def test_an_earlier_log_is_read_unless_it_was_made_otherwise(
+    tmp_path: Path, switch: bool, read: bool
+) -> None:
+    log = run(tmp_path)
+    path = tmp_path / "training.json"
+    content = json.loads(path.read_text())
+    content["settings"]["compile"] = switch
+    path.write_text(json.dumps(content))
+    if read:
+        assert read_log(tmp_path) == log
+    else:
+        with pytest.raises(ValueError, match=r"damaged \(.*settings.compile"):
+            read_log(tmp_path)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit"])
@@ -675,7 +696,7 @@ def test_a_disk_that_fills_when_the_result_is_replaced_leaves_the_result_before_
     run(tmp_path)
     before = weights(tmp_path)
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shutil, "copytree", full)

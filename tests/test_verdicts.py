@@ -1,17 +1,20 @@
 """Verdicts on disk, two orders into one decision, and the agreement of judges."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies
 
 from limalib import records
 from limalib.judging import verdicts
-from limalib.judging.verdicts import Decision, OrderRule, combine
+from limalib.judging.verdicts import Agreement, Decision, combine
 from limalib.records import Preferred, Verdict
 
 LABELS: dict[str, Preferred] = {"W": "first", "T": "tie", "L": "second"}
@@ -29,9 +32,9 @@ def both(labels: str, **changes: Any) -> list[Verdict]:
     ]
 
 
-def decided(given: list[Verdict], rule: OrderRule = "agree") -> tuple[float, float, float]:
-    [decision], _ = combine(given, rule)
-    return decision.win, decision.tie, decision.lose
+def decided(given: list[Verdict]) -> int:
+    [decision], _ = combine(given)
+    return decision.net
 
 
 # --- on disk
@@ -69,21 +72,11 @@ def test_a_verdict_of_the_wrong_kind_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("labels", "agree", "average"),
-    [
-        ("WW", (1, 0, 0), (1, 0, 0)),
-        ("WT", (1, 0, 0), (0.5, 0.5, 0)),
-        ("TW", (1, 0, 0), (0.5, 0.5, 0)),
-        ("WL", (0, 1, 0), (0.5, 0, 0.5)),
-        ("LW", (0, 1, 0), (0.5, 0, 0.5)),
-        ("TT", (0, 1, 0), (0, 1, 0)),
-        ("LT", (0, 0, 1), (0, 0.5, 0.5)),
-        ("LL", (0, 0, 1), (0, 0, 1)),
-    ],
+    ("labels", "net"),
+    [("WW", 1), ("WT", 1), ("TW", 1), ("WL", 0), ("LW", 0), ("TT", 0), ("LT", -1), ("LL", -1)],
 )
-def test_what_each_rule_makes_of_two_orders(labels: str, agree: object, average: object) -> None:
-    assert decided(both(labels), "agree") == agree
-    assert decided(both(labels), "average") == average
+def test_what_two_orders_come_to(labels: str, net: int) -> None:
+    assert decided(both(labels)) == net
 
 
 def test_it_does_not_matter_which_verdict_came_first_or_which_system_is_named_first() -> None:
@@ -91,10 +84,10 @@ def test_it_does_not_matter_which_verdict_came_first_or_which_system_is_named_fi
     turned = replace(
         other, first="theirs", second="ours", preferred="tie", shown_first="first"
     )  # the same words: theirs stood first, neither won
-    assert decided([one, other]) == decided([other, one]) == decided([one, turned]) == (1, 0, 0)
+    assert decided([one, other]) == decided([other, one]) == decided([one, turned]) == 1
     lost = replace(one, first="theirs", second="ours", preferred="second", shown_first="second")
-    assert decided([lost]) == (0, 0, 1)
-    assert decided([verdicts.seen_from("ours", lost)]) == (1, 0, 0)
+    assert decided([lost]) == -1
+    assert decided([verdicts.seen_from("ours", lost)]) == 1
 
 
 def test_a_pair_seen_in_one_order_is_decided_by_it() -> None:
@@ -102,7 +95,7 @@ def test_a_pair_seen_in_one_order_is_decided_by_it() -> None:
     decisions, unreadable = combine(asked)
     assert [(d.prompt_id, d.net) for d in decisions] == [("p", 1), ("q", -1), ("p", 0)]
     assert unreadable == 0
-    assert decided([verdict("W", None)]) == (1, 0, 0)
+    assert decided([verdict("W", None)]) == 1
 
 
 def test_what_could_not_be_read_is_left_out_and_counted() -> None:
@@ -131,32 +124,20 @@ def test_a_verdict_is_not_counted_twice(asked: list[Verdict]) -> None:
         combine(asked)
 
 
-def test_a_system_is_not_compared_with_itself() -> None:
-    with pytest.raises(ValueError, match="'ours' is compared with itself"):
-        combine([verdict("W", second="ours")])
-
-
-@given(
-    strategies.lists(strategies.sampled_from("WTL?"), min_size=2, max_size=2),
-    strategies.sampled_from(["agree", "average"]),
-)
-def test_shares_add_up_and_turning_the_pair_turns_the_outcome(
-    labels: list[str], rule: OrderRule
-) -> None:
-    decisions, unreadable = combine(both("".join(labels)), rule)
+@given(strategies.lists(strategies.sampled_from("WTL?"), min_size=2, max_size=2))
+def test_turning_the_pair_turns_the_outcome(labels: list[str]) -> None:
+    decisions, unreadable = combine(both("".join(labels)))
     assert len(decisions) + unreadable == 1
     turned = both("".join({"W": "L", "L": "W"}.get(label, label) for label in labels))
-    for ours, theirs in zip(decisions, combine(turned, rule)[0], strict=True):
-        assert ours.win + ours.tie + ours.lose == 1
-        assert (ours.win, ours.tie, ours.lose) == (theirs.lose, theirs.tie, theirs.win)
+    for ours, theirs in zip(decisions, combine(turned)[0], strict=True):
+        assert ours.net == -theirs.net
 
 
 # --- what they add up to
 
 
 def decision(prompt: str, net: int, **changes: Any) -> Decision:
-    shares = float(net > 0), float(net == 0), float(net < 0)
-    return replace(Decision(prompt, "ours", "theirs", "j", 0, 0, *shares), **changes)
+    return Decision(prompt, "ours", "theirs", "j", 0, 0, net)._replace(**changes)
 
 
 def test_tables_are_ready_for_the_bootstrap() -> None:
@@ -169,8 +150,6 @@ def test_tables_are_ready_for_the_bootstrap() -> None:
     found = verdicts.grid(decisions, ["a", "b"])
     assert found.tolist()[1] == [0.0, 1.0]
     assert found[0, 0] == 0.0  # one sample won, one lost
-    wins = verdicts.grid(decisions, ["a", "b"], "win")
-    assert wins[0, 0] == 0.5
 
 
 def test_preference_counts_samples_within_a_prompt_as_shares_of_it() -> None:
@@ -198,9 +177,7 @@ def test_agreement_of_every_two_judges_on_what_they_share() -> None:
         for item, net in enumerate(nets)
     ]
     # Bob saw the first item with the two systems named the other way round.
-    decisions[4] = replace(
-        decisions[4], first="theirs", second="ours", win=decisions[4].lose, lose=decisions[4].win
-    )
+    decisions[4] = decisions[4]._replace(first="theirs", second="ours", net=-decisions[4].net)
     found = verdicts.agreement(decisions)
     assert [(a.first, a.second, a.items) for a in found] == [
         ("ann", "bob", 4),
@@ -210,6 +187,56 @@ def test_agreement_of_every_two_judges_on_what_they_share() -> None:
     # 1 + 1/2 + 1 + 0 of 4; observed 2/4, expected 2/4 * 2/4 + 1/4 * 2/4 + 1/4 * 0 = 3/8.
     assert found[0].tie_discounted.value == 0.625
     assert found[0].kappa == pytest.approx((1 / 2 - 3 / 8) / (5 / 8))
+
+
+def judged(
+    first: Sequence[int], second: Sequence[int], prompts: Sequence[str] | None = None
+) -> Agreement:
+    """Of two judges with these verdicts on one item each, or on several of `prompts`."""
+    names = prompts or [str(item) for item in range(len(first))]
+    said = {"one": first, "two": second}
+    [found] = verdicts.agreement(
+        decision(name, net, judge=judge, seed=item)
+        for judge, nets in said.items()
+        for item, (name, net) in enumerate(zip(names, nets, strict=True))
+    )
+    return found
+
+
+def test_tie_discounted_agreement_counts_as_the_paper_does() -> None:
+    first = [1, -1, 0, 1, 0, 1]
+    second = [1, -1, 0, 0, -1, -1]
+    # 1 + 1 + 1 + 1/2 + 1/2 + 0 = 4 of 6
+    assert judged(first, second).tie_discounted.value == pytest.approx(4 / 6)
+    assert judged(second, first).tie_discounted.value == pytest.approx(4 / 6)
+
+
+def test_cohen_s_kappa_known_value() -> None:
+    # Both yes 20, both no 15, first alone 5, second alone 10: observed 0.7, expected 0.5.
+    first = [1] * 25 + [0] * 25
+    second = [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
+    assert judged(first, second).kappa == pytest.approx(0.4)
+    table = np.array([[40, 6, 4], [5, 20, 5], [3, 7, 60]])
+    first = np.repeat([1, 1, 1, 0, 0, 0, -1, -1, -1], table.ravel()).tolist()
+    second = np.repeat([1, 0, -1] * 3, table.ravel()).tolist()
+    # Observed 120 of 150; expected (50*48 + 30*33 + 70*69) / 150^2.
+    expected = (50 * 48 + 30 * 33 + 70 * 69) / 150**2
+    assert judged(first, second).kappa == pytest.approx((0.8 - expected) / (1 - expected))
+
+
+def test_judges_who_always_say_one_thing_have_no_kappa() -> None:
+    assert math.isnan(judged([1, 1], [1, 1]).kappa)
+
+
+def test_agreement_on_items_that_share_prompts_is_less_sure() -> None:
+    rng = np.random.default_rng(0)
+    first = np.tile(rng.integers(-1, 2, 40), 4)
+    second = np.where(np.tile(rng.random(40), 4) < 0.7, first, 0)
+    prompts = [str(i) for _ in range(4) for i in range(40)]
+    alone = judged(first.tolist(), second.tolist()).tie_discounted
+    together = judged(first.tolist(), second.tolist(), prompts).tie_discounted
+    assert alone.value == together.value
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
 
 def test_judges_with_nothing_in_common_have_no_agreement() -> None:

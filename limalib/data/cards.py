@@ -19,20 +19,10 @@ from limalib.records import Dialogue, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
+_OWN = ("authors", "dialogues", "test_dialogues", "refusals", "formats", "unknown", "test_unknown")
 LICENCES = {
     **dict.fromkeys(("stackexchange", "held_out"), "CC BY-SA 2.5 to 4.0, by date"),
-    **dict.fromkeys(
-        (
-            "authors",
-            "dialogues",
-            "test_dialogues",
-            "refusals",
-            "formats",
-            "unknown",
-            "test_unknown",
-        ),
-        "the experimenters' own; of the released ones CC BY-NC-SA",
-    ),
+    **dict.fromkeys(_OWN, "the experimenters' own; of the released ones CC BY-NC-SA"),
     "wikihow": "CC BY-NC-SA 3.0",
     "reddit": "none granted; the content belongs to its authors, under Reddit's terms",
     "superni": "Apache-2.0 for the tasks; the data under them keep their own",
@@ -41,8 +31,6 @@ LICENCES = {
 }
 """Of each raw source."""
 
-_WHOLE = 64 << 20  # bytes up to which a raw file is digested whole
-_END = 1 << 20
 _SHOWN = {
     "stackexchange (stem)": "Stack Exchange (STEM)",
     "stackexchange (other)": "Stack Exchange (other)",
@@ -94,31 +82,30 @@ def digest(dialogues: Iterable[Dialogue]) -> str:
 
 
 def raw_digest(path: Path) -> dict[str, Any]:
-    """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON. A
-    folder's is of the names and digests of its files, a huge file's of its size, its first and its
-    last MiB."""
-    files = _files_of(path)
-    sizes = [file.stat().st_size for file in files]
-    digests = [_file_digest(file, size) for file, size in zip(files, sizes, strict=True)]
-    if not path.is_file():
-        named = zip(files, digests, strict=True)
-        lines = (f"{file.relative_to(path).as_posix()} {digest}\n" for file, digest in named)
-        digests = [hashlib.sha256("".join(lines).encode()).hexdigest()]
-    return {"files": len(files), "bytes": sum(sizes), "sha256": digests[0]}
+    """What a raw source was when it was read: number of files, bytes, and SHA-256, as JSON; a
+    folder's is of the names and digests of its files. Raises FileNotFoundError for none."""
+    files, whole = raw_files([path]), hashlib.sha256()
+    if not files:
+        raise FileNotFoundError(f"{path}: no such file, nor a folder with any")
+    for file in files:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        whole.update(f"{file.relative_to(path).as_posix()} {digest}\n".encode())
+    size = sum(file.stat().st_size for file in files)
+    found = digest if path.is_file() else whole.hexdigest()
+    return {"files": len(files), "bytes": size, "sha256": found}
 
 
-def raw_files(paths: Paths) -> list[Path]:
-    """Files that the sets are made from, dumps to train on apart: candidates stand for those."""
-    sources = {name: path for name, path in paths.items() if path}
-    if folder := sources.pop("stackexchange", None):
-        sources["table"] = folder / "exchanges.csv"
-    return sorted({file for path in sources.values() for file in _files_of(path)})
+def raw_files(paths: Iterable[Path | None]) -> list[Path]:
+    """The files at these places, in linked folders too, but nothing hidden."""
+    under = (path / n for path in paths if path for n in glob("**", root_dir=path, recursive=True))
+    return sorted({f for f in (*paths, *under) if f and f.is_file()})
 
 
 def raw_records(paths: Iterable[Paths]) -> dict[Path, dict[str, Any]]:
-    """Size and digest of every raw source at hand, each read once."""
+    """Size and digest of every raw source that is given, each read once."""
     found = {path for each in paths for path in each.values() if path is not None}
-    return {path: raw_digest(path) for path in sorted(found) if path.exists()}
+    return {path: raw_digest(path) for path in sorted(found)}
 
 
 def raw_used(
@@ -170,40 +157,19 @@ def write_set(path: Path, dialogues: Sequence[Dialogue], card: Mapping[str, Any]
         temporary.write_text(text, encoding="utf-8")
 
 
-def waterfall(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """What each filter of several sets took, and what each stage kept, without steps over a whole
-    set that dropped nothing."""
+def stages(made: Mapping[str, Made]) -> "pd.DataFrame":
+    """What each stage of several sets dropped, a row a reason, and in a row without a reason what
+    it kept, and was asked for."""
     import pandas as pd
 
     rows: list[tuple[Any, ...]] = []
     for name, each in made.items():
         for stage in each.stages:
-            lost = [(name, stage.name, reason, n, None) for reason, n in (+stage.losses).items()]
-            if lost or stage.raw:
-                rows += [*lost, (name, stage.name, "", None, stage.kept)]
-    frame = pd.DataFrame(rows, columns=["set", "source", "reason", "dropped", "kept"])
-    return frame.replace({"source": _SHOWN}).convert_dtypes()
-
-
-def checks(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """Examples of each set dropped as repeats or leaks, a row a set, empty where not asked."""
-    import pandas as pd
-
-    asked = ("repeats", "leaks", "trained on")
-    rows = {
-        name: {r: n for s in each.stages if s.name in asked for r, n in s.losses.items()}
-        for name, each in made.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").convert_dtypes()
-
-
-def shortfalls(made: Mapping[str, Made]) -> "pd.DataFrame":
-    """Where a source gave fewer examples than were asked of it; what later steps drop is theirs."""
-    import pandas as pd
-
-    given = [(name, stage) for name, each in made.items() for stage in each.stages]
-    rows = [(n, s.name, s.asked, s.kept) for n, s in given if s.asked and s.kept < s.asked]
-    return pd.DataFrame(rows, columns=["set", "source", "asked", "got"])
+            source = _SHOWN.get(stage.name, stage.name)
+            rows += [(name, source, why, n, None, None) for why, n in stage.losses.items()]
+            rows.append((name, source, "", None, stage.kept, stage.asked))
+    columns = ["set", "source", "reason", "dropped", "kept", "asked"]
+    return pd.DataFrame(rows, columns=columns).convert_dtypes()
 
 
 def beside_table_1(cards: Mapping[str, Mapping[str, Any]]) -> "pd.DataFrame":
@@ -242,19 +208,3 @@ def _mean_length(group: Sequence[Dialogue], role: str, tokenizer: Any) -> float 
         if each
     ]
     return round(sum(lengths) / len(lengths), 1) if lengths else None
-
-
-def _files_of(path: Path) -> list[Path]:
-    """The path itself, or the files under it, in linked folders too, but nothing hidden."""
-    if path.is_file():
-        return [path]
-    found = (path / name for name in glob("**", root_dir=path, recursive=True))
-    return sorted(file for file in found if file.is_file())
-
-
-def _file_digest(path: Path, size: int) -> str:
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        start, _ = file.read(_END), file.seek(-_END, 2)
-        return hashlib.sha256(f"{size}\n".encode() + start + file.read(_END)).hexdigest()

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from limalib.data.cards import Made, Stage
-from limalib.data.settings import NearDuplicateRules
+from limalib.data.settings import Rules
 from limalib.records import Dialogue
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _PERMUTATIONS = 128
 # 1 - (1 - s^7)^18, 0.985 at 0.8 and 0.9999 at 0.9. A weight of 0.5 finds 0.40 and 0.93.
 _MISSED_WEIGHT = 0.99
 
-THRESHOLD = NearDuplicateRules().threshold
+THRESHOLD = Rules().near_duplicates
 
 
 class Match(NamedTuple):

@@ -1,19 +1,20 @@
 """Opening raw files: what is missing, cut short or hostile is one clear error."""
 
-import csv
 import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from limalib.records import reading
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 R = TypeVar("R")
 T = TypeVar("T")
-Row = dict[str, str]
 
 LONGEST = 16 << 20
 """No source has a line or a record near 16 MB; a longer one is an attack."""
@@ -23,20 +24,6 @@ UNCOUNTED: Counter[str] = Counter()
 
 _CHUNK = 1 << 17
 _PIECE = 1 << 10  # A kilobyte of zstd expands to 32 MB at most, whatever it claims to hold.
-
-# The longest articles exceed the csv module's default of 128 KiB a field.
-csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
-
-
-def existing(path: str | Path, what: str) -> Path:
-    """The path, if it is a file; `what` names its content for the errors FileNotFoundError and
-    IsADirectoryError, which all below raise too."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder; expected a file there, {what}")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected {what} there")
-    return path
 
 
 def lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -65,7 +52,7 @@ def json_lines(
     by hand), else a ValueError naming file and line; so are always the first line when it is none,
     the last one when it breaks off, and no line at all.
     """
-    path, read = existing(path, what), False
+    path, read = Path(path), False
     with path.open("rb") as file:
         for number, line in enumerate(lines(file, path), 1):
             if not line.strip():
@@ -85,32 +72,22 @@ def json_lines(
 
 def json_document(path: str | Path, what: str, kind: type[T]) -> T:
     """The one JSON value, a list or an object by `kind`, in a file. Raises ValueError naming it."""
-    path = existing(path, what)
-    return _parsed(path.read_bytes(), str(path), what, kind)
+    return _parsed(Path(path).read_bytes(), str(path), what, kind)
 
 
-def table(
-    path: str | Path, what: str, columns: Sequence[str], comment: bytes | None = None
-) -> Iterator[Row]:
-    """Rows of a CSV with these columns, without lines that start with a `comment`; one with too few
-    or too many fields has None among its values or keys. Raises ValueError naming file and line for
-    another header, broken CSV, and text not in UTF-8."""
-    path, number = existing(path, what), 1
+def table(path: str | Path, what: str, columns: Sequence[str], **how: Any) -> "pd.DataFrame":
+    """A CSV with these columns, all of it texts, empty where a row has too few fields. Raises
+    ValueError naming the file for another header, too many fields, broken CSV, and other than
+    UTF-8."""
+    import pandas as pd
 
-    def texts(file: BinaryIO) -> Iterator[str]:
-        nonlocal number
-        for number, line in enumerate(lines(file, path), 1):
-            if comment is None or not line.startswith(comment):
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-
-    with path.open("rb") as file:
-        rows = csv.DictReader(texts(file), strict=True)
-        try:
-            if not set(columns) <= set(rows.fieldnames or ()):
-                raise ValueError(f"{path}, line {number}: needs the columns {','.join(columns)}")
-            yield from rows
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, line {number}: broken CSV ({error})") from None
+    with reading(path, what):
+        found = pd.read_csv(path, dtype=str, keep_default_na=False, **how)
+        if not isinstance(found.index, pd.RangeIndex):  # of the fields that are too many
+            raise ValueError("more fields than names of columns")
+        if not set(columns) <= set(found):
+            raise ValueError(f"needs the columns {','.join(columns)}")
+        return found.fillna("")
 
 
 def usable(

@@ -49,19 +49,13 @@ def read_dialogues(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterat
 
 def fetched(place: Path | None) -> Path | None:
     """A raw source on this disk: for `hub:<owner>/<name>` the folder into which its files are
-    fetched. Raises FileNotFoundError saying what to do when the hub does not give them."""
+    fetched. Raises the hub's own error, which says what to do, when it does not give them."""
     if not str(place).startswith(ON_HUB):
         return place
     import huggingface_hub
 
     name, kinds = str(place).removeprefix(ON_HUB), ["*.jsonl", "*.json", "*.parquet"]
-    try:
-        found = huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns=kinds)
-    except (OSError, ValueError) as error:
-        why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        how = f"accept its terms at hf.co/datasets/{name}, `hf auth login`, or name a folder"
-        raise FileNotFoundError(f"{place}: cannot be fetched ({why}); {how}") from None
-    return Path(found)
+    return Path(huggingface_hub.snapshot_download(name, repo_type="dataset", allow_patterns=kinds))
 
 
 def read_release(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Dialogue]:

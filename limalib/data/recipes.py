@@ -9,16 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from limalib.data import instructions, reddit, stackexchange, superni, wikihow
 from limalib.data.candidates import (
     Candidates,
     Wanted,
-    comment_chains,
-    find_all_candidates,
+    find_candidates,
     stackexchange_pairs,
-    unfiltered_pairs,
 )
 from limalib.data.cards import Made, Stage
 from limalib.data.settings import Counts, Paths, Rules
@@ -27,6 +25,7 @@ from limalib.records import Dialogue
 NOT_AT_HAND = Counter({"source not at hand": 1})
 
 Losses = Counter[str]
+Kind = Literal["filtered", "unfiltered"]
 
 
 class Dumps(NamedTuple):
@@ -34,8 +33,8 @@ class Dumps(NamedTuple):
     by kind."""
 
     dumps: dict[str, Path]
-    stem: frozenset[str]
-    left_out: Losses
+    stem: frozenset[str] = frozenset()
+    left_out: Losses = NOT_AT_HAND
 
 
 class Exchanges(NamedTuple):
@@ -46,14 +45,12 @@ class Exchanges(NamedTuple):
     left_out: Losses = NOT_AT_HAND
 
 
-def exchange_dumps(paths: Paths) -> Dumps | None:
-    """The dumps at hand of the exchanges that are drawn from; None without the source.
-
-    A table `exchanges.csv` beside the dumps takes the place of the book's own.
-    """
+def exchange_dumps(paths: Paths) -> Dumps:
+    """The dumps at hand of the exchanges that are drawn from. A table `exchanges.csv` beside them
+    takes the place of the book's own."""
     folder = paths.get("stackexchange")
     if folder is None:
-        return None
+        return Dumps({})
     table = folder / "exchanges.csv"
     split_of = stackexchange.splits(table if table.is_file() else stackexchange.EXCHANGES)
     found = stackexchange.dumps(folder)
@@ -62,42 +59,27 @@ def exchange_dumps(paths: Paths) -> Dumps | None:
         where = f"{folder}: not in the table of exchanges, left out"
         warnings.warn(f"{where}: {', '.join(unknown)}", stacklevel=2)
     used = {name: path for name, path in found.items() if split_of.get(name) in ("stem", "other")}
-    left_out = {
-        "exchange in no list": len(unknown),
-        "exchange discarded": len(found) - len(used) - len(unknown),
-    }
+    discarded = len(found) - len(used) - len(unknown)
+    left_out = Counter({"exchange in no list": len(unknown), "exchange discarded": discarded})
     stem = frozenset(name for name in used if split_of[name] == "stem")
-    return Dumps(used, stem, +Counter(left_out))
+    return Dumps(used, stem, +left_out)
 
 
-def candidates_wanted(paths: Paths, counts: Counts, rules: Rules, seed: int) -> Wanted:
+def candidates_wanted(counts: Counts, rules: Rules, seed: int) -> Wanted:
     """The candidates of an exchange that all sets together can ask for."""
     filtered = counts.largest + counts.held_out
-    return Wanted(
-        filters=rules.stackexchange,
-        filtered=max(counts.stackexchange_stem, counts.stackexchange_other, filtered),
-        unfiltered=counts.ablation,
-        chains=0 if paths.get("lima") else counts.dialogues,
-        seed=seed,
-    )
+    most = max(counts.stackexchange_stem, counts.stackexchange_other, filtered)
+    return Wanted(rules.stackexchange, most, counts.ablation, seed)
 
 
 def find_exchanges(
-    paths: Paths,
-    counts: Counts,
-    rules: Rules,
-    seed: int,
-    kept: Path | None = None,
-    code: str = "",
+    paths: Paths, counts: Counts, rules: Rules, seed: int, kept: Path | None = None
 ) -> Exchanges:
-    """Go once through all Stack Exchange dumps, before sets are drawn; for `kept` and `code`
-    see `find_all_candidates`."""
-    chosen = exchange_dumps(paths)
-    if chosen is None:
-        return Exchanges()
-    wanted = candidates_wanted(paths, counts, rules, seed)
-    found = find_all_candidates(chosen.dumps, wanted, kept, code)
-    return Exchanges(found, chosen.stem, chosen.left_out)
+    """Go once through all Stack Exchange dumps, before sets are drawn; `kept` is a folder of
+    candidates (see `find_candidates`)."""
+    dumps, stem, left_out = exchange_dumps(paths)
+    wanted = candidates_wanted(counts, rules, seed)
+    return Exchanges(find_candidates(dumps, wanted, kept), stem, left_out)
 
 
 def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed: int) -> Made:
@@ -106,8 +88,8 @@ def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed:
     if paths.get("lima"):
         return _from(paths, "lima", "released", _released_examples)
     return joined(
-        _split(exchanges, "stem", counts.stackexchange_stem, seed),
-        _split(exchanges, "other", counts.stackexchange_other, seed),
+        forum(exchanges, counts.stackexchange_stem, seed, split="stem"),
+        forum(exchanges, counts.stackexchange_other, seed, split="other"),
         howto(paths, counts.wikihow, seed),
         _stories(paths, counts.writingprompts, rules),
         _tasks(paths, counts.superni, seed),
@@ -115,19 +97,11 @@ def lima(paths: Paths, exchanges: Exchanges, counts: Counts, rules: Rules, seed:
     )
 
 
-def dialogues(paths: Paths, exchanges: Exchanges, counts: Counts) -> Made:
-    """The multi-turn chains that section 6 adds: the authored ones, then, as far as they do not
-    suffice, some from the comments of Stack Exchange, which the paper edited by hand."""
+def dialogues(paths: Paths, counts: Counts) -> Made:
+    """The multi-turn chains that section 6 adds."""
     if paths.get("lima"):
         return _from(paths, "lima", "multi_turn", _released_dialogues)
-    own = _from(paths, "dialogues", "multi_turn", _alternating, counts.dialogues)
-    missing = counts.dialogues - len(own.dialogues)
-    commented = [one for one in exchanges.every if one.chains.total or one.chains.losses]
-    if missing <= 0 or not commented:
-        return own
-    losses: Losses = Counter()
-    chains = comment_chains(commented, missing, losses)
-    return joined(own, _made("comment chains", chains, losses, "stackexchange"))
+    return _from(paths, "dialogues", "multi_turn", _alternating, counts.dialogues)
 
 
 def alpaca(paths: Paths, counts: Counts) -> Made:
@@ -166,19 +140,20 @@ def unknown(paths: Paths, share: float) -> Made:
     return made.then("share", kept, "of the other kind")
 
 
-def filtered(exchanges: Exchanges, count: int, seed: int) -> Made:
-    """Filtered Stack Exchange examples of all exchanges (section 5); a smaller set is the beginning
-    of a larger one."""
+def forum(
+    exchanges: Exchanges, count: int, seed: int, kind: Kind = "filtered", split: str = ""
+) -> Made:
+    """Stack Exchange examples, filtered, or as no filter has seen them (section 5): of all
+    exchanges, or of one split (section 2). A smaller set is the beginning of a larger one."""
+    stem = exchanges.stem
+    every = [e for e in exchanges.every if split in ("", "stem" if e.exchange in stem else "other")]
     losses = Counter(exchanges.left_out)
-    found = stackexchange_pairs(exchanges.every, count, seed, losses)
-    return _made("stackexchange", found, losses, "stackexchange")
-
-
-def unfiltered(exchanges: Exchanges, count: int, seed: int) -> Made:
-    """Stack Exchange examples that no filter has seen (section 5)."""
-    losses = Counter(exchanges.left_out)
-    found = unfiltered_pairs(exchanges.every, count, seed, losses)
-    return _made("stackexchange", found, losses, "stackexchange", count)
+    found = stackexchange_pairs(every, count, seed, losses, kind)
+    if not split:
+        asked = count if kind == "unfiltered" else None
+        return _made("stackexchange", found, losses, "stackexchange", asked)
+    marked = [replace(d, meta={**d.meta, "split": split}) for d in found]
+    return _made(f"stackexchange ({split})", marked, losses, "stackexchange", count)
 
 
 def howto(paths: Paths, count: int, seed: int) -> Made:
@@ -208,8 +183,8 @@ def held_out(paths: Paths, pool: Made, used: int, counts: Counts, rules: Rules) 
     if not (own := paths.get("held_out")):
         rest = pool.then("training", pool.dialogues[used:], "in a training set")
         return beginning(rest, counts.held_out)
-    wanted = Wanted(filters=rules.stackexchange, filtered=counts.held_out)
-    found = find_all_candidates(stackexchange.dumps(own), wanted)
+    wanted = Wanted(rules.stackexchange, counts.held_out)
+    found = find_candidates(stackexchange.dumps(own), wanted)
     losses: Losses = Counter()
     kept = stackexchange_pairs(found, counts.held_out, 0, losses)
     return _made("held_out", kept, losses, "held_out")
@@ -297,33 +272,17 @@ def _alternating(path: Path, losses: Losses) -> list[Dialogue]:
     return whole
 
 
-def _split(exchanges: Exchanges, split: str, count: int, seed: int) -> Made:
-    stem = split == "stem"
-    every = [one for one in exchanges.every if (one.exchange in exchanges.stem) == stem]
-    losses = Counter(exchanges.left_out)
-    found = stackexchange_pairs(every, count, seed, losses)
-    marked = [replace(d, meta={**d.meta, "split": split}) for d in found]
-    return _made(f"stackexchange ({split})", marked, losses, "stackexchange", count)
-
-
-def _reddit(paths: Paths, *kinds: reddit.Kind) -> Paths:
-    """Reddit's place, if it holds these kinds of dumps."""
-    place = paths.get("reddit")
-    return {"reddit": place if place and all(reddit.dumps(place, k) for k in kinds) else None}
-
-
 def _stories(paths: Paths, count: int, rules: Rules) -> Made:
     def read(path: Path, losses: Losses) -> tuple[Iterator[Any], Iterator[Any]]:
         return reddit.read_submissions(path, losses), reddit.read_comments(path, losses)
 
-    place, draw = _reddit(paths, "submissions", "comments"), reddit.reddit_stories
-    return _from(place, "reddit", "writingprompts", read, count, draw, rules=rules.reddit)
+    draw = reddit.reddit_stories
+    return _from(paths, "reddit", "writingprompts", read, count, draw, rules=rules.reddit)
 
 
 def _questions(paths: Paths, count: int, rules: Rules) -> Made:
-    place, read = _reddit(paths, "submissions"), reddit.read_submissions
-    draw = reddit.askreddit_prompts
-    return _from(place, "reddit", "askreddit", read, count, draw, rules=rules.reddit)
+    read, draw = reddit.read_submissions, reddit.askreddit_prompts
+    return _from(paths, "reddit", "askreddit", read, count, draw, rules=rules.reddit)
 
 
 def _tasks(paths: Paths, count: int, seed: int) -> Made:

@@ -4,6 +4,7 @@ NDJSON, plain or `.zst`. A comment's link_id is `t3_` and its submission's id. A
 year: scores may be strings, fields missing, and texts carry Reddit's own escapes (`&amp;`).
 """
 
+import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +28,6 @@ _PREFIX = {"submissions": "rs_", "comments": "rc_"}
 _GONE = frozenset({"", "[removed]", "[deleted]", "[deleted by user]", "[ removed by reddit ]"})
 _ESCAPE = re.compile(r"&(?:[a-z]{2,6}|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _TAG = re.compile(r"\s*[\[{(]\s*(\w[\w ]{0,11})\s*[\]})]\s*")
-_SLACK = 1000  # submissions that are held before those that are too many go
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +54,25 @@ class Comment:
     barred: str = ""
 
 
-def dumps(path: str | Path, kind: Kind) -> list[Path]:
-    """Files that hold submissions, or comments: the one given, or those of a folder, by name, which
-    has the kind (`AskReddit_submissions.zst`) or starts as the monthly archives (`RS_2019-04.zst`,
-    `RC_2019-04.zst`); a file named as neither is what is asked for."""
-    path = Path(path)
-
-    def holds(file: Path, kind: str) -> bool:
-        return kind in file.name.casefold() or file.name.casefold().startswith(_PREFIX[kind])
-
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and file.name[0] != ".")
-        return [file for file in files if holds(file, kind)]
-    return [] if holds(path, "comments" if kind == "submissions" else "submissions") else [path]
+def dumps(folder: str | Path, kind: Kind) -> list[Path]:
+    """Files of a folder that hold submissions, or comments, by name, which has the kind
+    (`AskReddit_submissions.zst`) or starts as the monthly archives (`RS_2019-04.zst`,
+    `RC_2019-04.zst`)."""
+    files = sorted(file for file in Path(folder).glob("[!.]*") if file.is_file())
+    names = ((file, file.name.casefold()) for file in files)
+    return [file for file, name in names if kind in name or name.startswith(_PREFIX[kind])]
 
 
-def read_submissions(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Submission]:
-    """Submissions of the `dumps` at a path, in their order, in memory that does not grow; `losses`
+def read_submissions(folder: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Submission]:
+    """Submissions of a folder's `dumps`, in their order, in memory that does not grow; `losses`
     counts lines that are no JSON, rows with missing or bad fields, and those removed. Raises
     FileNotFoundError, and ValueError as `json_lines` does."""
-    return _read(path, "submissions", _submission, losses)
+    return _read(folder, "submissions", _submission, losses)
 
 
-def read_comments(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Comment]:
-    """Comments of the `dumps` at a path, as `read_submissions`."""
-    return _read(path, "comments", _comment, losses)
+def read_comments(folder: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Comment]:
+    """Comments of a folder's `dumps`, as `read_submissions`."""
+    return _read(folder, "comments", _comment, losses)
 
 
 def reddit_stories(
@@ -127,11 +121,11 @@ def askreddit_prompts(
 
 
 def _read(
-    path: str | Path, kind: Kind, make: Callable[[Row], T | None], losses: Counter[str]
+    folder: str | Path, kind: Kind, make: Callable[[Row], T | None], losses: Counter[str]
 ) -> Iterator[T]:
-    if not (files := dumps(path, kind)):
+    if not (files := dumps(folder, kind)):
         name = _PREFIX[kind].upper()
-        raise FileNotFoundError(f"{path}: no Pushshift {kind} there (*{kind}*, {name}*)")
+        raise FileNotFoundError(f"{folder}: no Pushshift {kind} there (*{kind}*, {name}*)")
     bad, empty = f"{kind[:-1]} with a missing or bad field", f"{kind[:-1]} removed or empty"
     for file in files:
         rows = (row for _, row in json_lines(file, f"Pushshift {kind}", losses))
@@ -184,24 +178,21 @@ def _most_upvoted(
     posts: Iterable[Submission], n: int, losses: Counter[str], subreddit: str, rules: RedditRules
 ) -> list[Submission]:
     """The `n` fit posts with the highest scores, in that order, each id once (the first wins)."""
-    held: dict[str, Submission] = {}
-    total = 0
-    for post in posts:
-        if reason := _unfit(post, subreddit, rules):
-            losses[reason] += 1
-        elif post.id in held:
-            losses["id seen before"] += 1
-        else:
-            total += 1
-            held[post.id] = post
-            if len(held) >= n + _SLACK:
-                held = {post.id: post for post in _best(held.values(), n)}
-    losses[LESS_UPVOTED] += max(total - n, 0)
-    return _best(held.values(), n)
+    seen: set[str] = set()
 
+    def fit() -> Iterator[Submission]:
+        for post in posts:
+            if reason := _unfit(post, subreddit, rules):
+                losses[reason] += 1
+            elif post.id in seen:
+                losses["id seen before"] += 1
+            else:
+                seen.add(post.id)
+                yield post
 
-def _best(posts: Iterable[Submission], n: int) -> list[Submission]:
-    return sorted(posts, key=lambda post: (-post.score, post.id))[:n]
+    best = heapq.nsmallest(n, fit(), key=lambda post: (-post.score, post.id))
+    losses[LESS_UPVOTED] += len(seen) - len(best)
+    return best
 
 
 def _premise(title: str) -> str:

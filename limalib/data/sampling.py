@@ -6,41 +6,40 @@ import heapq
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 NOTHING: Counter[str] = Counter()
 """No losses."""
 
 
-class Offer(NamedTuple):
+class Offer(NamedTuple, Generic[T]):
     """What a group has to offer: the `best` of the `total`, in the order in which they are to be
-    taken, None for one without text; and what was lost before, by reason."""
+    taken; and what was lost before, by reason."""
 
     total: int
-    best: Iterable[Any]
+    best: Sequence[T]
     losses: Counter[str] = NOTHING
 
 
 class Best:
-    """The `n` items of the highest rank, and every None that outranks one of them."""
+    """The `n` items of the highest rank; of equals the first."""
 
     def __init__(self, n: int) -> None:
-        self.n, self.items, self.total = n, 0, 0
+        self.n, self.total = n, 0
         self.heap: list[tuple[Any, int, Any]] = []
 
     def add(self, rank: Any, make: Callable[[], Any]) -> None:
         """Count an item, and make it if it is among the best so far."""
         self.total += 1
-        if self.items == self.n and (not self.heap or rank < self.heap[0][0]):
-            return
-        item = make()
-        heapq.heappush(self.heap, (rank, -self.total, item))  # equal ranks: the first stays
-        self.items += item is not None
-        while self.items > self.n or (self.items == self.n and self.heap[0][2] is None):
-            self.items -= heapq.heappop(self.heap)[2] is not None
+        if len(self.heap) < self.n:
+            heapq.heappush(self.heap, (rank, -self.total, make()))
+        elif self.n and rank > self.heap[0][0]:
+            heapq.heapreplace(self.heap, (rank, -self.total, make()))
 
-    def offer(self, losses: Counter[str] = NOTHING) -> Offer:
+    def offer(self, losses: Counter[str] = NOTHING) -> Offer[Any]:
         """The items, the highest rank first."""
         entries = sorted(self.heap, key=lambda entry: entry[:2], reverse=True)
         return Offer(self.total, [item for *_, item in entries], losses)
@@ -59,21 +58,17 @@ def temperature_weights(counts: Mapping[str, int], tau: float) -> dict[str, floa
     return {name: power / total for name, power in powers.items()}
 
 
-def temperature_sample(offers: Mapping[str, Offer], n: int, tau: float, seed: int) -> list[Any]:
-    """Items until `n` are not None, or all: a group is drawn by `temperature_weights` of the totals
-    each time, and its next item taken. Raises ValueError where a group kept too few."""
+def temperature_sample(offers: Mapping[str, Offer[T]], n: int, tau: float, seed: int) -> list[T]:
+    """`n` items, or all: a group is drawn by `temperature_weights` of the totals each time, and its
+    next item taken."""
     weights = temperature_weights({name: offer.total for name, offer in offers.items()}, tau)
     left = {name: offers[name].total for name in sorted(offers) if offers[name].total}
     waiting = {name: iter(offers[name].best) for name in left}
     dice = random.Random(f"temperature/{seed}")
-    drawn, kept = [], 0
-    while left and kept < n:
+    drawn: list[T] = []
+    while left and len(drawn) < n:
         (name,) = dice.choices(list(left), [weights[name] for name in left])
-        try:
-            drawn.append(next(waiting[name]))
-        except StopIteration:
-            raise ValueError(f"{name}: too few candidates were kept to draw {n}") from None
-        kept += drawn[-1] is not None
+        drawn.append(next(waiting[name]))
         left[name] -= 1
         if not left[name]:
             del left[name]

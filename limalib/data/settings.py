@@ -32,18 +32,13 @@ class RedditRules(Settings):
     premises_per_story: int = Field(default=10, ge=1)  # held in memory: not each one has a story
 
 
-class NearDuplicateRules(Settings):
-    """From which share of their three-word shingles (Jaccard) on two texts are nearly the same."""
-
-    threshold: float = Field(0.8, gt=0, le=0.95)
-
-
 class Rules(Settings):
     """What the recipes filter by; the defaults are the paper's."""
 
     stackexchange: StackExchangeFilters = StackExchangeFilters()
     reddit: RedditRules = RedditRules()
-    near_duplicates: NearDuplicateRules = NearDuplicateRules()
+    # From which share of their three-word shingles (Jaccard) on two texts are nearly the same.
+    near_duplicates: float = Field(0.8, gt=0, le=0.95)
 
 
 class Counts(Settings):

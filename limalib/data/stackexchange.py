@@ -1,23 +1,23 @@
-"""Stack Exchange data dumps: posts, comments, threads, and which exchanges count as STEM.
+"""Stack Exchange data dumps: posts, threads, and which exchanges count as STEM.
 
-A dump is a folder an exchange, or a `.7z` of it. In `Posts.xml` PostTypeId 1 is a question, 2 an
-answer (to ParentId), the rest (tag wikis, ...) no content. `Comments.xml` is under PostId.
+A dump is a folder an exchange. In `Posts.xml` PostTypeId 1 is a question, 2 an answer (to
+ParentId), the rest (tag wikis, ...) no content.
 """
 
 import errno
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from limalib.data import dump
-from limalib.data.files import UNCOUNTED, existing, table, usable
+from lxml import etree
 
-T = TypeVar("T")
+from limalib.data.files import UNCOUNTED, lines, table, usable
+
 SPLITS = ("stem", "other", "discarded")
 
 EXCHANGES = Path(__file__).with_name("exchanges.csv")
@@ -28,14 +28,8 @@ discarded, but no lists."""
 _DATABASE = """
     pragma page_size = 65536; pragma cache_size = -16000;
     pragma journal_mode = off; pragma synchronous = off;
-    create table post (question, id, parent, score, title, body, owner);
-    create table comment (id, post, score, user, created, text);
+    create table post (question, id, parent, score, title, body);
     begin;
-"""
-_POSTS = "select 0, rowid as place, * from post"
-_COMMENTS = """
-    select 1, rowid, coalesce((select question from post where id = comment.post limit 1), -post), *
-    from comment
 """
 
 
@@ -47,104 +41,77 @@ class Post(NamedTuple):
     score: int
     title: str
     body: str
-    owner: int | None = None
-
-
-class Comment(NamedTuple):
-    """A comment under a post; `user` is None when the account is gone, `text` is Markdown."""
-
-    id: int
-    post: int
-    score: int
-    user: int | None
-    created: str
-    text: str
 
 
 class Thread(NamedTuple):
-    """A question with its answers, the highest score first, older first among equals, and the
-    comments under each post's id, in order of time."""
+    """A question with its answers, the highest score first, older first among equals."""
 
     exchange: str
     question: Post
     answers: tuple[Post, ...]
-    comments: Mapping[int, Sequence[Comment]] = {}
 
 
 def dumps(folder: str | Path) -> dict[str, Path]:
-    """The dumps in a folder, by exchange: `<exchange>/Posts.xml`, `<exchange>.7z`, or of the
-    largest, which comes a table an archive, `<exchange>-Posts.7z`. Raises FileNotFoundError where
-    there is none, ValueError where an exchange has two."""
-    folder = Path(folder)
-    found: dict[str, Path] = {}
-    for path in sorted([*folder.glob("*/Posts.xml"), *folder.glob("*.7z")]):
-        name = _exchange_of(path)
-        if name in found:
-            raise ValueError(f"{folder}: {name} is there twice: {found[name].name}, {path.name}")
-        if path.suffix != ".7z" or "-" not in name:
-            found[name] = path
+    """The dumps in a folder, by exchange. Raises FileNotFoundError where there is none."""
+    found = {path.parent.name: path for path in sorted(Path(folder).glob("*/Posts.xml"))}
     if not found:
-        raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml and no <exchange>.7z")
+        raise FileNotFoundError(f"{folder}: holds no <exchange>/Posts.xml; is it unpacked?")
     return found
 
 
-def comments_of(path: Path) -> Path | None:
-    """The file with the comments on a file's posts: one beside it, or the same archive, or None."""
-    if path.suffix == ".7z" and not path.stem.endswith("-Posts"):
-        return path if "Comments.xml" in dump.members(path) else None
-    name = path.name.replace("Posts", "Comments")
-    return found if (found := path.with_name(name)).is_file() else None
+def rows(path: str | Path, losses: Counter[str]) -> Iterator[Mapping[str, str]]:
+    """Attributes of each row of a `Posts.xml`, in memory that does not grow.
+
+    A dump holds a row a line; `losses` counts those that are not well-formed, and lines of another
+    kind, which are not read, so no entity is ever declared. Raises ValueError naming the file where
+    its last line does not end the table.
+    """
+    last, path, known = b"", Path(path), (b"<posts>", b"</posts>")
+    with path.open("rb") as file:
+        for text in filter(None, map(bytes.strip, lines(file, path))):
+            last = text
+            if text.startswith(b"<row "):
+                try:
+                    yield etree.fromstring(text).attrib
+                except etree.XMLSyntaxError:
+                    losses["post that is not well-formed"] += 1
+            elif text not in known and b"<?xml " not in text:
+                losses["line that is no post"] += 1
+    if last != b"</posts>":
+        raise ValueError(f"{path}: does not end on </posts>; is it whole, and a Posts.xml?")
 
 
 def read_posts(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Post]:
-    """Questions and answers of a `Posts.xml` or of a `.7z` with one, which is not unpacked to disk;
-    `losses` counts the rows that are skipped. Raises FileNotFoundError, and as `dump.rows`."""
-    return _read(path, "posts", _post, losses)
-
-
-def read_comments(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Comment]:
-    """Comments of a `Comments.xml` or of a `.7z` with one; counts and raises as `read_posts`."""
-    return _read(path, "comments", _comment, losses)
+    """Questions and answers of a `Posts.xml`; `losses` counts the rows that are skipped. Raises
+    FileNotFoundError, and as `rows`."""
+    bad, neither = "post with a missing or bad field", "post neither question nor answer"
+    return usable(rows(path, losses), _post, bad, neither, losses)
 
 
 def threads(
-    posts: str | Path,
-    exchange: str = "",
-    losses: Counter[str] = UNCOUNTED,
-    comments: str | Path | None = None,
-    comment_losses: Counter[str] = UNCOUNTED,
+    posts: str | Path, exchange: str = "", losses: Counter[str] = UNCOUNTED
 ) -> Iterator[Thread]:
-    """Questions with their answers, and with comments where a file of them is given, by id.
+    """Questions with their answers, by id.
 
-    The losses count what the readers skip, and what came before or belongs to nothing. Memory does
-    not grow; a temporary file (TMPDIR) does, to about three times the dump. Raises as the readers
-    do, and OSError where that file cannot be written.
+    `losses` counts what the reader skips, and what came before or belongs to nothing. Memory does
+    not grow; a temporary file (TMPDIR) does, to about the size of the dump. Raises as
+    `read_posts`, and OSError where that file cannot be written.
     """
-    exchange, query = exchange or _exchange_of(Path(posts)), _POSTS
+    exchange = exchange or Path(posts).resolve().parent.name
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.executescript(_DATABASE)
             database.executemany(
-                "insert into post values (?, ?, ?, ?, ?, ?, ?)",
+                "insert into post values (?, ?, ?, ?, ?, ?)",
                 ((p.id if p.parent is None else p.parent, *p) for p in read_posts(posts, losses)),
             )
-            if comments is not None:
-                database.executemany(
-                    "insert into comment values (?, ?, ?, ?, ?, ?)",
-                    read_comments(comments, comment_losses),
-                )
-                database.execute("create index by_id on post (id, question)")
-                query = f"{_POSTS} union all {_COMMENTS}"
-            records = database.execute(f"{query} order by question, 1, place")
-            for _, group in groupby(records, key=itemgetter(2)):
-                if thread := _thread(exchange, list(group), losses, comment_losses):
+            records = database.execute("select * from post order by question, rowid")
+            for _, group in groupby(records, key=itemgetter(0)):
+                if thread := _thread(exchange, [Post(*found[1:]) for found in group], losses):
                     yield thread
     except sqlite3.Error as error:
-        raise OSError(
-            errno.ENOSPC,
-            f"cannot write temporary data ({error}); a dump needs up to three times its own size "
-            "in the folder for temporary files; TMPDIR names another",
-        ) from None
+        said = f"cannot write temporary data ({error}); TMPDIR names another folder for it"
+        raise OSError(errno.ENOSPC, said) from None
 
 
 def splits(path: str | Path = EXCHANGES) -> dict[str, str]:
@@ -152,7 +119,8 @@ def splits(path: str | Path = EXCHANGES) -> dict[str, str]:
     `former` with an older name; lines starting with # are comments. Raises ValueError also for an
     unknown split or a name twice."""
     found: dict[str, str] = {}
-    for row in table(path, "a table of exchanges", ("exchange", "split"), comment=b"#"):
+    names = ("exchange", "split")
+    for row in table(path, "a table of exchanges", names, comment="#").to_dict("records"):
         name, split = row["exchange"], row["split"]
         if split not in SPLITS:
             raise ValueError(f"{path}: {name}: split {split!r} is none of {SPLITS}")
@@ -163,17 +131,8 @@ def splits(path: str | Path = EXCHANGES) -> dict[str, str]:
     return found
 
 
-def _read(
-    path: str | Path, kind: str, make: Callable[[dump.Row], T | None], losses: Counter[str]
-) -> Iterator[T]:
-    path = existing(path, f"a Stack Exchange {kind.capitalize()}.xml")
-    bad = f"{kind[:-1]} with a missing or bad field"
-    rows = dump.rows(path, kind, losses)
-    yield from usable(rows, make, bad, "post neither question nor answer", losses)
-
-
-def _post(row: dump.Row) -> Post | None:
-    kind, owner = row.get("PostTypeId"), row.get("OwnerUserId")
+def _post(row: Mapping[str, str]) -> Post | None:
+    kind = row.get("PostTypeId")
     if kind not in ("1", "2"):
         return None
     return Post(
@@ -182,19 +141,7 @@ def _post(row: dump.Row) -> Post | None:
         _number(row["Score"]),
         row["Title"] if kind == "1" else "",
         row["Body"],
-        _number(owner) if owner else None,
     )
-
-
-def _comment(row: dump.Row) -> Comment:
-    id, post, score = (_number(row[name]) for name in ("Id", "PostId", "Score"))
-    user = _number(row["UserId"]) if row.get("UserId") else None
-    return Comment(id, post, score, user, row["CreationDate"], row["Text"])
-
-
-def _exchange_of(path: Path) -> str:
-    path = path.resolve()
-    return path.stem.removesuffix("-Posts") if path.suffix == ".7z" else path.parent.name
 
 
 def _number(text: str) -> int:
@@ -203,25 +150,14 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _thread(
-    exchange: str, records: list[tuple], losses: Counter[str], lost: Counter[str]
-) -> Thread | None:
+def _thread(exchange: str, posts: list[Post], losses: Counter[str]) -> Thread | None:
     """What belongs to one question, None where it is missing; of an id twice the first stays."""
-    posts = [Post(*record[3:]) for record in records if not record[0]]
     question = next((post for post in posts if post.parent is None), None)
     answers = {post.id: post for post in reversed(posts) if post.parent is not None}
     repeated = len(posts) - len(answers) - (question is not None)
     losses.update(+Counter({"post seen before": repeated}))
-    every = [Comment(*record[3:]) for record in records[len(posts) :]]
-    said = {(comment.post, comment.id): comment for comment in reversed(every)}
-    lost.update(+Counter({"comment seen before": len(every) - len(said)}))
     if question is None:
-        losses.update(+Counter({"post without its question": len(answers)}))
-        missing = "question" if posts else "post"
-        lost.update(+Counter({f"comment without its {missing}": len(said)}))
+        losses["post without its question"] += len(answers)
         return None
-    under: defaultdict[int, list[Comment]] = defaultdict(list)
-    for comment in sorted(said.values(), key=lambda comment: (comment.created, comment.id)):
-        under[comment.post].append(comment)
     ranked = sorted(answers.values(), key=lambda answer: (-answer.score, answer.id))
-    return Thread(exchange, question, tuple(ranked), under)
+    return Thread(exchange, question, tuple(ranked))

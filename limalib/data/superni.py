@@ -7,15 +7,21 @@ One JSON object a file; English where no language is named. The examples that a 
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from limalib.data.files import UNCOUNTED, json_document, text_of, usable
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from limalib.data.files import UNCOUNTED, usable
 from limalib.data.sampling import Best, stable_order
 from limalib.records import Dialogue, reading, single_turn
+
+Texts = Annotated[
+    list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+]
+Filled = Annotated[Texts, AfterValidator(lambda given: [text for text in given if text.strip()])]
 
 GENERATION_CATEGORIES = frozenset(
     {
@@ -29,49 +35,36 @@ GENERATION_CATEGORIES = frozenset(
 """Super-NI's categories whose outputs are free text; the paper names three and says "and more"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """An input with the outputs accepted for it, at least one."""
+class Instance(BaseModel):
+    """An input with the outputs accepted for it, without empty ones."""
 
     input: str
-    outputs: tuple[str, ...]
+    output: Filled
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task; `name` is the file's. Instances come in the order of their ids."""
+class Task(BaseModel):
+    """A task's file; `name` is the file's. Instances, once read, come in the order of their ids."""
 
-    name: str
-    definition: str
-    categories: tuple[str, ...]
-    instances: tuple[Instance, ...]
-    languages: frozenset[str] = frozenset({"English"})
+    name: str = ""
+    Definition: Filled
+    Categories: Texts
+    Instances: list[Any]
+    Input_language: Texts = ["English"]
+    Output_language: Texts = ["English"]
 
 
 def read_task(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Task:
-    """The task in one file; `losses` counts instances without input or output, and those whose id
-    came before. Raises FileNotFoundError, and ValueError naming the file when it is no task."""
-    what = "a Super-NI task"
-    record: dict[str, Any] = json_document(path, what, dict)
-    kept: list[Instance] = []
-    seen: set[str] = set()
+    """The task in one file; `losses` counts instances without input or output. Raises
+    FileNotFoundError, and ValueError naming the file when it is no task."""
     unusable = "instance without input or output"
-    with reading(path, what):
-        definition = " ".join(_strings(record["Definition"])).strip()
-        fields = ("Input_language", "Output_language")
-        languages = frozenset(name for f in fields for name in _strings(record.get(f, "English")))
-        categories = tuple(_strings(record["Categories"]))
-        for instance in usable(record["Instances"], _instance, unusable, unusable, losses):
-            if instance.id and instance.id in seen:
-                losses["instance id seen before"] += 1
-            else:
-                kept.append(instance)
-                seen.add(instance.id)
-        if not definition or not kept:
+    with reading(path, "a Super-NI task"):
+        task = Task.model_validate_json(Path(path).read_bytes())
+        made = usable(task.Instances, _instance, unusable, unusable, losses)
+        instances = sorted(made, key=attrgetter("id"))
+        if not (instances and task.Definition):
             raise ValueError("without definition or usable instances")
-    instances = tuple(sorted(kept, key=attrgetter("id")))
-    return Task(Path(path).stem, definition, categories, instances, languages)
+    return task.model_copy(update={"name": Path(path).stem, "Instances": instances})
 
 
 def read_tasks(folder: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Task]:
@@ -90,9 +83,9 @@ def superni_examples(
     definition, a blank line and the input as prompt; one task is held in memory at a time."""
     best = Best(n)
     for task in tasks:
-        if GENERATION_CATEGORIES.isdisjoint(task.categories):
+        if GENERATION_CATEGORIES.isdisjoint(task.Categories):
             losses["not a generation task"] += 1
-        elif task.languages != {"English"}:
+        elif {*task.Input_language, *task.Output_language} != {"English"}:
             losses["not in English"] += 1
         else:
             best.add(-stable_order(seed, task.name), partial(_example, task, seed))
@@ -101,27 +94,19 @@ def superni_examples(
     return found
 
 
+def _instance(given: Any) -> Instance | None:
+    instance = Instance.model_validate(given)
+    return instance if instance.output else None
+
+
 def _example(task: Task, seed: int) -> Dialogue:
     dice = random.Random(f"superni/{seed}/{task.name}")
-    index = dice.randrange(len(task.instances))
-    instance = task.instances[index]
+    index = dice.randrange(len(task.Instances))
+    instance = task.Instances[index]
     return single_turn(
         f"superni/{task.name}/{instance.id or index}",
-        f"{task.definition}\n\n{instance.input}".strip(),
-        dice.choice(instance.outputs),
+        f"{' '.join(task.Definition).strip()}\n\n{instance.input}".strip(),
+        dice.choice(instance.output),
         "nlp",
-        categories=list(task.categories),
+        categories=task.Categories,
     )
-
-
-def _instance(record: Any) -> Instance | None:
-    text, id = text_of(record["input"]), text_of(record.get("id", ""))
-    outputs = tuple(output for output in _strings(record["output"]) if output.strip())
-    return Instance(text, outputs, id) if outputs else None
-
-
-def _strings(value: Any) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list):
-        raise TypeError(f"expected a string or a list of strings, not {value!r:.60}")
-    return [text_of(item) for item in values]

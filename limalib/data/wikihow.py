@@ -1,8 +1,7 @@
 """wikiHow articles from CSV, and examples from them (section 2).
 
 From the public data set (Koupaee and Wang, 2018, arXiv 1810.09305): `wikihowAll.csv` has a row an
-article, `wikihowSep.csv` a row a step, and the sections. LIMA's sampling needs categories, which it
-lacks: a column `category` may be added.
+article. LIMA's sampling needs categories, which it lacks: a column `category` may be added.
 """
 
 import math
@@ -11,10 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
-from limalib.data.files import UNCOUNTED, Row, table, usable
+from limalib.data.files import UNCOUNTED, table
 from limalib.data.markup import without_links
 from limalib.data.sampling import Best, stable_order, temperature_sample
 from limalib.records import Dialogue, single_turn
@@ -25,7 +23,7 @@ PRUNED_SECTIONS = {"tips", "warnings", "things you'll need", "related wikihows",
 }
 
 # Stray marks that the public files put there, and the number that they glue to a part's title.
-_BEFORE_LINE_END = re.compile(r"(?<![ \t])[ \t]*+;?[ \t]*+\n")
+_STRAY = re.compile(r"(?<![ \t])[ \t]*+;?[ \t]*+\n")
 _PART = re.compile(r"(?<=[a-z?!)])[1-9]\d?$")
 
 
@@ -39,18 +37,17 @@ class Article:
 
 
 def read_articles(path: str | Path, losses: Counter[str] = UNCOUNTED) -> Iterator[Article]:
-    """Articles of a wikiHow CSV, in its order; `losses` counts rows (articles, or steps of one)
-    with fields missing or empty. Raises as `files.table` does."""
-    rows = table(path, "a wikiHow CSV", ("title", "text"))
-    for steps, alike in groupby(rows, lambda row: "sectionLabel" in row):
-        bad = f"{'step' if steps else 'row'} with too few or too many fields"
-        empty = "step without title or text" if steps else "empty title or text"
-        whole = usable(alike, _whole, bad, empty, losses)
-        together = groupby(whole, _title) if steps else ((_title(row), [row]) for row in whole)
-        for title, group in together:
-            article = list(group)
-            text = _from_steps(article) if steps else _tidy(article[0]["text"])
-            yield Article(title, text, article[-1].get("category", "").strip())
+    """Articles of a wikiHow CSV, in its order; `losses` counts rows without title or text. Raises
+    as `files.table` does."""
+    articles = table(path, "a wikiHow CSV", ("title", "text"))
+    if "sectionLabel" in articles:
+        raise ValueError(f"{path}: has a row a step; give wikihowAll.csv, with a row an article")
+    for row in articles.to_dict("records"):
+        title, text = _PART.sub("", row["title"].strip()), row["text"].strip()
+        if title and text:
+            yield Article(title, _STRAY.sub("\n", text), row.get("category", "").strip())
+        else:
+            losses["empty title or text"] += 1
 
 
 def wikihow_response(text: str) -> str:
@@ -88,36 +85,6 @@ def wikihow_pairs(
     categories = f"from {len(groups)} categories" if groups.keys() - {""} else "without categories"
     losses[f"not drawn, {categories}"] = sum(g.total for g in groups.values()) - len(kept)
     return kept
-
-
-def _whole(row: Row) -> Row | None:
-    if None in row or None in row.values():
-        raise ValueError
-    texts = ("headline", "text") if "sectionLabel" in row else ("text",)
-    return row if row["title"].strip() and any(row.get(t, "").strip() for t in texts) else None
-
-
-def _from_steps(steps: Iterable[Row]) -> str:
-    parts: list[str] = []
-    section, number = None, 0
-    for step in steps:
-        if not parts and step.get("overview", "").strip():
-            parts.append(_tidy(step["overview"]))
-        if step["sectionLabel"].strip() != section:
-            section, number = step["sectionLabel"].strip(), 0
-            parts.append(f"\n## {section}\n")
-        number += 1
-        body = " ".join(_tidy(f"{step.get('headline', '')} {step['text']}").split())
-        parts.append(f"{number}. {body}")
-    return "\n".join(parts).strip()
-
-
-def _title(row: Row) -> str:
-    return _PART.sub("", row["title"].strip())
-
-
-def _tidy(text: str) -> str:
-    return _BEFORE_LINE_END.sub("\n", text.strip())
 
 
 def _without_sections(text: str) -> Iterator[str]:

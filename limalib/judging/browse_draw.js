@@ -1,5 +1,7 @@
 function () {
-  // Filters above the table of answers, and the button that shows who wrote what. DataTables calls
+  // A search and filters above the table of answers, and the button that shows who wrote what.
+  // A search finds prompts, with all their answers, by what any of these says; not by systems, which
+  // would give its answers away. Filters pick answers. DataTables calls
   // this at every draw: itables 2.9 hands no `initComplete` on. Cells hold escaped text, so values
   // are compared as they are.
   const table = this.api();
@@ -30,6 +32,23 @@ function () {
     return label;
   }
 
+  function search() {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = "search";
+    const rows = table.rows().data().toArray();
+    const texts = rows.map((row) => plain(row.slice(0, number("system")).join(" ")).toLowerCase());
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/);
+      const fits = (row, i) => words.every((word) => texts[i].includes(word));
+      const prompts = new Set(rows.filter(fits).map(([prompt]) => prompt));
+      table.search.fixed("words", (text, row) => prompts.has(row[0])).draw();
+    });
+    label.append("search ", input);
+    bar.append(label);
+  }
+
+  search();
   filter("kind");
   filter("grade");
   const system = filter("system");

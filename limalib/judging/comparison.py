@@ -1,17 +1,15 @@
-"""Two systems compared: what a judge's verdicts come to, what sways it, and what it costs."""
+"""Two systems compared: what a judge's verdicts come to, and what sways it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 
 from limalib import significance, statistics
-from limalib.judging import bias, model_judge, replies, servers, verdicts
-from limalib.judging.settings import JudgeSettings
-from limalib.judging.verdicts import Decision, OrderRule, Pairing
+from limalib.judging import bias, model_judge, verdicts
+from limalib.judging.verdicts import Decision, Pairing
 from limalib.records import Dialogue, Response, Turn, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
@@ -37,16 +35,8 @@ class Comparison(NamedTuple):
         return {name: found.get(name) for name in ("win", "tie", "lose", *SWAYED)}
 
 
-NOTHING = Comparison([], 0)
-"""What comes of asking nobody."""
-
-
 def compare(
-    said: Iterable[Verdict],
-    paired: Sequence[Pairing],
-    prompts: Sequence[str],
-    rule: OrderRule = "agree",
-    seed: int = 0,
+    said: Iterable[Verdict], paired: Sequence[Pairing], prompts: Sequence[str], seed: int = 0
 ) -> Comparison:
     """What one judge's verdicts on pairs of two systems' answers come to, with intervals over
     `prompts` (ids) and seeds; verdicts on other systems or prompts are left out."""
@@ -58,7 +48,7 @@ def compare(
         for v in said
         if {v.first, v.second} == {first.system, second.system} and v.prompt_id in asked
     ]
-    decisions, unreadable = verdicts.combine(own, rule)
+    decisions, unreadable = verdicts.combine(own)
     if not decisions:
         return Comparison([], unreadable)
     measured = [d for d in decisions if (d.prompt_id, d.seed, d.sample) in longer]
@@ -83,48 +73,16 @@ def p_values(compared: Mapping[str, Comparison]) -> dict[str, float]:
     return dict(zip(nets, significance.holm(signs), strict=True))
 
 
-def table(compared: Mapping[str, Comparison], names: Mapping[str, str], seed: int) -> pd.DataFrame:
+def table(compared: Mapping[str, Comparison], names: Mapping[str, str]) -> pd.DataFrame:
     """Wins, ties and losses of one system against each rival that a decision was made on."""
     signs = p_values(compared)
     decided = [compared[rival] for rival in signs]
-    nets = [found.net for found in decided if found.net is not None]
-    swaps = significance.holm([significance.permutation_test(net, seed=seed) for net in nets])
     units = {"win": "share", "tie": "share", "lose": "share", "net": "share difference"}
     rows = statistics.frame({rival: compared[rival].shares for rival in signs}, units, names)
     rows.insert(0, "pairs", [len(found.decisions) for found in decided])
     rows.insert(1, "unreadable", [found.unreadable for found in decided])
     rows["p (sign test)"] = [f"{p:.1g}" for p in signs.values()]
-    rows["p (permutation)"] = [f"{p:.1g}" for p in swaps]
     return rows
-
-
-def store(folder: Path, paired: Sequence[Pairing]) -> Path:
-    """Where a model's replies on two systems are kept, whichever is called the first."""
-    first, second, _ = paired[0]
-    return folder / "pairs" / f"{'--'.join(sorted((first.system, second.system)))}.jsonl"
-
-
-def expected(
-    settings: JudgeSettings,
-    folder: Path,
-    asked: Sequence[Dialogue],
-    paired: Iterable[Sequence[Pairing]],
-) -> str:
-    """About what comparing several pairs of systems will cost, replies being kept in `folder`."""
-    new = [
-        request
-        for some in paired
-        for request in replies.missing(
-            model_judge.pair_requests(settings, asked, some), store(folder, some)
-        )
-    ]
-    return servers.estimate(settings.server, new)
-
-
-def spent(settings: JudgeSettings, folder: Path) -> str:
-    """What a model's replies under `folder` took so far, unreadable ones among them."""
-    said = (reply for path in folder.rglob("*.jsonl") for _, reply in replies.received(path))
-    return servers.spent(settings.server, said)
 
 
 def transcripts(held: Iterable[tuple[Sequence[Dialogue], Sequence[Response]]]) -> list[Response]:

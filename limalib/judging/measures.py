@@ -1,21 +1,16 @@
-"""What grades come to: values by seed and prompt, means by kind of prompt, answers side by side."""
+"""What grades come to: values by seed and prompt, and answers side by side."""
 
 import html
-import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TypeVar, get_args
 
-import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from limalib import statistics
 from limalib.records import Dialogue, Grade, Label, Response, visible
-from limalib.statistics import Estimate, Grid
-
-if TYPE_CHECKING:
-    from IPython.display import HTML
+from limalib.statistics import Grid
 
 Answered = TypeVar("Answered", Response, Grade)
 Value = str
@@ -58,26 +53,6 @@ def grid(grades: Iterable[Grade], asked: Sequence[Dialogue], value: Value = "sco
     return statistics.grid(found, [*ids])
 
 
-def by_kind(
-    grades: Mapping[str, Sequence[Grade]],
-    asked: Sequence[Dialogue],
-    value: Value = "score",
-    seed: int = 0,
-    clusters: Sequence[str] | None = None,
-) -> dict[str, dict[str, Estimate | None]]:
-    """Mean value by kind of prompt and system, None where the system has no grade; intervals over
-    the prompts' `clusters`, such as the things that they are about."""
-    kinds = [str(prompt.meta.get("kind", prompt.source)) for prompt in asked]
-    grids = {system: grid(own, asked, value) for system, own in grades.items()}
-    found: dict[str, dict[str, Estimate | None]] = {kind: {} for kind in sorted({*kinds})}
-    for kind, system in itertools.product(found, grids):
-        own = [place for place, each in enumerate(kinds) if each == kind]
-        cells, things = grids[system][:, own], clusters and [clusters[place] for place in own]
-        mean = partial(statistics.bootstrap_mean, clusters=things, seed=seed)
-        found[kind][system] = None if np.isnan(cells).all() else mean(cells)
-    return found
-
-
 def firsts(found: Iterable[Answered]) -> dict[str, Answered]:
     """By prompt, the first answer (or its grade) of the first seed."""
     ordered = sorted(found, key=lambda answer: (answer.seed, answer.sample), reverse=True)
@@ -105,9 +80,7 @@ def side_by_side(
     return pd.DataFrame(columns, dtype=object)  # pyarrow's texts refuse lone surrogates
 
 
-def show(texts: pd.DataFrame) -> "HTML":
+def show(texts: pd.DataFrame) -> HTML:
     """A table of texts for a page: escaped, line breaks kept, nothing cut off."""
-    from IPython.display import HTML
-
     escaped = texts.map(lambda text: html.escape(visible(text)).replace("\n", "<br>"))
     return HTML(escaped.to_html(escape=False, index=False, classes="answers", border=0))

@@ -18,9 +18,8 @@ from limalib.judging.replies import Reply, Request
 from limalib.judging.settings import JudgeSettings
 from limalib.judging.verdicts import Pairing
 from limalib.records import Dialogue, Grade, Label, Preferred, Response, Turn, Verdict, visible
-from limalib.settings import ROOT
 
-FOLDER = Path(__file__).resolve().parent / "prompts"
+FOLDER = Path(__file__).parent / "prompts"
 
 
 class Question(NamedTuple):
@@ -43,23 +42,9 @@ _ORDERS: tuple[tuple[Literal["first", "second"], dict[str | int, Preferred]], ..
 )
 
 
-def prompt_file(question: Question, folder: str | Path | None = None) -> Path:
-    """A judge's prompt file: limalib's own, or in a folder that begins at the repository's root."""
-    return (ROOT / Path(folder).expanduser() if folder else FOLDER) / f"{question.name}.md"
-
-
-def instructions(question: Question, folder: str | Path | None = None) -> str:
-    """The text of a judge's prompt file. Raises FileNotFoundError, and ValueError when it has not
-    just the places that are filled ($$ stands for a dollar sign)."""
-    path = prompt_file(question, folder)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a judge needs its instructions")
-    template = Template(path.read_text(encoding="utf-8"))
-    places = {"mark", "request", *question.shows}
-    if not template.is_valid() or {*template.get_identifiers()} != places:
-        wanted = ", ".join(f"${name}" for name in sorted(places))
-        raise ValueError(f"{path}: must mention {wanted} and nothing else with a $ (write $$)")
-    return template.template
+def instructions(question: Question) -> str:
+    """What a judge is told; `fill` puts the material in its places."""
+    return (FOLDER / f"{question.name}.md").read_text(encoding="utf-8")
 
 
 def fill(text: str, **material: str) -> str:
@@ -87,9 +72,14 @@ def compare_pairs(
 ) -> list[Verdict]:
     """Verdicts on pairs of answers, each pair in both orders; None is preferred where the reply
     could not be read. Replies are kept in `store` (JSONL). Raises what `servers.ask` raises, and
-    ValueError for a wrong prompt file or an answer to no known prompt."""
-    digest = _digest(instructions(PAIRWISE, settings.prompts))
-    requests = pair_requests(settings, prompts, pairs)
+    ValueError for an answer to no known prompt."""
+    digest = _digest(instructions(PAIRWISE))
+    shown = (
+        (a.prompt_id, f"{a.system} against {b.system}", texts)
+        for a, b, _ in pairs
+        for texts in ((a.text, b.text), (b.text, a.text))
+    )
+    requests = _requests(settings, PAIRWISE, prompts, shown)
     said = iter(servers.ask(settings.server, requests, store, settings.ask_again))
     verdicts = []
     for first, second, seed in pairs:
@@ -116,7 +106,7 @@ def grade_answers(
     shown = [(answer.prompt_id, answer.system, (answer.text,)) for answer in responses]
     requests = [r for q in questions for r in _requests(settings, q, prompts, shown)]
     answers = servers.ask(settings.server, requests, store, settings.ask_again)
-    digest = "+".join(_digest(instructions(q, settings.prompts)) for q in questions)
+    digest = "+".join(_digest(instructions(q)) for q in questions)
     grades = []
     for number, response in enumerate(responses):
         said = answers[number :: len(responses)]
@@ -133,18 +123,6 @@ def grade_answers(
     return grades
 
 
-def pair_requests(
-    settings: JudgeSettings, prompts: Sequence[Dialogue], pairs: Sequence[Pairing]
-) -> list[Request]:
-    """What comparing pairs asks: each pair in both orders."""
-    shown = (
-        (a.prompt_id, f"{a.system} against {b.system}", texts)
-        for a, b, _ in pairs
-        for texts in ((a.text, b.text), (b.text, a.text))
-    )
-    return _requests(settings, PAIRWISE, prompts, shown)
-
-
 def transcript(turns: Iterable[Turn]) -> str:
     """Who said what; what is said is indented, so that no turn can hold another."""
     return "\n\n".join(f"({turn.role})\n{indent(turn.text, '    ')}" for turn in turns)
@@ -157,7 +135,7 @@ def _requests(
     shown: Iterable[tuple[str, str, Sequence[str]]],
 ) -> list[Request]:
     # Shown: a prompt's id, what the request is about, and the texts.
-    text, server = instructions(question, settings.prompts), settings.server
+    text, server = instructions(question), settings.server
     known = {p.id: p.prompt if len(p.turns) == 1 else transcript(p.turns) for p in prompts}
     kind = "integer" if question is SCORE else "string"
     schema = {

@@ -1,7 +1,4 @@
-"""The miniature's exact judge: grades answers, and prefers the higher grade.
-
-It is told a prompt, an answer's text and whether it stopped by itself, never who wrote it.
-"""
+"""The miniature's exact judge: grades answers, never told whose, and prefers the higher grade."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +14,6 @@ from miniature.prompts import Richness, answer
 
 Judge = Callable[[Dialogue, str, bool], Grade]
 """From a prompt, an answer's text and whether it stopped by itself, to a grade without a name."""
-_PREFERRED: dict[int, Preferred] = {1: "first", 0: "tie", -1: "second"}
 
 
 def oracle(key_path: str | Path, world_seed: int) -> Judge:
@@ -25,7 +21,7 @@ def oracle(key_path: str | Path, world_seed: int) -> Judge:
     judge, key = Oracle(world.build(world_seed)), read_key(key_path)
 
     def grade(prompt: Dialogue, text: str, stopped: bool) -> Grade:
-        turns = [turn.text for turn in prompt.turns if turn.role == "user"]
+        turns = _asked(prompt)
         found = judge.grade(look_up(key, turns), "\n".join(turns), text, stopped)
         return Grade(prompt.id, "", 0, 0, **found._asdict())
 
@@ -45,7 +41,7 @@ def teacher(
     invented, key, found = world.build(world_seed), read_key(key_path), []
     for prompt in prompts:
         rng = random.Random(f"teacher-{world_seed}-{prompt.id}")
-        ask = look_up(key, [turn.text for turn in prompt.turns if turn.role == "user"])
+        ask = look_up(key, _asked(prompt))
         wrong = rng.random() < errors
         text = answer(rng, invented.named(ask.thing), ask, richness, wrong)
         found.append(Response(prompt.id, f"teacher, {richness}", 0, 0, text, True, None))
@@ -54,8 +50,11 @@ def teacher(
 
 def things(key: Key, prompts: Iterable[Dialogue]) -> list[str]:
     """What each prompt or conversation is about: its answers are as independent as its things."""
-    first = (next(turn.text for turn in prompt.turns if turn.role == "user") for prompt in prompts)
-    return [look_up(key, [text]).thing for text in first]
+    return [look_up(key, _asked(prompt)[:1]).thing for prompt in prompts]
+
+
+def _asked(prompt: Dialogue) -> list[str]:
+    return [turn.text for turn in prompt.turns if turn.role == "user"]
 
 
 def grade_answers(
@@ -66,10 +65,7 @@ def grade_answers(
     grades = []
     for r in responses:
         if r.prompt_id not in known:
-            raise KeyError(
-                f"{r.system}, seed {r.seed}: answers prompt {r.prompt_id!r}, which is not among "
-                "the prompts; were the prompts made again?"
-            )
+            raise KeyError(f"{r.system}, seed {r.seed}: {r.prompt_id!r} is not among the prompts")
         blind = judge(known[r.prompt_id], r.text, r.stopped)
         grades.append(replace(blind, system=r.system, seed=r.seed, sample=r.sample))
     return grades
@@ -86,22 +82,15 @@ def grade_examples(judge: Judge, examples: Iterable[Dialogue]) -> list[Grade]:
     return found
 
 
-def compare(first: Grade, second: Grade) -> int:
-    """1 if the first answer has the higher score, -1 if the second, 0 for a tie. Raises ValueError
-    when they answer different prompts."""
-    if first.prompt_id != second.prompt_id:
-        raise ValueError(f"cannot compare answers to {first.prompt_id!r} and {second.prompt_id!r}")
-    return (first.score > second.score) - (first.score < second.score)
-
-
 def compare_pairs(
     judge: Judge, prompts: Sequence[Dialogue], pairs: Sequence[Pairing]
 ) -> list[Verdict]:
     """Verdicts on pairs of answers: the one with the higher grade is preferred."""
     answers = list(dict.fromkeys(answer for pair in pairs for answer in pair[:2]))
-    grades = dict(zip(answers, grade_answers(judge, prompts, answers), strict=True))
-    compared = [_PREFERRED[compare(grades[a], grades[b])] for a, b, _ in pairs]
-    return [
-        Verdict(a.prompt_id, a.system, b.system, preferred, None, "oracle", seed, a.sample)
-        for (a, b, seed), preferred in zip(pairs, compared, strict=True)
-    ]
+    graded = zip(answers, grade_answers(judge, prompts, answers), strict=True)
+    score, found = {answer: grade.score for answer, grade in graded}, []
+    for a, b, seed in pairs:
+        lower = score[a] < score[b]
+        said: Preferred = "second" if lower else "first" if score[a] > score[b] else "tie"
+        found.append(Verdict(a.prompt_id, a.system, b.system, said, None, "oracle", seed, a.sample))
+    return found

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 import anywidget
 import traitlets
@@ -26,19 +26,8 @@ from limalib.records import Dialogue, Grade, Response, Verdict
 _HERE = Path(__file__).parent
 
 
-class Item(NamedTuple):
-    """What people are asked to judge: a prompt and what a `Pairing` holds."""
-
-    prompt: Dialogue
-    first: Response
-    second: Response
-    seed: int
-
-    @property
-    def blank(self) -> Verdict:
-        """What will be kept, before anybody has said anything."""
-        a, b = self.first, self.second
-        return Verdict(a.prompt_id, a.system, b.system, None, None, "", self.seed, a.sample)
+Item = tuple[Dialogue, Pairing]
+"""What people are asked to judge: a prompt and two answers to it."""
 
 
 def draw(
@@ -47,10 +36,10 @@ def draw(
     """At most `count` of the pairs, in an order drawn by `seed` that is the same for everybody, so
     that people who stop early can be compared. Raises ValueError when there is none."""
     asked = {prompt.id: prompt for prompt in prompts}
-    found = [Item(asked[p.first.prompt_id], *p) for p in pairs if p.first.prompt_id in asked]
+    found = [(asked[p.first.prompt_id], p) for p in pairs if p.first.prompt_id in asked]
     if not found:
         raise ValueError("no pair of answers to any of the prompts")
-    found.sort(key=lambda i: (i.prompt.id, i.first.seed, i.second.seed, i.first.sample))
+    found.sort(key=lambda i: (i[0].id, i[1].first.seed, i[1].second.seed, i[1].first.sample))
     random.Random(f"pairs-{seed}").shuffle(found)
     return found[:count]
 
@@ -60,9 +49,12 @@ def verdicts(path: str | Path) -> list[Verdict]:
     taken back; none where there is no log. Raises ValueError naming file and line."""
     if not Path(path).is_file():
         return []
+    latest: dict[Any, Verdict] = {}
     with log.writing(path):  # nobody is in the middle of a line
-        latest = _latest(records.read(path, Verdict)).values()
-    return [verdict for verdict in latest if verdict.preferred is not None]
+        for verdict in records.read(path, Verdict):
+            latest.pop(key := (_question(verdict), verdict.judge), None)
+            latest[key] = verdict
+    return [verdict for verdict in latest.values() if verdict.preferred is not None]
 
 
 def append(path: str | Path, said: Iterable[Verdict]) -> None:
@@ -77,44 +69,26 @@ def _question(v: Verdict) -> tuple[Any, ...]:
     return (v.prompt_id, *sorted((v.first, v.second)), v.seed, v.sample)
 
 
-def _latest(said: Iterable[Verdict]) -> dict[Any, Verdict]:
-    latest: dict[Any, Verdict] = {}
-    for verdict in said:
-        latest.pop(key := (_question(verdict), verdict.judge), None)
-        latest[key] = verdict
-    return latest
+def _blank(pair: Pairing) -> Verdict:
+    # What will be kept, before anybody has said anything.
+    a, b, seed = pair
+    return Verdict(a.prompt_id, a.system, b.system, None, None, "", seed, a.sample)
 
 
-def take_in(path: str | Path, other: str | Path) -> int:
-    """Add the verdicts of another log, and return how many were new: what a person has said here
-    already stays. Raises as `records.read` does, and the log is then as it was."""
-    there, last = _latest(verdicts(path)), _latest(records.read(other, Verdict))
-    new = [v for key, v in last.items() if v.preferred is not None and key not in there]
-    append(path, new)
-    return len(new)
-
-
-def grades(folder: Path, answers: Iterable[Response], labels: bool = False) -> list[Grade]:
+def grades(folder: Path, answers: Iterable[Response]) -> list[Grade]:
     """People's grades of a system's answers, from `seed-<seed>.jsonl` in the folder of its name.
     Raises FileNotFoundError where there is none; ValueError naming file and grade for one of
-    another system, seed or prompt than the answers', one given twice and, with `labels`, without.
-    """
+    another system, seed or prompt than the answers', and for one given twice."""
     known = {(a.prompt_id, a.seed, a.sample) for a in answers}
     found: dict[tuple[Any, ...], Grade] = {}
     for path in sorted(folder.glob("seed-*.jsonl")):
         for grade in records.read(path, Grade):
-            answer, wrong = (grade.prompt_id, grade.seed, grade.sample), ""
-            own = grade.system.rpartition("/")[2] == folder.name  # `dialogues/lima`, or `lima`
+            answer, system = (grade.prompt_id, grade.seed, grade.sample), grade.system
+            own = system.rpartition("/")[2] == folder.name  # `dialogues/lima`, or `lima`
             if answer not in known or not own or path.stem != f"seed-{grade.seed}":
-                wrong = "is of no answer that this file is for"
-            elif (*answer, grade.judge) in found:
-                wrong = "is there twice; keep one"
-            elif labels and grade.label is None:
-                wrong = "has no label (fail, pass or excellent), and labels are counted"
-            if wrong:
-                whose = f"{grade.system}, prompt {answer[0]}, seed {answer[1]}, sample {answer[2]}"
-                raise ValueError(f"{path}: the grade by {grade.judge!r} of {whose} {wrong}")
-            found[*answer, grade.judge] = grade
+                raise ValueError(f"{path}: not of an answer that this file is for: {grade}")
+            if found.setdefault((*answer, grade.judge), grade) is not grade:
+                raise ValueError(f"{path}: there twice, keep one: {grade}")
     if not found:
         how = "people's grades are read from it, one JSON object a line (see book/how_to_rerun.md)"
         raise FileNotFoundError(f"{folder}: no seed-<seed>.jsonl there; {how}")
@@ -133,7 +107,7 @@ class Bench:
         """What the page shows to a person: the first item not judged yet, without system names; or
         the question for a name."""
         judged = {_question(verdict) for verdict in self._said(annotator)}
-        waiting = [n for n, i in enumerate(self.items) if _question(i.blank) not in judged]
+        waiting = [n for n, (_, p) in enumerate(self.items) if _question(_blank(p)) not in judged]
         done, total = len(self.items) - len(waiting), len(self.items)
         view: dict[str, Any] = {
             "state": "name" if not annotator else "pair" if waiting else "done",
@@ -146,10 +120,10 @@ class Bench:
             **{"token": "", "turns": [], "left": "", "right": ""},
         }
         if view["state"] == "pair":
-            item = self.items[waiting[0]]
-            shown = [item.first.text, item.second.text]
-            view["left"], view["right"] = shown[::-1] if self.swapped(item, annotator) else shown
-            view["turns"] = [asdict(turn) for turn in item.prompt.turns]
+            prompt, pair = self.items[waiting[0]]
+            shown = [pair.first.text, pair.second.text]
+            view["left"], view["right"] = shown[::-1] if self.swapped(pair, annotator) else shown
+            view["turns"] = [asdict(turn) for turn in prompt.turns]
             view["token"] = f"{waiting[0]} {annotator}"
         return view
 
@@ -158,24 +132,24 @@ class Bench:
         second click, or a page left open, is no verdict on the next."""
         if not token or token != self.view(annotator)["token"]:
             return
-        item = self.items[int(token.split()[0])]
+        _, pair = self.items[int(token.split()[0])]
         sides: list[Any] = ["first", "second"]
-        left, right = sides[::-1] if self.swapped(item, annotator) else sides
+        left, right = sides[::-1] if self.swapped(pair, annotator) else sides
         said = {"left": left, "neither": "tie", "right": right}[choice]
-        append(self.log, [replace(item.blank, judge=annotator, preferred=said, shown_first=left)])
+        append(self.log, [replace(_blank(pair), judge=annotator, preferred=said, shown_first=left)])
 
     def undo(self, annotator: str) -> None:
         """Take a person's last verdict on these items back, if there is one."""
         if said := self._said(annotator):
             append(self.log, [replace(said[-1], preferred=None, reply="taken back")])
 
-    def swapped(self, item: Item, annotator: str) -> bool:
-        """Whether the second answer stands left, where this person sees the item."""
-        drawn = random.Random(f"{self.seed} {_question(item.blank)} {annotator}")
+    def swapped(self, pair: Pairing, annotator: str) -> bool:
+        """Whether the second answer stands left, where this person sees the pair."""
+        drawn = random.Random(f"{self.seed} {_question(_blank(pair))} {annotator}")
         return drawn.random() < 0.5
 
     def _said(self, annotator: str) -> list[Verdict]:
-        asked = {_question(item.blank) for item in self.items}
+        asked = {_question(_blank(pair)) for _, pair in self.items}
         return [v for v in verdicts(self.log) if v.judge == annotator and _question(v) in asked]
 
 

@@ -67,14 +67,6 @@ def missing(requests: Sequence[Request], path: str | Path) -> list[Request]:
     return list({request.key: request for request in requests if request.key not in have}.values())
 
 
-def model_versions(path: str | Path) -> dict[str, tuple[str, str]]:
-    """Versions of the models that replied, each with the first and the last day it did."""
-    days: dict[str, list[str]] = {}
-    for reply in kept(path).values():
-        days.setdefault(reply.model, []).append(reply.date[:10])
-    return {model: (min(found), max(found)) for model, found in sorted(days.items())}
-
-
 def received(path: str | Path) -> Iterator[tuple[str, Reply]]:
     """Every reply with its key, unreadable ones among them; none where there is no file yet.
     Broken lines, as a killed run leaves them, are left out with a warning."""

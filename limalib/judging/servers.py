@@ -11,13 +11,11 @@ import os
 import random
 import re
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -43,7 +41,7 @@ class Failed(Exception):
     """A request that got no reply: "passing", in as many seconds as the server `asked` for, if it
     did; "refused" by a server that is well; "hopeless" for any other. It may hold the key."""
 
-    def __init__(self, problem: str, kind: str = "", asked: float | None = None) -> None:
+    def __init__(self, problem: str, kind: str = "", asked: float = 0) -> None:
         super().__init__(problem)
         self.kind, self.asked = kind, asked
 
@@ -283,19 +281,12 @@ def _failure(response: httpx2.Response, said: bytearray, longest_wait: float) ->
         return Failed(problem, "hopeless")
     if code not in _RETRIED and code < 500:
         return Failed(problem, "refused" if code in _REFUSED else "")
-    asked = _retry_after(response.headers.get("retry-after", ""))
-    if asked is not None and asked > longest_wait:
+    asked = 0.0
+    with suppress(ValueError):  # a date, or nothing
+        asked = max(0.0, float(response.headers.get("retry-after", 0)))
+    if asked > longest_wait:
         return Failed(f"wants {asked:,.0f} s of waiting, {problem}")
     return Failed(problem, "passing", asked)
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds to wait, given as seconds or as a date; None where it says neither."""
-    with suppress(ValueError):
-        return max(0.0, float(value))
-    with suppress(ValueError, OverflowError):  # no clock has the year 999999
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
 
 
 def _reply(said: Any) -> Reply:
@@ -342,11 +333,9 @@ def key(server: ServerSettings) -> str:
     if name is None:
         return ""
     key = os.environ.get(name, "").strip()
-    if not key:
+    if not (key and key.isascii() and key.isprintable()):
         raise ValueError(
-            f"the environment variable {name} is not set; put the key for {server.base_url} "
-            "there, or set key_variable to null for a server without keys"
+            f"the environment variable {name} is not set to a key in printable ASCII; put the one "
+            f"for {server.base_url} there, or set key_variable to null for a server without keys"
         )
-    if not key.isascii() or not key.isprintable():
-        raise ValueError(f"{name} holds no key: it has more than printable ASCII")
     return key

@@ -42,6 +42,5 @@ class JudgeSettings(Settings):
     """A language model as judge, at temperature 0."""
 
     server: ServerSettings
-    prompts: str | None = None  # folder of pairwise.md, score.md and label.md; null for ours
     max_tokens: int = Field(1024, ge=1)  # longest reply
     ask_again: int = Field(2, ge=0)  # how often, for a reply that cannot be read

@@ -1,20 +1,20 @@
 """Verdicts: which two answers are compared, which a judge prefers, and how far judges agree.
 
-A judge is swayed by which answer stands first, so a pair is asked about in both orders, and a rule
-makes one decision of the two verdicts.
+A judge is swayed by which answer stands first, so a pair is asked about in both orders, and the two
+verdicts make one decision.
 """
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from limalib import statistics
 from limalib.records import Preferred, Response, Verdict
 from limalib.statistics import Estimate, Grid, PreferenceShares
 
-OrderRule = Literal["agree", "average"]
-"""How two orders make one decision; see `combine`."""
 _VOTE: dict[Preferred, int] = {"first": 1, "tie": 0, "second": -1}
 _OTHER: dict[Any, Any] = {"first": "second", "second": "first", "tie": "tie", None: None}
 
@@ -57,10 +57,9 @@ def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[
     return pairs
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What one judge's verdicts on a pair of answers come to: the first system's shares of wins,
-    ties and losses, which are 0 or 1 unless the rule averages."""
+class Decision(NamedTuple):
+    """What one judge's verdicts on a pair of answers come to, seen from the first system: 1 won,
+    0 tied, -1 lost."""
 
     prompt_id: str
     first: str
@@ -68,40 +67,22 @@ class Decision:
     judge: str
     seed: int
     sample: int
-    win: float
-    tie: float
-    lose: float
-
-    @property
-    def net(self) -> float:
-        """Won minus lost."""
-        return self.win - self.lose
+    net: int
 
 
-def combine(verdicts: Iterable[Verdict], rule: OrderRule = "agree") -> tuple[list[Decision], int]:
+def combine(verdicts: Iterable[Verdict]) -> tuple[list[Decision], int]:
     """One decision for each judge and pair of answers, in the order of their first verdicts, and
-    how many pairs have none because a reply could not be read.
-
-    With both orders read, for a system that wins (W), ties (T), loses (L):
-
-        rule      W W   W T        W L        T T
-        agree     W     W          T          T     a win that the other order does not contradict
-        average   W     W/2, T/2   W/2, L/2   T     each order is half a verdict
-
-    A pair asked about in one order (people see each once) is decided by that.
-    """
+    how many pairs have none because a reply could not be read. A win that the other order does not
+    contradict is a win: won and tied is won, won and lost is tied. A pair asked about in one order
+    (people see each once) is decided by that."""
     decisions, unreadable = [], 0
     for asked in by_pair(verdicts):
-        votes = [_VOTE[verdict.preferred] for verdict in asked if verdict.preferred]
+        v, votes = asked[0], [_VOTE[verdict.preferred] for verdict in asked if verdict.preferred]
         if len(votes) < len(asked):
             unreadable += 1
             continue
-        if rule == "agree":
-            votes = [(sum(votes) > 0) - (sum(votes) < 0)]
-        shares = (votes.count(vote) / len(votes) for vote in (1, 0, -1))
-        v = asked[0]
-        whose = (v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample)
-        decisions.append(Decision(*whose, *shares))
+        net = (sum(votes) > 0) - (sum(votes) < 0)
+        decisions.append(Decision(v.prompt_id, v.first, v.second, v.judge, v.seed, v.sample, net))
     return decisions, unreadable
 
 
@@ -110,18 +91,15 @@ def by_pair(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     ValueError for two in the same order: which of them counts is not ours to say."""
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for v in verdicts:
-        if v.first == v.second:
-            raise ValueError(f"prompt {v.prompt_id!r}: {v.first!r} is compared with itself")
         pair = (v.prompt_id, frozenset((v.first, v.second)), v.judge, v.seed, v.sample)
         asked = found.setdefault(pair, [])
-        if asked:
-            v = seen_from(asked[0].first, v)
-            if len(asked) > 1 or {v.shown_first, asked[0].shown_first} != {"first", "second"}:
-                raise ValueError(
-                    f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
-                    f"{v.first} against {v.second} twice in the same order; keep one"
-                )
-        asked.append(v)
+        asked.append(seen_from(asked[0].first, v) if asked else v)
+    for v, *more in found.values():
+        if more and sorted(str(each.shown_first) for each in (v, *more)) != ["first", "second"]:
+            raise ValueError(
+                f"prompt {v.prompt_id!r}, seed {v.seed}, sample {v.sample}: {v.judge} judged "
+                f"{v.first} against {v.second} twice in the same order; keep one"
+            )
     return list(found.values())
 
 
@@ -133,18 +111,18 @@ def seen_from(system: str, v: Verdict) -> Verdict:
     return replace(v, first=v.second, second=v.first, **turned)
 
 
-def grid(decisions: Iterable[Decision], prompts: Sequence[str], value: str = "net") -> Grid:
-    """A field of decisions on two systems [seeds, prompts]; samples and judges are averaged."""
-    return statistics.grid(((d.seed, d.prompt_id, getattr(d, value)) for d in decisions), prompts)
+def grid(decisions: Iterable[Decision], prompts: Sequence[str]) -> Grid:
+    """Won less lost [seeds, prompts] of two systems; samples and judges are averaged."""
+    return statistics.grid(((d.seed, d.prompt_id, d.net) for d in decisions), prompts)
 
 
 def shares(
     decisions: Sequence[Decision], prompts: Sequence[str], seed: int = 0
 ) -> PreferenceShares:
     """Win, tie and lose shares of two systems with intervals over prompts and seeds."""
+    counted = [[(d.seed, d.prompt_id, d.net == net) for d in decisions] for net in (1, 0, -1)]
     won, tied, lost = (
-        statistics.bootstrap_share(grid(decisions, prompts, value), seed=seed)
-        for value in ("win", "tie", "lose")
+        statistics.bootstrap_share(statistics.grid(each, prompts), seed=seed) for each in counted
     )
     net = statistics.bootstrap_mean(grid(decisions, prompts), seed=seed)
     return PreferenceShares(won, tied, lost, net)
@@ -162,19 +140,25 @@ class Agreement(NamedTuple):
 
 def agreement(decisions: Iterable[Decision], seed: int = 0) -> list[Agreement]:
     """Agreement of every two judges that share a pair of answers, sorted by name: tie-discounted as
-    in the paper (section 4.2) with an interval over prompts, and Cohen's kappa. A decision that an
-    average splits counts as what outweighs, else as a tie."""
+    in the paper (section 4.2) with an interval over prompts, and Cohen's kappa."""
+    from statsmodels.stats.inter_rater import cohens_kappa  # slow to import
+
     judged: dict[str, dict[tuple[Any, ...], int]] = {}
     for d in decisions:
-        net = d.net if d.first <= d.second else -d.net
         item = (d.prompt_id, *sorted((d.first, d.second)), d.seed, d.sample)
-        judged.setdefault(d.judge, {})[item] = (net > 0) - (net < 0)
+        judged.setdefault(d.judge, {})[item] = d.net if d.first <= d.second else -d.net
     found = []
     for first, second in itertools.combinations(sorted(judged), 2):
         if shared := sorted(judged[first].keys() & judged[second].keys()):
-            one, other = ([judged[judge][item] for item in shared] for judge in (first, second))
+            one, other = (
+                np.array([judged[judge][item] for item in shared]) for judge in (first, second)
+            )
             prompts = [item[0] for item in shared]
-            agreed = statistics.tie_discounted_agreement(one, other, prompts, seed=seed)
-            kappa = statistics.cohen_kappa(one, other)
+            tied = np.where((one == 0) | (other == 0), 0.5, 0.0)  # half a point where one says tie
+            points = np.where(one == other, 1.0, tied)
+            agreed = statistics.bootstrap_share([points], clusters=prompts, seed=seed)
+            table = np.histogram2d(one, other, bins=3, range=[[-1.5, 1.5]] * 2)[0]
+            with np.errstate(invalid="ignore"):  # NaN where both always say one thing
+                kappa = float(cohens_kappa(table, return_results=False))
             found.append(Agreement(first, second, len(shared), agreed, kappa))
     return found

@@ -8,7 +8,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,11 +69,10 @@ def given(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
+def check(namespace: dict[str, Any]) -> None:
     """Check a notebook's parameters from inside, in the cell after them: `check(globals())`; where
     a kernel runs all cells again, what they defined before is let be. Raises ValueError for a wrong
-    type, a value not `allowed`, a name never declared (papermill passes mistyped ones) or a secret.
-    """
+    type, a name never declared (papermill passes mistyped ones) or a secret."""
     annotations = namespace.get("__annotations__", {})
     for name, value in namespace.items():
         if name.startswith("_") or name in IPYTHON_NAMES:
@@ -81,10 +80,6 @@ def check(namespace: dict[str, Any], /, **allowed: Collection[Any]) -> None:
         plain = value is None or isinstance(value, PLAIN)
         if name in annotations or (plain and CHECKED not in namespace):
             _typed(name, value, annotations, "this notebook")
-    for name, values in allowed.items():
-        if namespace[name] not in values:
-            known = ", ".join(map(str, values))
-            raise ValueError(f"parameter {name} = {namespace[name]!r}: not one of {known}")
     namespace[CHECKED] = True
 
 

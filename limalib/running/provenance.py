@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from limalib import records
 from limalib.settings import ROOT
 
 PACKAGES = (ROOT / "limalib", ROOT / "miniature")
@@ -42,13 +43,9 @@ def cells(notebook: Path) -> list[dict[str, Any]]:
     """A notebook's cells as its JSON has them, each source as one string. Raises FileNotFoundError,
     and ValueError for a file that is no notebook."""
     # Not by nbformat, which takes longer to import than most notebooks take to check.
-    if not notebook.is_file():
-        raise FileNotFoundError(f"{notebook}: no such notebook")
-    try:
+    with records.reading(notebook, "a notebook"):
         found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         return [cell | {"source": "".join(cell["source"])} for cell in found]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{notebook}: not a notebook (JSON with cells)") from None
 
 
 def code_digest(notebook: Path, packages: Sequence[Path] = PACKAGES) -> str:
@@ -73,7 +70,7 @@ def source_digest(path: Path) -> str:
 def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
     homes = {package.name: package.parent for package in packages}
     modules: dict[str, Path] = {}
-    waiting = [name for source in sources for name in _imports(source, "", homes)]
+    waiting = [name for source in sources for name in _imports(source, "", frozenset(homes))]
     while waiting:
         name = waiting.pop()
         base = homes[name.split(".")[0]].joinpath(*name.split("."))
@@ -82,7 +79,8 @@ def _modules(sources: Iterable[str], packages: Sequence[Path]) -> list[str]:
         if files and name not in modules:
             modules[name] = files[0]
             package = name if files[0].stem == "__init__" else name.rpartition(".")[0]
-            waiting += _imports(files[0].read_text(encoding="utf-8"), package, homes)
+            text = files[0].read_text(encoding="utf-8")
+            waiting += _imports(text, package, frozenset(homes))
     parts = []
     for name, path in sorted(modules.items()):
         parts.append(f"{name} {_dump(path.read_text(encoding='utf-8'))}")
@@ -143,7 +141,8 @@ def record(
     }
 
 
-@cache  # a build asks for the same modules chapter after chapter
+# Cached, these three: a build asks for the same modules chapter after chapter.
+@cache
 def _tree(source: str, cell: bool = False) -> ast.Module | None:
     """Without docstrings (a cell's own strings are none: they are shown) and what only type
     checkers read; None for a cell with magics."""
@@ -164,14 +163,16 @@ def _tree(source: str, cell: bool = False) -> ast.Module | None:
     return tree
 
 
+@cache
 def _dump(source: str, cell: bool = False) -> str:
     tree = _tree(source, cell)
     return ast.dump(tree) if tree else source
 
 
-def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
-    """Dotted names under `homes` that code in a package may run by importing, in functions too, and
-    each package that a name goes through."""
+@cache
+def _imports(source: str, package: str, homes: frozenset[str]) -> frozenset[str]:
+    """Dotted names under the packages `homes` that code in a package may run by importing, in
+    functions too, and each package that a name goes through."""
     names: set[str] = set()
     tree = _tree(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE))  # no magics
     for node in ast.walk(tree) if tree else ():
@@ -182,4 +183,4 @@ def _imports(source: str, package: str, homes: Mapping[str, Path]) -> set[str]:
             names |= {f"{start}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names]
     through = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
-    return {name for name in through if name.split(".")[0] in homes}
+    return frozenset(name for name in through if name.split(".")[0] in homes)

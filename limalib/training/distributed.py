@@ -1,45 +1,28 @@
-"""Training on one process or many: starts the processes, shows how far they are, stops together.
+"""Training on one process or many, by torchrun, which ends all of them when one dies.
 
-`train` writes a job, and each process runs `python -m limalib.training.distributed <job.json>`. A
-process that dies takes the others with it, and the first cause becomes one line.
+Each process runs `python -m limalib.training.distributed <base> <out_dir> [replace]`.
 """
 
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from pydantic import TypeAdapter
 
 from limalib import records
 from limalib.records import Dialogue, write_json
-from limalib.settings import ROOT, Settings
+from limalib.settings import ROOT
 from limalib.training import loop, models, state
-from limalib.training.log import LOG, Step, TrainingLog, read_log
-from limalib.training.loop import Evaluate, Watch, progress_bar
+from limalib.training.log import LOG, TrainingLog, read_log
+from limalib.training.loop import Evaluate
 from limalib.training.settings import TrainingSettings
-
-# A line that a process prints: what a `Watch` is told, by the first, or what stopped it.
-Told = TypeAdapter(tuple[Step, int, int] | str)
-
-
-class Job(Settings):
-    """What each process is told; `dialogues` is a JSONL file."""
-
-    base: str
-    dialogues: Path
-    settings: TrainingSettings
-    out_dir: Path
-    replace: bool
 
 
 def train(
@@ -69,18 +52,12 @@ def train(
     folder = out_dir / ".job"  # for what the processes are told and say
     shutil.rmtree(folder, ignore_errors=True)
     records.write(folder / "dialogues.jsonl", dialogues)
-    job = Job(
-        base=base,
-        dialogues=folder / "dialogues.jsonl",
-        settings=settings.model_copy(update={"keep_candidates": True}),
-        out_dir=out_dir,
-        replace=replace,
-    )
-    write_json(folder / "job.json", job.model_dump(mode="json"))
+    told = settings.model_copy(update={"keep_candidates": True}).model_dump(mode="json")
+    write_json(folder / "settings.json", told)
     here = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     command = shlex.split(launcher) or [*here, str(settings.processes), "--max-restarts", "0"]
-    with progress_bar() if progress else nullcontext() as draw:
-        _follow([*command, "-m", __name__, str(folder / "job.json")], folder, draw)
+    own = ["-m", __name__, base, str(out_dir), *(["replace"] if replace else [])]
+    _follow([*command, *own], folder / "log.txt", progress)
     shutil.rmtree(folder)
     return judge_candidates(out_dir, evaluate) if evaluate else read_log(out_dir)
 
@@ -101,70 +78,57 @@ def judge_candidates(out_dir: str | Path, evaluate: Evaluate) -> TrainingLog:
     return state.choose_checkpoint(out_dir) if waiting else log
 
 
-def _follow(command: list[str], folder: Path, draw: Watch | None) -> None:
-    """Run the processes to their end, drawing the steps that the first one tells of; what else they
-    say goes to `log.txt`. Raises RuntimeError with the first cause."""
-    errors = []
+def _follow(command: list[str], log: Path, show: bool) -> None:
+    """Run the processes to their end; what they say goes to `log`, and is shown if wanted. Raises
+    RuntimeError, one line."""
     with (
-        (folder / "log.txt").open("w", encoding="utf-8") as said,
+        log.open("wb", buffering=0) as said,
         subprocess.Popen(
             command,
             cwd=ROOT,
             env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         ) as process,
     ):
         try:
-            for line in process.stdout or ():
-                try:
-                    told = Told.validate_json(line)
-                except ValueError:
-                    print(line, end="", file=said, flush=True)
-                    continue
-                if isinstance(told, str):
-                    errors.append(told)
-                elif draw:
-                    draw(*told)
+            while process.stdout and (words := os.read(process.stdout.fileno(), 2**16)):
+                said.write(words)
+                if show:
+                    print(words.decode(errors="replace"), end="", file=sys.stderr, flush=True)
             status = process.wait()
         finally:
-            if process.poll() is None:  # interrupted: torchrun ends its processes on this
-                process.terminate()
+            process.terminate()  # interrupted: torchrun ends its processes on this
     if status:
-        raise RuntimeError(_cause(errors, folder / "log.txt", status))
-
-
-def _cause(errors: list[str], log: Path, status: int) -> str:
-    """One line for what went wrong first: a process that was killed, of which only torchrun knows,
-    else an error of its own, else what the others say who lost it."""
-    killed = re.search(
-        r"rank\s*: (\d+)[^\n]*\n\s*exitcode\s*: -(9|11|6|7)\b", log.read_text(encoding="utf-8")
-    )
-    if killed:
-        number, name = int(killed[1]), signal.Signals(int(killed[2])).name
-        return (
-            f"training process {number} was killed ({name}) and the others stopped: run again to "
-            f"go on ({log})"
+        # Below 0 for one that a signal killed; the others fail when they lose it, or by torchrun's
+        # own signal, 15.
+        ends = re.findall(
+            r"rank *: (\d+).*\n *exitcode *: (-?\d+)", log.read_text(errors="replace")
         )
-    errors.sort(key=lambda error: bool(re.match(r"\d+: (RuntimeError|DistNetworkError)", error)))
-    if errors:
-        return f"training process {errors[0]} ({log})"
-    return f"training processes ended with status {status} and said why in {log}"
+        rank, code = min(
+            ends,
+            key=lambda end: (end[1] == "-15", int(end[1])),
+            default=("of the launcher", status),
+        )
+        raise RuntimeError(
+            f"training process {rank} failed (status {code}), and the others with it: {log} says "
+            "why; run again to go on"
+        )
 
 
 # --- what each process runs
 
 
-def main(job_path: str) -> None:
-    """One process of a job."""
-    job = Job.model_validate_json(Path(job_path).read_text(encoding="utf-8"))
-    rank = int(os.environ["RANK"])
+def main(base: str, out_dir: str, *replace: str) -> None:
+    """One process of several, which finds in `<out_dir>/.job` what it is to train on and how."""
+    folder = Path(out_dir, ".job")
+    told = (folder / "settings.json").read_text(encoding="utf-8")
+    settings = TrainingSettings.model_validate_json(told)
     try:
         started, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        if started != job.settings.processes:
-            raise ValueError(f"processes {job.settings.processes}: the launcher started {started}")
+        if started != settings.processes:
+            raise ValueError(f"processes {settings.processes}: the launcher started {started}")
         if torch.cuda.is_available() and here > torch.cuda.device_count():
             raise ValueError(
                 f"{here} processes for the {torch.cuda.device_count()} GPUs of this machine: give "
@@ -175,22 +139,17 @@ def main(job_path: str) -> None:
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         loop.train(
-            *_load_once(job.base),
-            list(records.read(job.dialogues, Dialogue)),
-            job.settings,
-            job.out_dir,
-            progress=False,
-            replace=job.replace,
-            watch=None if rank else _tell,
+            *_load_once(base),
+            list(records.read(folder / "dialogues.jsonl", Dialogue)),
+            settings,
+            out_dir,
+            progress=dist.get_rank() == 0,
+            replace=bool(replace),
         )
-    except Exception as error:
-        _tell(f"{rank}: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+    except Exception:
+        traceback.print_exc()
         os._exit(1)  # the others may wait for this one: no tidying up with them
     dist.destroy_process_group()
-
-
-def _tell(*told: Any) -> None:
-    print(Told.dump_json(told if len(told) > 1 else told[0]).decode(), flush=True)
 
 
 def _load_once(base: str) -> models.Loaded:
@@ -203,4 +162,4 @@ def _load_once(base: str) -> models.Loaded:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

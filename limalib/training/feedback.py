@@ -6,7 +6,6 @@ model learns to make it likelier than the other, measured against the model that
 
 import hashlib
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -142,6 +141,4 @@ def train(
         arguments = DPOConfig(scratch, num_train_epochs=settings.epochs, **own, **fixed)
         data = Dataset.from_list(list(pairs))
         Trainer(model, args=arguments, train_dataset=data, processing_class=tokenizer).train()
-    log = state.publish(out_dir, wanted.after(steps, epochs))
-    shutil.rmtree(out_dir / state.CANDIDATES)
-    return log
+    return state.finish(out_dir, wanted.after(steps, epochs))

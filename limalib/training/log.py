@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator
 
 from limalib.settings import Settings
 from limalib.training.settings import TrainingSettings
@@ -45,6 +48,14 @@ class TrainingLog(Settings):
     chosen_by: str = ""
     tokens_per_second: float | None = None  # of training, evaluation not counted
     weights: str = ""  # digest of the result's
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _without_a_switch_that_was_off(cls, given: Any) -> Any:
+        # Earlier logs have it; nobody should have to train again for that.
+        if not isinstance(given, dict):
+            return given
+        return {k: v for k, v in given.items() if (k, v) != ("compile", False)}
 
     @property
     def steps_per_pass(self) -> int:

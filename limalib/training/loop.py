@@ -2,8 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from limalib.records import Dialogue
 from limalib.training import models, sharding, state
 from limalib.training.log import Epoch, Step, TrainingLog, choose
 from limalib.training.packing import packed_attention
-from limalib.training.rendering import Rendered, render_all
+from limalib.training.rendering import Rendered, render
 from limalib.training.settings import TrainingSettings
 from limalib.training.step import Learner
 
 Evaluate = Callable[[PreTrainedModel, int], dict[str, float]]
-Watch = Callable[[Step, int, int], None]
-"""What is told of every step: the step, its number counted from 1, and how many there will be."""
 
 
 def train(
@@ -34,7 +31,6 @@ def train(
     evaluate: Evaluate | None = None,
     progress: bool = True,
     replace: bool = False,
-    watch: Watch | None = None,
 ) -> TrainingLog:
     """Fine-tune `model` on dialogues, where it is, and leave the chosen checkpoint in `out_dir`.
 
@@ -48,7 +44,7 @@ def train(
     """
     out_dir = Path(out_dir)
     eot_id = models.add_end_of_turn(model, tokenizer)
-    examples = render_all(dialogues, tokenizer, eot_id, settings)
+    examples = [render(each, tokenizer, eot_id, settings.max_tokens) for each in dialogues]
     if not examples:
         raise ValueError(f"{out_dir}: nothing to train on, the training set is empty")
     if sharding.processes() > 1 and (evaluate or settings.lora):
@@ -83,7 +79,7 @@ def train(
         before = state.restore(learner, *found)
         run.steps, run.epochs = list(before.steps), list(before.epochs)
     with models.residual_dropout(model, settings.residual_dropout):
-        run.to_the_end(progress, watch)
+        run.to_the_end(progress)
     return sharding.broadcast(lambda: state.finish(out_dir, run.log()))
 
 
@@ -116,31 +112,36 @@ class _Run:
     def log(self) -> TrainingLog:
         return self.inputs.after(self.steps, self.epochs)
 
-    def to_the_end(self, progress: bool, watch: Watch | None) -> None:
+    def to_the_end(self, progress: bool) -> None:
         """Train from the step reached so far to the last epoch that matters."""
-        with progress_bar() if progress else nullcontext() as draw:
-            watchers = [each for each in (watch, draw) if each]
+        total, done = self.inputs.last_epoch * self.steps_per_epoch, len(self.steps)
+        bar = tqdm(desc="training", unit="step", total=total, initial=done, disable=not progress)
+        with bar:
             while len(self.epochs) < self.inputs.last_epoch:
                 end = (len(self.epochs) + 1) * self.steps_per_epoch
                 if len(self.steps) < end:
-                    self._train(end, watchers)
+                    self._train(end, bar)
                     if self.evaluate:  # which may fail, and then costs no epoch
-                        self._save()
+                        state.save(self.out_dir, self.learner, self.log())
                 self._end_epoch(len(self.epochs) + 1)
-                self._save()
+                state.save(self.out_dir, self.learner, self.log())
 
-    def _train(self, end: int, watchers: list[Watch]) -> None:
-        """Train to step `end` of this epoch."""
-        every, total = self.settings.checkpoint_steps, self.inputs.last_epoch * self.steps_per_epoch
+    def _train(self, end: int, bar: Any) -> None:
+        """Train to step `end` of this epoch, showing loss, rate and tokens a second."""
+        every = self.settings.checkpoint_steps
         self.model.train()
         with packed_attention(self.model):
             for number in range(len(self.steps) + 1, end + 1):
                 step = self._step(number - 1)
                 self.steps.append(step)
-                for watcher in watchers:
-                    watcher(step, number, total)
+                recent = self.steps[-20:]
+                speed = sum(s.tokens for s in recent) / sum(s.seconds for s in recent)
+                loss = "nothing to learn" if step.loss is None else f"loss {step.loss:.3f}"
+                said = f"{loss}, rate {step.learning_rate:.2g}, {speed:,.0f} tokens/s"
+                bar.set_postfix_str(said, refresh=False)
+                bar.update()
                 if every and number % every == 0 and number < end:
-                    self._save()
+                    state.save(self.out_dir, self.learner, self.log())
 
     def _step(self, index: int) -> Step:
         """Step `index`, counted from 0 over all epochs."""
@@ -177,9 +178,7 @@ class _Run:
 
     def _end_epoch(self, epoch: int) -> None:
         self.model.eval()
-        # Compiled layers would be compiled anew for every length of an answer.
-        with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
-            metrics = self.evaluate(self.model, epoch) if self.evaluate else {}
+        metrics = self.evaluate(self.model, epoch) if self.evaluate else {}
         seconds = sum(step.seconds for step in self.steps[-self.steps_per_epoch :])
         self.epochs.append(Epoch(epoch=epoch, metrics=metrics, seconds=seconds))
         first, last = self.settings.candidate_epochs
@@ -200,30 +199,6 @@ class _Run:
         base, tokenizer = models.load(self.model.name_or_path, self.learner.dtype, on=cpu)
         models.add_end_of_turn(base, tokenizer)
         return models.merge_lora(self.adapted, base)
-
-    def _save(self) -> None:
-        state.save(self.out_dir, self.learner, self.log())
-
-
-@contextmanager
-def progress_bar() -> Iterator[Watch]:
-    """A bar of the steps it is told of: loss, rate, tokens a second and time left."""
-    with tqdm(desc="training", unit="step") as bar:
-        recent: list[Step] = []
-
-        def draw(step: Step, number: int, total: int) -> None:
-            if bar.total is None:
-                bar.reset(total)
-                bar.initial = bar.n = number - 1
-            recent[:] = [*recent[-19:], step]
-            speed = sum(s.tokens for s in recent) / sum(s.seconds for s in recent)
-            loss = "nothing to learn" if step.loss is None else f"loss {step.loss:.3f}"
-            bar.set_postfix_str(
-                f"{loss}, rate {step.learning_rate:.2g}, {speed:,.0f} tokens/s", refresh=False
-            )
-            bar.update(number - bar.n)
-
-        yield draw
 
 
 def _stream(*parts: Any) -> int:

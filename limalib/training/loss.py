@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from limalib.records import Dialogue
 from limalib.training import models
 from limalib.training.packing import Pack, hidden_states, pack, packed_attention, split
-from limalib.training.rendering import render_all
+from limalib.training.rendering import render
 from limalib.training.settings import TrainingSettings
 
 
@@ -47,7 +47,7 @@ def perplexity(
     """exp of the mean cross-entropy of the tokens that training would supervise; ValueError when
     there are none."""
     eot_id = models.add_end_of_turn(model, tokenizer)
-    examples = render_all(dialogues, tokenizer, eot_id, settings)
+    examples = [render(each, tokenizer, eot_id, settings.max_tokens) for each in dialogues]
     count = sum(example.supervised for example in examples)
     if count == 0:
         raise ValueError("perplexity of nothing: no token of these dialogues is supervised")
@@ -71,20 +71,18 @@ def perplexities(
     base without tuning: it has seen no end of turn, and reads a line break for it. Infinite where
     no token of an answer fits."""
     newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
-    examples = render_all(dialogues, tokenizer, newline, settings)
-    losses: list[float] = []
+    examples = [render(each, tokenizer, newline, settings.max_tokens) for each in dialogues]
+    losses: dict[int, float] = {}  # by identity, as `split` takes the shortest first
     base.eval()
     with packed_attention(base):
         for group in split(examples, settings.micro_batch_tokens):
             batch, counts = pack(group, base.device), [example.supervised for example in group]
             hidden = hidden_states(base, batch).index_select(0, batch.sources)
-            parts = zip(hidden.split(counts), batch.targets.split(counts), strict=True)
-            means = (_loss(base, *part).item() / max(1, len(part[1])) for part in parts)
-            losses += [m if n else math.inf for m, n in zip(means, counts, strict=True)]
-    # `split` takes the shortest first.
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place].ids))
-    found = dict(zip(order, losses, strict=True))
-    return [math.exp(found[place]) for place in range(len(examples))]
+            parts = zip(group, hidden.split(counts), batch.targets.split(counts), strict=True)
+            for example, states, targets in parts:
+                loss = _loss(base, states, targets).item()
+                losses[id(example)] = loss / len(targets) if len(targets) else math.inf
+    return [math.exp(losses[id(example)]) for example in examples]
 
 
 class _Outputs(dict[Any, Any]):

@@ -31,6 +31,10 @@ from limalib.training.settings import LoRA
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
 
+# The library draws a bar for every file, and warns of what is raised as an error here.
+logging.disable_progress_bar()
+logging.set_verbosity_error()
+
 EOT = "<|eot|>"  # text of the end-of-turn token (paper, section 3)
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -78,8 +82,7 @@ def load(
         bnb_4bit_compute_dtype=dtype,
     )
     try:
-        # The library reports what does not fit as a table on the screen; here it becomes an error.
-        with _quiet(), _odd_config(name):
+        with _odd_config(name):
             model, report = AutoModelForCausalLM.from_pretrained(
                 str(name),
                 dtype=dtype,
@@ -152,11 +155,10 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     if is_folder and not (Path(name) / "config.json").is_file():
         raise FileNotFoundError(f"{name}: no model here (no config.json); train or copy one")
     try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False)
     except OSError as error:
         raise OSError(f"{name}: no such folder or model of the hub ({_line(error)})") from None
-    except _ODD as error:
+    except Exception as error:  # the library's own are of no narrower kind
         raise OSError(f"{name}: no tokenizer that can be read ({_line(error)})") from None
     # Where its files are missing the library makes an empty one, without a word.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
@@ -166,20 +168,6 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 
 def _line(error: Exception) -> str:
     return textwrap.shorten(str(error) or type(error).__name__, 250, placeholder=" ...")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars for every file, and its warnings of what is raised here."""
-    drawn, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if drawn:
-            logging.enable_progress_bar()
 
 
 def add_end_of_turn(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -309,7 +297,7 @@ def _adapted(model: PreTrainedModel, config: "LoraConfig") -> "PeftModel":
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: str | Path) -> None:
     """Write a Hugging Face checkpoint; an older one at `path` is replaced once it is complete."""
-    with replacing_folder(Path(path)) as temporary, _quiet():
+    with replacing_folder(Path(path)) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
 

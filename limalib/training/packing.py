@@ -176,7 +176,6 @@ class _Mask:
     window: int | None
 
 
-@torch.compiler.disable
 def _packed_attention(
     module: nn.Module,
     query: Tensor,

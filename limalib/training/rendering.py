@@ -4,13 +4,11 @@ LIMA (section 3) puts a special end-of-turn token (EOT) after every utterance.
 """
 
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from limalib.records import Dialogue
-from limalib.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,3 @@ def render_prompt(prompt: Dialogue, tokenizer: PreTrainedTokenizerBase, eot_id: 
     if prompt.turns[-1].role != "user":
         raise ValueError(f"prompt {prompt.id!r} ends on an answer; a prompt ends on a user's turn")
     return render(prompt, tokenizer, eot_id, max_tokens=sys.maxsize).ids
-
-
-def render_all(
-    dialogues: Iterable[Dialogue],
-    tokenizer: PreTrainedTokenizerBase,
-    eot_id: int,
-    settings: TrainingSettings,
-) -> list[Rendered]:
-    """Dialogues as these settings have them read."""
-    return [render(each, tokenizer, eot_id, settings.max_tokens) for each in dialogues]

@@ -56,8 +56,6 @@ class TrainingSettings(Settings):
     logits_bytes: int = Field(2**30, ge=1)
     # Compute again what the gradient needs: much less memory, a third slower, the same result.
     activation_checkpointing: bool = False
-    # torch.compile: faster on a GPU after a minute or so; other draws of dropout.
-    compile: bool = False
     # Processes that share weights, gradients and optimiser states (FSDP), one for each GPU. Their
     # number does not change the result beyond rounding, but what is dropped out.
     processes: int = Field(1, ge=1)
@@ -79,13 +77,6 @@ class TrainingSettings(Settings):
                 f"quantization {self.quantization}: quantised weights cannot be trained; add lora"
             )
         return self
-
-    def shortened(self, epochs: int) -> "TrainingSettings":
-        """The same training, ended after `epochs` epochs; the last of them is the one chosen
-        unless candidates come before it."""
-        first, last = (min(epoch, epochs) for epoch in self.candidate_epochs)
-        changes = {"stop_after_epoch": epochs, "candidate_epochs": (first, last)}
-        return TrainingSettings.model_validate({**self.model_dump(), **changes})
 
 
 FeedbackBy = Literal["oracle", "noisy", "length"]

@@ -36,14 +36,9 @@ def save(out_dir: Path, learner: Learner, log: TrainingLog) -> None:
     own = models.replacing_folder(path) if first else nullcontext(models.beside(path))
     with writing(path.parent), own as temporary:
         sharding.barrier()
-        tensors, numbers = learner.state()
-        save_file(tensors, temporary / f"tensors-{sharding.rank()}.safetensors")
+        save_file(learner.state(), temporary / f"tensors-{sharding.rank()}.safetensors")
         if first:
-            state = {
-                "log": log.model_dump(mode="json"),
-                "optimizer": numbers,
-                "processes": sharding.processes(),
-            }
+            state = {"log": log.model_dump(mode="json"), "processes": sharding.processes()}
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
         sharding.barrier()
     if first:
@@ -66,6 +61,8 @@ def find(out_dir: Path, wanted: TrainingLog, replace: bool) -> tuple[Path, dict[
             state["log"] = TrainingLog.model_validate(state["log"])
             if found.name != f"step-{len(state['log'].steps)}":
                 raise ValueError(f"its log has {len(state['log'].steps)} steps")
+            if state.get("optimizer"):  # where numbers stood that are tensors now
+                raise ValueError("it is of an earlier version")
         if has_same_inputs(state["log"], wanted, folder, replace):
             return found, state
     for old in (folder, out_dir / CANDIDATES):
@@ -83,7 +80,7 @@ def restore(learner: Learner, folder: Path, state: dict[str, Any]) -> TrainingLo
             f"with processes = {saved_by}"
         )
     with _damaged(folder):
-        learner.restore(_read_tensors(folder, saved_by, learner) | state["optimizer"])
+        learner.restore(_read_tensors(folder, saved_by, learner))
     log: TrainingLog = state["log"]
     return log
 
@@ -125,16 +122,17 @@ def result(out_dir: Path, wanted: TrainingLog, replace: bool) -> TrainingLog | N
 def finish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     """Publish the chosen checkpoint and remove what only an unfinished run needs."""
     log = publish(out_dir, log)
-    shutil.rmtree(out_dir / STATE)
+    shutil.rmtree(out_dir / STATE, ignore_errors=True)
     if not log.settings.keep_candidates:
         shutil.rmtree(out_dir / CANDIDATES)
     return log
 
 
-def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
-    """Make the checkpoint of the log's chosen epoch, and the log, those of `out_dir`: all is copied
-    before any of it replaces what was there. ValueError when it was not kept."""
-    kept, temporary = candidate(out_dir, log.chosen_epoch), out_dir / ".publishing"
+def publish(out_dir: Path, log: TrainingLog, trial: Path | None = None) -> TrainingLog:
+    """Make the checkpoint of the log's chosen epoch, or the result in `trial`, and the log those of
+    `out_dir`: all is copied before any of it replaces what was there. ValueError when the
+    checkpoint was not kept."""
+    kept, temporary = trial or candidate(out_dir, log.chosen_epoch), out_dir / ".publishing"
     if not kept.is_dir():
         raise ValueError(
             f"{kept}: the checkpoint of epoch {log.chosen_epoch} was not kept; train with "
@@ -144,7 +142,7 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with writing(out_dir):
-            shutil.copytree(kept, temporary)
+            shutil.copytree(kept, temporary, ignore=shutil.ignore_patterns(CANDIDATES, ".*"))
             (temporary / LOG).write_text(log.model_dump_json(), encoding="utf-8")
             (out_dir / LOG).unlink(missing_ok=True)
             # Weights in other pieces than before would stand beside the old ones.
@@ -156,20 +154,6 @@ def publish(out_dir: Path, log: TrainingLog) -> TrainingLog:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return log
-
-
-def adopt(trial: Path, out_dir: Path) -> None:
-    """Make the result in one folder that of another too: the checkpoint first, then the log."""
-    names = [path.name for path in trial.iterdir() if path.is_file()]
-    shutil.rmtree(temporary := out_dir / ".adopting", ignore_errors=True)
-    with writing(out_dir):
-        temporary.mkdir(parents=True)
-        for name in names:
-            shutil.copy2(trial / name, temporary)
-        (out_dir / LOG).unlink(missing_ok=True)
-        for name in sorted(names, key=lambda name: name == LOG):
-            os.replace(temporary / name, out_dir / name)
-    temporary.rmdir()
 
 
 def choose_checkpoint(out_dir: str | Path, epoch: int = 0) -> TrainingLog:

@@ -40,18 +40,14 @@ class Learner:
         self.device = model.device if self.alone else models.device()
         self.dtype = models.compute_dtype(settings.precision, self.device)
         self.objective = _Objective(model, settings.logits_bytes)
-        layers = models.decoder_layers(model)
         if self.alone:
             self._take_weights()
         else:
-            sharding.shard(self.objective, layers, self.dtype, self.device)
+            sharding.shard(self.objective, models.decoder_layers(model), self.dtype, self.device)
             self.weights = list(model.parameters())
             self.master = [nn.Parameter(sharding.local(weight)) for weight in self.weights]
         if settings.activation_checkpointing:
             model.activation_checkpointing_enable()
-        if settings.compile:
-            for part in (part for layer in layers for part in layer.children()):
-                part.compile(dynamic=True)  # not the layer: checkpointing repeats it from outside
         self.optimizer = _optimizer([part for part in self.master if part.numel()], settings)
         _keep_freed_memory()
 
@@ -117,29 +113,26 @@ class Learner:
             for weight, master in zip(self.weights, self.master, strict=True):
                 weight.copy_(master)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights and optimiser as tensors and plain numbers, both named `<weight>.<name>`."""
+    def state(self) -> dict[str, Tensor]:
+        """Weights and optimiser as tensors named `<weight>.<name>`."""
         tensors = {f"{i}.weight": weight.detach() for i, weight in enumerate(self.master)}
-        numbers: dict[str, Any] = {}
         for i, weight in enumerate(self.master):
             for name, value in self.optimizer.state[weight].items():
-                if isinstance(value, Tensor):
-                    # A copy, as safetensors refuses shared memory; not where memory is scarce.
-                    tensors[f"{i}.{name}"] = value.to("cpu", copy=True)
-                else:
-                    numbers[f"{i}.{name}"] = value
-        return tensors, numbers
+                # A copy, as safetensors refuses shared memory; not where memory is scarce.
+                tensors[f"{i}.{name}"] = torch.as_tensor(value).to("cpu", copy=True)
+        return tensors
 
     @torch.no_grad()
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a `state`, tensors and numbers together."""
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to a `state`."""
         for key, value in state.items():
             index, name = key.split(".", 1)
             weight = self.master[int(index)]
             if name == "weight":
                 weight.copy_(value)
             elif weight.numel():
-                self.optimizer.state[weight][name] = value
+                counts = value.ndim == 0 and not value.is_floating_point()  # a plain number's
+                self.optimizer.state[weight][name] = value.item() if counts else value
         self._copy_master()
 
 
