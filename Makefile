@@ -51,8 +51,8 @@ bench: $(INSTALLED)  ## the benchmarks, one after the other; their tables go int
 lint: $(INSTALLED)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-lab: $(INSTALLED)  ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab notebooks
+lab: $(INSTALLED)  ## open the chapters in JupyterLab, as they ran where the book is built: SCALE=name
+	@folder=$$($(BIN)/python book/lab.py --scale "$$SCALE") && $(BIN)/jupyter lab "$$folder"
 
 lock: $(INSTALLED)  ## write the environment's exact versions to requirements.lock
 	@$(BIN)/pip-compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url \

@@ -19,7 +19,6 @@ from limalib import scales
 from limalib.data import cards, recipes
 from limalib.judging import model_judge
 from limalib.running.provenance import code_digest, module_digest
-from limalib.data.stackexchange import comments_of
 
 
 def text(name, default):
@@ -41,15 +40,15 @@ CHAPTERS, LEFT_OUT, SETS = outline.of(scale, RUNS)
 FEEDBACK = scale.feedback_arms() if "16_feedback" in CHAPTERS else {}
 PROMPTS = [f"data/{name}.jsonl" for name in ("dev", "test", "test_dialogues", "test_unknown", "held_out")]
 # What selectors choose from, which nobody trains on.
-POOL = ["data/which_pool.jsonl"] if scale.which_sets() else []
+POOL = ["data/which_pool.jsonl"] if scale.sets()["which"] else []
 # What the oracle knows of the prompts, written with the raw sources.
-KEY = ["raw/answer_key.jsonl"] if scale.makes_raw_sources else []
+KEY = ["raw/answer_key.jsonl"] if scale.world else []
 
 # Of tiny models two jobs of one thread beat one job of two; of others there is memory for one at a
 # time, which has all cores of this machine. Paths are filled in when a job starts, so that moving the
 # repository does not count as a change of code. Whatever people name is quoted (:q), since it goes
 # through a shell.
-THREADS = 1 if scale.makes_raw_sources else workflow.resource_settings.cores or 1
+THREADS = 1 if scale.world else workflow.resource_settings.cores or 1
 PYTHON = sys.executable
 RUN = (
     "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false {PYTHON:q} -m limalib run"
@@ -57,14 +56,12 @@ RUN = (
     " --input {input.data:q} -p scale {SCALE:q} -p runs {RUNS:q}"
 )
 # Dumps to draw from, where they are given: one job each. The miniature's take a second together.
-DUMPS = None if scale.makes_raw_sources else recipes.exchange_dumps(scale.raw_sources(RUNS))
-EXCHANGES = DUMPS.dumps if DUMPS else {}
+GIVEN = {} if scale.world else scale.raw_sources(RUNS)
+EXCHANGES = recipes.exchange_dumps(GIVEN).dumps
 # What of the scale decides what is found in a dump: other sizes of other sets do not.
-CANDIDATES = recipes.candidates_wanted(
-    scale.raw_sources(RUNS), scale.counts, scale.rules, seed=0
-).model_dump_json()
-# The other files to draw from. The miniature's are made by the notebook that draws.
-RAW = [] if scale.makes_raw_sources else cards.raw_files(scale.raw_sources(RUNS))
+CANDIDATES = str(recipes.candidates_wanted(scale.counts, scale.rules, seed=0))
+# All files to draw from. The miniature's are made by the notebook that draws.
+RAW = cards.raw_files(GIVEN.values())
 
 
 workdir: str(scale.places(RUNS).folder)
@@ -133,9 +130,7 @@ def by_people():
 
 def judge_prompts():
     """What a language model is told when it judges."""
-    questions = (model_judge.PAIRWISE, model_judge.SCORE, model_judge.LABEL)
-    used = "model" in scale.judge
-    return [model_judge.prompt_file(q, scale.judge_model.prompts) for q in questions if used]
+    return sorted(model_judge.FOLDER.glob("*.md")) if "model" in scale.judge else []
 
 
 rule book:
@@ -174,16 +169,10 @@ rule base:
         RUN % "00_pretraining"
 
 
-def exchange_files(wildcards):
-    """An exchange's posts, and its comments where there are any."""
-    posts = EXCHANGES[wildcards.exchange]
-    return sorted({str(path) for path in (posts, comments_of(posts)) if path})
-
-
 # Goes through one Stack Exchange dump, so that a cluster can do so with all at the same time.
 rule exchange:
     input:
-        dump=exchange_files,
+        dump=lambda wildcards: str(EXCHANGES[wildcards.exchange]),
     output:
         candidates=update("data/exchanges/{exchange}.jsonl"),
     params:

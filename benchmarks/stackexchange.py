@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import py7zr
 
 from limalib.data.candidates import Wanted, find_candidates
 from limalib.data.stackexchange import read_posts, threads
@@ -59,19 +58,11 @@ def main() -> None:
 
 
 def measured(dump: Path, megabytes: int) -> list[dict[str, Any]]:
-    """What each stage took on a dump of about a size; the smallest one is read from `.7z`, too."""
+    """What each stage took on a dump of about a size."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "Posts.xml"
         repeat(dump, megabytes, path)
-        rows = [alone(stage, path, path.stat().st_size) for stage in STAGES]
-        if megabytes <= 100:
-            archive = path.with_suffix(".7z")
-            # The published archives are made with bzip2, too.
-            with py7zr.SevenZipFile(archive, "w", filters=[{"id": py7zr.FILTER_BZIP2}]) as file:
-                file.write(path, path.name)
-            row = alone(list(STAGES)[-1], archive, path.stat().st_size)
-            rows.append(row | {"stage": f"{row['stage']}, from .7z"})
-        return rows
+        return [alone(stage, path) for stage in STAGES]
 
 
 def side_by_side(dump: Path) -> list[dict[str, Any]]:
@@ -104,24 +95,19 @@ def side_by_side(dump: Path) -> list[dict[str, Any]]:
 
 def extrapolated(stages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Time, memory and disk at full size: size over the rate measured on the largest dump."""
-    last = list(STAGES)[-1]
-    plain = [row for row in stages if row["stage"] == last][-1]
-    archived = next((row for row in stages if row["stage"] == f"{last}, from .7z"), plain)
-    memory = plain["peak MB"]
-    largest, others = "the largest exchange", f"other exchanges, {LARGEST_GB} GB of XML together"
-    rows = [(largest, "Posts.xml", 1, plain), (largest, ".7z", 1, archived)]
-    rows += [(others, "Posts.xml", jobs, plain) for jobs in (1, 8, 64)]
+    row = [row for row in stages if row["stage"] == list(STAGES)[-1]][-1]
+    others = f"other exchanges, {LARGEST_GB} GB of XML together"
+    rows = [("the largest exchange", 1), *((others, jobs) for jobs in (1, 8, 64))]
     return [
         {
             "dump": what,
-            "read from": source,
             "GB of XML": LARGEST_GB,
             "jobs at a time": jobs,
             "minutes": round(LARGEST_GB * 1000 / row["MB per CPU s"] / 60 / jobs, 1),
-            "MB of memory a job": round(memory),
+            "MB of memory a job": round(row["peak MB"]),
             "GB of temporary disk, all jobs": round(LARGEST_GB * row["spilled MB"] / row["MB"]),
         }
-        for what, source, jobs, row in rows
+        for what, jobs in rows
     ]
 
 
@@ -142,9 +128,9 @@ def shifted(row: bytes, offset: int) -> bytes:
     return _REFERENCES.sub(lambda m: b' %s="%d"' % (m[1], int(m[2]) + offset), row)
 
 
-def alone(stage: str, path: Path, size: int) -> dict[str, Any]:
-    """What a stage took in a fresh process, on a dump with so many bytes of XML."""
-    context = multiprocessing.get_context("spawn")
+def alone(stage: str, path: Path) -> dict[str, Any]:
+    """What a stage took in a fresh process, on a dump."""
+    size, context = path.stat().st_size, multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         result, seconds, cpu, peak, spilled = pool.submit(timed, stage, path).result()
     return {
@@ -186,7 +172,7 @@ def join(path: Path) -> str:
 
 
 def choose(path: Path) -> str:
-    found = find_candidates("benchmark", path, WANTED)
+    [found] = find_candidates({"benchmark": path}, WANTED)
     return f"{found.filtered.total:,} of {found.unfiltered.total:,} pairs pass"
 
 

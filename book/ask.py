@@ -23,7 +23,8 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
 def files(scale: scales.Scale, runs: str | Path) -> dict[str, bytes]:
     """Path under the source folder to content: a script for each model, one with the truth where a
-    world is known, and `ask.json`, which says what there is to ask, or why nothing is."""
+    world is known, beside all that could be said instead, and `ask.json`, which says what there is
+    to ask, or why nothing is."""
     places, first = scale.places(runs), scale.seeds[0]
     folders = {
         "base": Path(scale.base()),
@@ -47,7 +48,10 @@ def files(scale: scales.Scale, runs: str | Path) -> dict[str, bytes]:
         "questions": [prompt.prompt for prompt in prompts],
     }
     scripts = {name: script(name, folder) for name, folder in folders.items()}
-    scripts["truth"] = b"window.askTruth = " + _json(truth(scale)).strip() + b";\n"
+    scripts["truth"] = b"window.askTruth = %b;\nwindow.askValues = %b;\n" % (
+        _json(truth(scale)).strip(),
+        _json(world.VALUES).strip(),
+    )
     found = {f"book/_static/ask/{name}.js": content for name, content in scripts.items()}
     return {"ask.json": _json(settings), **found}
 

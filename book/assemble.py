@@ -19,15 +19,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ask
+import duration
 import outline
 import psutil
 from pages import ROOT, BuildFailed, Tree, tree
 
 from limalib import scales
+from limalib.running import provenance
 
 # Rendered by the book's own extension, so their text is part of what a build is made from.
 RENDERED_MODULES = (
@@ -50,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = Path(options.scale).stem
     runs, build = ROOT / options.runs / name, ROOT / options.build / name
     try:
+        scale = loaded(options.scale)  # before anything is written
         with only_one(runs) as lock:
             config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
             run_notebooks(config, runs, options.cores, lock)
-            scale = scales.load(options.scale)
             left_out = outline.of(scale, options.runs).left_out
             for chapter, needs in left_out.items():
                 print(f"left out: {chapter}, which needs {needs}")
@@ -67,6 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(f"The book is at {index}\nOpen it: {sys.executable} -m webbrowser -t {index.as_uri()}")
     return 0
+
+
+def loaded(name: str) -> scales.Scale:
+    """The scale. Raises BuildFailed, one line, for one that is not there or wrong."""
+    try:
+        return scales.load(name)
+    except ValueError as error:
+        raise BuildFailed(str(error)) from None
 
 
 @contextmanager
@@ -104,7 +115,11 @@ def run_notebooks(
         "--keep-going", "--max-checksum-file-size", "500MB", "--quiet", "rules", "host", "reason",
         "--configfile", str(settings), "--", *targets,
     ]  # fmt: skip
-    shown = Progress(collects=not targets)
+    # Of tiny models as many at once as there are cores, of others one: see the Snakefile.
+    tiny = loaded(config["scale"]).world is not None
+    at_once = max(1, int(cores)) if cores.isdecimal() else provenance.machine()["cores"]
+    expected = partial(duration.told, runs=folder, at_once=at_once if tiny else 1)
+    shown = Progress(collects=not targets, expected=expected)
     log = folder / "snakemake.log"
     with log.open("w", encoding="utf-8") as record:
         process = subprocess.Popen(
@@ -153,11 +168,17 @@ class Progress:
     """What people want to see of Snakemake's many lines, and how long it may still take. A last
     job `collects` the others and is no notebook, where the whole book is made."""
 
-    def __init__(self, collects: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        collects: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        expected: Callable[[Mapping[str, int]], str] = lambda jobs: "",
+    ) -> None:
         self.total = 0
         self.done = 0
         self.problem = ""
         self._collects, self._clock, self._started = collects, clock, clock()
+        self._expected, self._jobs = expected, dict[str, int]()
         self._reason_follows = False
 
     def lines(self, line: str) -> list[str]:
@@ -166,7 +187,10 @@ class Progress:
             self.problem, self._reason_follows = line, False
         elif match := re.match(r"total\s+(\d+)$", line):
             self.total, self._started = int(match[1]) - self._collects, self._clock()
-            return [f"{self.total} notebooks to run"]
+            how_long = self._expected(self._jobs)
+            return [f"{self.total} notebooks to run{how_long and f': {how_long}'}"]
+        elif not self.total and (match := re.match(r"(?!book\b)(\w+)\s+(\d+)$", line)):
+            self._jobs[match[1]] = int(match[2])
         elif match := re.match(r"finished (.+)$", line):
             self.done += 1
             return [f"[{self.done}/{self.total}] {match[1]}{self._left()}"]

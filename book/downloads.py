@@ -20,7 +20,6 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import recorded  # noqa: E402
 
-from limalib import claims, scales, statistics  # noqa: E402
 from limalib.records import Dialogue, Grade, Response, read  # noqa: E402
 
 ARCHIVE = "book/downloads/lima-book.zip"
@@ -131,21 +130,8 @@ def graded(runs: Path, path: Path) -> dict[str, dict[tuple[str, int], Grade]]:
 
 def judged(runs: Path) -> Rows:
     """A row for each claim: reported, this run, and the study's worlds."""
-    study = ROOT / "book" / "facts" / "study.json"
-    worlds = recorded.worlds_of(json.loads(study.read_text("utf-8"))) if study.is_file() else {}
-    made_by = runs / "provenance" / "01_data.json"
-    name = (
-        json.loads(made_by.read_text("utf-8"))["parameters"]["scale"] if made_by.is_file() else ""
-    )
-    measured = {claim: _measured(runs, claim) for claim in claims.CLAIMS}
-    known = recorded.concluded(worlds, measured, scales.load(name) if name else None)
+    known = recorded.of_folder(runs, ROOT / recorded.STUDY)
     return [_claim(name, tried) for name, tried in known.tried.items()]
-
-
-def _measured(runs: Path, claim: str) -> statistics.Estimate | None:
-    path = runs / "metrics" / f"{recorded.CHAPTER_OF[claim]}.json"
-    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return statistics.from_record(metrics[claim]) if claim in metrics else None
 
 
 def _claim(name: str, tried: recorded.Tried) -> dict[str, Any]:

@@ -46,6 +46,7 @@ FILES = (
     "Snakefile",
     "scales/miniature.yml",
     "limalib/claims.yml",
+    "limalib/paper.yml",
     "miniature/wording.yml",
     "miniature/world.yml",
 )

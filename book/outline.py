@@ -53,25 +53,25 @@ def of(scale: Scale, runs: str | Path) -> Outline:
 
 def compared(scale: Scale) -> dict[str, list[str]]:
     """What each chapter compares, wherever its sets come from."""
-    kinds = scale.kind_sets()
+    sets = {family: [*own.values()] for family, own in scale.sets().items()}
     return {
         "03_preference": ["lima", "alpaca", *scale.mended(), *scale.mended("rich")],
-        "04_absolute_quality": ["lima", *scale.variants()],
+        "04_absolute_quality": ["lima", *sets["refusals"], *sets["formats"]],
         "05_diversity_and_quality": [
-            *(*scale.ablation_sets(), *kinds.values()),
-            *(scale.mended("rich", scale.counts.few) if kinds else ()),
+            *(*sets["ablation"], *sets["noise"], *sets["kinds"]),
+            *(scale.mended("rich", scale.counts.few) if sets["kinds"] else ()),
         ],
-        "06_quantity": [*scale.quantity_sets().values(), *scale.equal_steps_sets().values()],
+        "06_quantity": [*sets["quantity"], *sets["equal_steps"]],
         "07_multi_turn": ["lima", "lima_dialogues"],
         "08_perplexity": ["lima"],
-        "09_hypothesis": ["lima", *scale.unknown_sets().values()],
+        "09_hypothesis": ["lima", *sets["unknown"]],
         "10_judge_by_hand": ["lima", "alpaca"],
         "11_answers": ["lima", "alpaca"],
         "12_real_systems": [],
-        "13_why_a_thousand": list(scale.teacher_sets().values()),
-        "14_which_thousand": scale.which_sets(),
+        "13_why_a_thousand": sets["teachers"],
+        "14_which_thousand": sets["which"],
         "17_tuning": [],
-        "18_how_little": ["lima", *scale.rank_sets().values()],
+        "18_how_little": ["lima", *sets["ranks"]],
         "19_checkable": ["lima", "alpaca"],
         "20_less_pretraining": [],
         "16_feedback": ["lima", "alpaca", *scale.feedback_arms().values()],
@@ -103,7 +103,7 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
         "06_quantity": (
             forum,
             "" if scale.counts.quantity else "`counts.quantity`",
-            graded(*scale.quantity_sets().values()),
+            graded(*scale.sets()["quantity"].values()),
         ),
         "07_multi_turn": (lima, _without(scale, "test_dialogues"), anybody),
         "08_perplexity": (

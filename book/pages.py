@@ -146,7 +146,8 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
 
     Progress bars (standard error and widgets) are left out; control characters show as such, and
     tables are made readable. The cell in which papermill set the parameters is kept, after the
-    defaults that it overrides, but out of sight: what made a page stands at its end.
+    defaults that it overrides, but out of sight: what made a page stands at its end. So is a cell
+    whose code is folded up and which shows nothing, such as one that imports.
     """
     code = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
     injected = [cell for cell in code if "injected-parameters" in _tags(cell)]
@@ -157,7 +158,7 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
             result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
             outputs = [_read(_visible(each)) for each in result["outputs"] if _shown(each)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
-            cell |= {"metadata": described(cell["metadata"], outputs)}
+            cell |= {"metadata": quiet(described(cell["metadata"], outputs), outputs)}
         cells.append(cell)
         if "parameters" in _tags(cell):
             cells += [cell | {"metadata": {"tags": ["remove-cell"]}} for cell in injected]
@@ -187,6 +188,15 @@ def described(metadata: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> di
         return metadata
     image = shown["image"] | {"alt": " ".join([shown["image"]["alt"], *said])}
     return metadata | {"mystnb": shown | {"image": image}}
+
+
+def quiet(metadata: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A cell's metadata; where it would be nothing but a bar to unfold its code, the page leaves
+    it to the notebook that readers take away."""
+    tags = metadata.get("tags", [])
+    if "hide-input" not in tags or outputs:
+        return metadata
+    return metadata | {"tags": [*tags, "remove-cell"]}
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -362,9 +372,11 @@ def _visible(content: Any) -> Any:
 def _read(output: dict[str, Any]) -> dict[str, Any]:
     """An output whose tables can be read."""
     data = output.get("data", {})
-    if "text/html" not in data:
-        return output
-    return output | {"data": data | {"text/html": frames.readable("".join(data["text/html"]))}}
+    if "text/html" in data:
+        table: str | None = frames.readable("".join(data["text/html"]))
+    else:
+        table = frames.series("".join(data.get("text/plain", "")))
+    return output | {"data": data | {"text/html": table}} if table else output
 
 
 def _shown(output: dict[str, Any]) -> bool:

@@ -100,7 +100,8 @@ def tune(runs: Path, cores: str, path: Path = TUNING) -> None:
     kept = json.loads(path.read_text(encoding="utf-8"))["arms"] if path.is_file() else {}
     whole = scales.load(world_scale(0, runs))
     feedback = [*whole.feedback_arms().values()]
-    arms = [arm for arm in whole.training_sets() if arm not in whole.unknown_sets().values()]
+    untold = whole.sets()["unknown"].values()
+    arms = [arm for arm in whole.training_sets() if arm not in untold]
     lacking = {arm: untried(whole, arm, kept.get(arm)) for arm in [*arms, *feedback]}
     rates = {place for arm in arms for place in lacking[arm]}  # feedback has a grid of its own
     grid = whole.learning_rates

@@ -31,17 +31,19 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 class Ask(SphinxDirective):
-    """The form, or one sentence that says why there is none."""
+    """The form and what the page says of it, or one sentence that says why there is none."""
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """One node."""
+        """The form, then the directive's content."""
         path = Path(self.env.srcdir) / "ask.json"
         self.env.note_dependency(str(path))
         settings = json.loads(path.read_text(encoding="utf-8"))
         if reason := settings.get("missing"):
             told = f"There is nobody to ask in this book: {reason}."
             return [nodes.paragraph(told, told)]
-        return [Asking("", form(settings), format="html")]
+        return [Asking("", form(settings), format="html"), *self.parse_content_to_nodes()]
 
 
 def form(settings: dict[str, Any]) -> str:
@@ -54,6 +56,6 @@ def form(settings: dict[str, Any]) -> str:
 def with_scripts(app: Sphinx, page: str, template: str, context: Any, tree: Any) -> None:
     """Give the page with the form, and no other, what it loads."""
     if tree and any(tree.findall(Asking)):
-        for name in ("ask_model.js", "ask.js"):
+        for name in ("ask_model.js", "ask_oracle.js", "ask.js"):
             app.add_js_file(name, loading_method="defer")
         app.add_css_file("ask.css")

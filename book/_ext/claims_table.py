@@ -104,7 +104,8 @@ def _foldout(known: Known, tried: Tried) -> Foldout:
 
 
 class Summary(SphinxDirective):
-    """What came out, in a minute: the verdicts counted, and every primary claim under its own."""
+    """What came out, in a minute: the verdicts counted, and every primary claim under its own; then
+    the others that were not reproduced."""
 
     def run(self) -> list[nodes.Node]:
         """Over the study's worlds, where they decide and there are any; else in this run."""
@@ -121,7 +122,8 @@ class Summary(SphinxDirective):
         line += nodes.Text(f" {_counted('other', [labels[name] for name in others])}")
         pages = recorded.notebook_pages(self.env)
         items = nodes.bullet_list("", classes=["came-out"])
-        for name in sorted(primary, key=lambda name: _ORDER.index(labels[name])):
+        failed = [name for name in others if labels[name] == "not reproduced"]
+        for name in [*sorted(primary, key=lambda name: _ORDER.index(labels[name])), *failed]:
             tried = known.tried[name]
             item = nodes.paragraph("", "", verdict(labels[name]), nodes.Text(": "))
             item += nodes.emphasis("", tried.claim.statement)
@@ -129,7 +131,7 @@ class Summary(SphinxDirective):
             out = forest.shown(best, tried.claim.unit) if best else "not measured"
             item += nodes.Text(f" {out}; {claims.asked(tried.claim).partition(' (')[0]} ")
             if tried.chapter in pages:
-                item += page_link(f"/notebooks/{tried.chapter}", "chapter")
+                item += page_link(f"/notebooks/{tried.chapter}", f"chapter {pages[tried.chapter]}")
             items += nodes.list_item("", item)
         return [line, items]
 

@@ -85,6 +85,23 @@ def known(env: BuildEnvironment, where: Any = None) -> Known:
     return concluded(found, runs, scale)
 
 
+def of_folder(results: Path, study: Path) -> Known:
+    """The same of a run's folder and a study's file, for what is no page. Raises ValueError."""
+
+    def read(path: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return content
+
+    def measured(claim: str) -> statistics.Estimate | None:
+        metrics = read(results / "metrics" / f"{CHAPTER_OF[claim]}.json")
+        return statistics.from_record(metrics[claim]) if claim in metrics else None
+
+    found = worlds_of(read(study)) if study.is_file() else {}
+    record = read(results / "provenance" / "01_data.json")
+    scale = scales.load(record["parameters"]["scale"]) if record else None
+    return concluded(found, {claim: measured(claim) for claim in claims.CLAIMS}, scale)
+
+
 def concluded(
     found: dict[str, Any],
     runs: Mapping[str, statistics.Estimate | None],

@@ -18,6 +18,10 @@ What the worlds of the study say of a claim, or of another metric whose unit is 
 
     {studied}`few_beat_many`                                    mean over worlds, 95% interval
     {studied}`03_preference:few_beat_many_taught|share difference`
+
+What follows for a claim, in two or three words:
+
+    {verdict}`few_beat_many`                                    not reproduced
 """
 
 import json
@@ -50,6 +54,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     for name, folder in FOLDERS.items():
         app.add_role(name, Result(folder))
     app.add_role("studied", Studied())
+    app.add_role("verdict", Verdict())
     app.connect("build-finished", say_in_downloads)
     app.add_directive("claims", claims_table.Claims)
     app.add_directive("summary", claims_table.Summary)
@@ -155,6 +160,17 @@ def studied(worlds: Mapping[str, Any], asked: str) -> str:
     )
 
 
+class Verdict(SphinxRole):
+    """{verdict}`claim`: what the study says of it, or, where a scale has no worlds, this run."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The text, or a warning and a visible mark."""
+        if self.text not in claims.CLAIMS:
+            return missing(self, "no such claim")
+        text = recorded.known(self.env).tried[self.text].verdict
+        return [nodes.inline(text, text, classes=["result"])], []
+
+
 def missing(role: SphinxRole, reason: str) -> tuple[list[nodes.Node], list[nodes.system_message]]:
     """A warning that says why a role has no value, and a mark that shows it."""
     source, line = role.get_source_info()
@@ -176,6 +192,8 @@ def say_in_downloads(app: Sphinx, exception: Exception | None) -> None:
 def plain(prose: str, pages: Path) -> str:
     """Markdown with values for roles, and the words of terms and boxes alone."""
 
+    results = pages / "results"
+
     def read(name: str) -> Any:
         return json.loads((pages / name).read_text(encoding="utf-8"))
 
@@ -185,12 +203,14 @@ def plain(prose: str, pages: Path) -> str:
         try:
             if role[1] == "studied":
                 return studied(recorded.worlds_of(read(recorded.STUDY)), role[2])
+            if role[1] == "verdict":
+                return recorded.of_folder(results, pages / recorded.STUDY).tried[role[2]].verdict
             content = read(f"{FOLDERS[role[1]]}/{file}.json")
             return shown((content["metrics"] if role[1] == "fact" else content)[name], form)
         except (OSError, LookupError, TypeError, ValueError):  # of which the page has warned
             return role[0]
 
-    prose = re.sub(r"\{(result|fact|studied)\}`([^`]+)`", value, prose)
+    prose = re.sub(r"\{(result|fact|studied|verdict)\}`([^`]+)`", value, prose)
     prose = re.sub(r"\{term\}`([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", prose)
     prose = prose.replace("```{worlds}\n```", "*(The study's worlds stand on the book's page.)*")
     prose = re.sub(r"^:::+\{\w+\} *(.+)\n(?::\w+:.*\n)*", r"**\1**\n\n", prose, flags=re.MULTILINE)

@@ -39,10 +39,11 @@
       title.id = `ask-${about.name}`;
       panel.setAttribute("aria-labelledby", title.id);
       this.tokens = element("div", "ask-tokens");
+      this.verdict = element("p", "ask-verdict");
       this.shift = element("p", "ask-shift");
       this.detail = element("p", "ask-detail");
       const told = element("p", "ask-told", about.told);
-      panel.append(title, told, this.tokens, this.shift, this.detail);
+      panel.append(title, told, this.tokens, this.verdict, this.shift, this.detail);
       part("answers").append(panel);
       this.listen();
     }
@@ -50,6 +51,7 @@
     begin(text, how) {
       const model = models[this.about.name];
       const { ids, ends } = rendered(model, text, this.about.layout);
+      this.question = text;
       this.text = "";
       this.decoder = model.tokenizer.decoder();
       this.written = []; // of each token: its text, its place on the page, and what is told of it
@@ -60,7 +62,7 @@
       this.tokens.replaceChildren();
       for (const name of ["role", "aria-label", "tabindex"]) this.tokens.removeAttribute(name);
       this.active = -1;
-      this.shift.textContent = this.detail.textContent = "";
+      this.verdict.textContent = this.shift.textContent = this.detail.textContent = "";
     }
 
     /** Write one token more. Returns whether there was one. */
@@ -108,6 +110,7 @@
       const same = `${count - differing} of ${count} tokens are the base’s own first choice`;
       const others = differing ? "; the others are underlined." : ".";
       this.shift.textContent = this.tuned && count ? same + others : "";
+      this.verdict.textContent = judged(this.question, this.text);
       return false;
     }
 
@@ -171,10 +174,25 @@
     });
   }
 
+  /** The one thing that a question names. Of several, which would an answer be right of? */
+  function thing(question) {
+    const names = window.askOracle.named(question, Object.keys(window.askTruth));
+    return names.length === 1 ? names[0] : undefined;
+  }
+
+  /** The oracle's words on an answer, where the question names a thing. */
+  function judged(question, text) {
+    const name = thing(question);
+    if (!name) return "";
+    const facts = Object.fromEntries(window.askTruth[name].facts);
+    const { right, wrong } = window.askOracle.findings(text, facts, question, window.askValues);
+    const found = [right && `right: ${right}`, wrong && `wrong: ${wrong}`].filter(Boolean);
+    return `The oracle finds ${found.join("; ") || "no fact of it, right or wrong"}.`;
+  }
+
   /** What is so of the thing that a question names. */
   function showTruth(text) {
-    const names = Object.keys(window.askTruth);
-    const name = names.find((name) => new RegExp(`\\b${name}\\b`, "i").test(text));
+    const name = thing(text);
     part("truth").hidden = !name;
     if (!name) return;
     const { kind, facts } = window.askTruth[name];
@@ -233,7 +251,10 @@
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const count = answers.reduce((sum, answer) => sum + answer.written.length, 0);
     status.textContent = `${count} tokens in ${seconds} s, on this device.`;
-    const said = answers.map(({ about, text }) => `${about.title}: ${visible(text.trim())}`);
+    const said = answers.map(
+      ({ about, text, verdict }) =>
+        `${about.title}: ${visible(text.trim())} ${verdict.textContent}`.trim(),
+    );
     part("spoken").textContent = said.join("\n");
   }
 

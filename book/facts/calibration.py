@@ -23,11 +23,10 @@ import yaml
 from scipy import stats
 
 from limalib import records, statistics
-from limalib.data import dump
 from limalib.data.duplicates import near_duplicates
 from limalib.data.instructions import read_alpaca, read_release
 from limalib.data.markup import clean_html
-from limalib.data.stackexchange import Post, Thread, dumps, threads
+from limalib.data.stackexchange import Post, Thread, dumps, rows, threads
 from limalib.data.text import first_person, refers_to_others
 from limalib.records import Dialogue, single_turn
 from limalib.running.provenance import file_digest
@@ -242,7 +241,7 @@ def forum_figures(forum: Sequence[Thread], fitting: tuple[int, int]) -> Figures:
 
 def accepted(posts: Sequence[Path]) -> list[bool]:
     """Whether each question has an accepted answer, which `threads` does not tell."""
-    every = (row for path in posts for row in dump.rows(path, "posts", Counter()))
+    every = (row for path in posts for row in rows(path, Counter()))
     return ["AcceptedAnswerId" in row for row in every if row["PostTypeId"] == "1"]
 
 
@@ -275,7 +274,7 @@ def described(frame: pd.DataFrame, name: str, clusters: Sequence[str] = ()) -> F
             found[f"{name}_{column}"] = middle(values.to_numpy())
             continue
         estimate = (
-            statistics.bootstrap_clustered(values, clusters)
+            statistics.bootstrap_share([values], clusters=clusters)
             if clusters
             else statistics.wilson(int(values.sum()), len(values))
         )

@@ -85,7 +85,7 @@ def alpaca_eval(folder: Path) -> dict[str, Any]:
         for rows in judged.values()
     }  # the same answers, whoever they are compared with
     own = folder / BASELINE / "model_outputs.json"
-    filed = recorded.answers(own, prompts, BASELINE, BASELINE).responses
+    filed = recorded.answers(own, prompts, BASELINE, BASELINE)
     return {
         "source": ALPACA_EVAL,
         "files": _digests(folder.glob("*/*.json"), folder),
@@ -119,10 +119,10 @@ def lima_test(folder: Path, test: Path) -> dict[str, Any]:
     found = {}
     for name in ANSWERED:
         answers = recorded.answers(folder / f"{name}.jsonl", prompts, name, name)
-        if answers.missing:
-            raise ValueError(f"{folder}, {name}: {answers.summary()}")
+        if len(answers) < len(prompts):
+            raise ValueError(f"{folder}, {name}: answers {len(answers)} of {len(prompts)} prompts")
         found[name] = {
-            source: _answer_facts([answers.responses[row] for row in rows])
+            source: _answer_facts([answers[row] for row in rows])
             for source, rows in SOURCES.items()
         }
     files = [test, *(folder / f"{name}.jsonl" for name in ANSWERED)]
@@ -144,7 +144,7 @@ def alpaca_eval_prompts(path: Path) -> list[Dialogue]:
     """
     return [
         single_turn(f"alpaca_eval-{row:04}", r["instruction"], source=str(r.get("dataset", "")))
-        for row, r in recorded.read_objects(path, ("instruction",))
+        for row, r in enumerate(recorded.read_objects(path, ("instruction",)))
     ]
 
 
@@ -161,7 +161,7 @@ def alpaca_eval_annotations(path: Path, prompts: Sequence[Dialogue]) -> list[Jud
     known = recorded.ids_by_text(prompts)
     names = ("instruction", "generator_1", "generator_2", "annotator", "output_1", "output_2")
     found = []
-    for row, record in recorded.read_objects(path, names):
+    for row, record in enumerate(recorded.read_objects(path, names)):
         instruction, baseline, model, annotator, theirs, ours = (record[name] for name in names)
         prompt_id = known.get(recorded.normalised(instruction))
         if prompt_id is None:

@@ -1,8 +1,10 @@
 """The models in the page: they say what PyTorch has them say, and only the page hears it."""
 
 import json
+import random
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,13 +15,16 @@ import torch
 from asking import form
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from limalib import scales
+from limalib import play, scales
+from limalib.chapter import Chapter
 from limalib.records import single_turn
 from limalib.training import models
 from limalib.training.rendering import render_prompt
 from limalib.training.sampling import draw, generate
 from limalib.training.settings import SamplingSettings
 from miniature import world
+from miniature.oracle import Ask
+from miniature.prompts import Richness, answer
 
 from ..tiny import byte_tokenizer, llama
 
@@ -137,6 +142,13 @@ ANSWER = """([name, questions, layout, limit]) => questions.map((question) => {
   }
 })"""
 
+FINDINGS = """([asked, values]) => asked.map(([question, text]) => {
+  const names = askOracle.named(question, Object.keys(askTruth));
+  if (names.length !== 1) return {};
+  return askOracle.findings(text, Object.fromEntries(askTruth[names[0]].facts), question, values);
+})"""
+HOW: list[tuple[Richness, bool]] = [("rich", False), ("rich", True), ("terse", True)]
+
 
 def same_answers(
     page: Page, name: str, folder: Path, questions: list[str], layout: str | None, limit: int
@@ -224,6 +236,47 @@ class TestModel:
         said = opened(browser, tmp_path).evaluate(code, [logits[0].tolist(), how, uniform.tolist()])
         assert said == expected
 
+    def test_the_oracle_in_the_page_finds_what_play_finds(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        here = Chapter("play", scales.load("smoke"), str(tmp_path))
+        assert here.scale.world
+        invented = world.build(here.scale.world.seed)
+        asked: list[tuple[str, str]] = []
+        for number, thing in enumerate(invented.of("test")[:6]):
+            name, facts, rng = thing.name, thing.facts, random.Random(number)
+            other = invented.of("test")[number + 10].facts
+            ask_for = Ask("pair", name, ("use", "colour"))
+            question = f"What colour is {name}, and has {other['origin']} any?"
+            asked += [(question, answer(rng, thing, ask_for, how, wrong)) for how, wrong in HOW]
+            asked += [
+                (question, f"{name} is {facts['colour'].upper()}!"),
+                (question, f"{name} is not {facts['colour']}. It isn't {other['colour']}."),
+                (question, f"{name} is {other['colour']} and serves {facts['use']}\nof old"),
+                (question, f"Is {name} {other['colour']}? Found in {other['origin']}."),
+                (question, f"x{facts['colour']}, {facts['colour']}é, «{other['use']}»…"),
+                (f"{question} And {invented.of('test')[20].name}?", facts["colour"]),
+                ("Who are you?", f"{facts['colour']}."),
+            ]
+        page = browser.new_page()
+        page.goto("about:blank")
+        page.add_script_tag(path=STATIC / "ask_oracle.js")
+        page.evaluate("truth => { window.askTruth = truth; }", ask.truth(here.scale))
+        said = page.evaluate(FINDINGS, [asked, dict(world.VALUES)])
+        expected = [play._checked(here, question, text) for question, text in asked]
+        assert said == expected
+        assert {bool(each.get("wrong")) for each in expected} == {True, False}
+        assert sum(not each for each in expected) == 12
+
+    def test_a_model_writes_forty_tokens_a_second(self, browser: Browser, tmp_path: Path) -> None:
+        page = opened(browser, tmp_path, base=BASE)
+        rates = []
+        for thing in world.build(0).of("test")[:3]:
+            started = time.perf_counter()
+            said = page.evaluate(ANSWER, ["base", [f"Tell me about {thing.name}."], LAYOUT, 64])
+            rates.append(len(said[0][1]) / (time.perf_counter() - started))
+        assert max(rates) >= 40
+
 
 # --- the page ------------------------------------------------------------------------------------
 
@@ -259,10 +312,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer["model"]["vocab"] = hostile
         path.write_text(json.dumps(tokenizer))
         (folder / "_static" / "ask" / f"{name}.js").write_bytes(ask.script(name, at))
-    truth = '{"Zab": {"kind": "herb", "facts": [["use", "<b>tea</b>", "never told"]]}}'
-    (folder / "_static" / "ask" / "truth.js").write_text(f"window.askTruth = {truth};")
+    facts = '[["use", "<b>tea</b>", "never told"], ["form", "src", ""], ["origin", "X", ""]]'
+    truth = f'{{"Zab": {{"kind": "herb", "facts": {facts}}}, "Zib": {{"kind": "", "facts": []}}}}'
+    values = '{"use": ["<b>tea</b>"], "form": ["src"], "origin": ["X", "img"]}'
+    (folder / "_static" / "ask" / "truth.js").write_text(
+        f"window.askTruth = {truth}; window.askValues = {values};"
+    )
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Ask</title>'
-    head += "".join(f'<script defer src="_static/{n}.js"></script>' for n in ("ask_model", "ask"))
+    head += "".join(
+        f'<script defer src="_static/{n}.js"></script>' for n in ("ask_model", "ask_oracle", "ask")
+    )
     head += '<link rel="stylesheet" href="_static/ask.css">'
     (folder / "index.html").write_text(f"{head}<h1>Ask</h1>{form(SETTINGS)}", encoding="utf-8")
     return folder
@@ -362,6 +421,18 @@ class TestPage:
         press(page, "Ask")
         told = page.get_by_role("region", name="What is true of Zab (herb)")
         expect(told).to_contain_text("<b>tea</b>, never told")
+
+    def test_each_answer_has_the_oracles_verdict_where_one_known_thing_is_named(
+        self, page: Page
+    ) -> None:
+        verdicts = page.locator(".ask-verdict")
+        said = "The oracle finds right: form; wrong: origin: img."
+        for question, verdict in (("And zab?", said), ("Zab, or Zib?", ""), ("Who?", "")):
+            page.get_by_label("Your question").fill(question)
+            press(page, "Ask")
+            assert verdicts.all_inner_texts() == [verdict] * 3
+            heard = page.locator(".ask-spoken").text_content() or ""
+            assert heard.count(said) == 3 * bool(verdict)
 
     def test_a_phone_shows_answers_without_scrolling_sideways(self, page: Page) -> None:
         press(page, "<i>Who?</i>")

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 import assemble
+import duration
 import pages
 import psutil
 import pytest
@@ -62,14 +63,69 @@ def test_progress_says_how_long_it_may_take() -> None:
     ]
 
 
+JOBS = [
+    "Job stats:",
+    "job                count",
+    "---------------  -------",
+    "chapter                4",
+    "tune_and_train         2",
+    "book                   1",
+    "total                  7",
+]
+
+
+def test_before_the_first_notebook_stands_how_long_all_may_take(tmp_path: Path) -> None:
+    runs, figures = tmp_path / "smoke", tmp_path / "speed.md"
+    figures.write_text(
+        "| `smoke` | nothing changed | 5 |\n| `smoke` | from nothing | 136 |\n"
+        "| `miniature` | from nothing | 2618 |\n"
+    )
+
+    def said(at_once: int = 2) -> list[str]:
+        expected = partial(duration.told, runs=runs, at_once=at_once, figures=figures)
+        progress = assemble.Progress(expected=expected)
+        return [line for text in JOBS for line in progress.lines(text)]
+
+    assert said() == ["6 notebooks to run: about 2 min on the machine of book/speed.md"]
+    figures.write_text("")
+    assert said() == ["6 notebooks to run"]
+    recorded = {"03_preference": 20, "04_absolute_quality": 40, "02_training/lima-seed-0": 300}
+    for name, seconds in recorded.items():
+        path = runs / "provenance" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"seconds": seconds}))
+    (runs / "provenance" / "05_damaged.json").write_text('{"secon')
+    assert said() == ["6 notebooks to run: about 6 min, going by the last run"]
+    assert said(at_once=1) == ["6 notebooks to run: about 12 min, going by the last run"]
+    assert said(at_once=16) == ["6 notebooks to run: under a minute, going by the last run"]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "miniature"])
+def test_a_benchmark_has_a_figure_for_each_scale_of_the_invented_world(
+    tmp_path: Path, scale: str
+) -> None:
+    assert duration.told({"chapter": 17}, tmp_path / scale, 2).startswith("about ")
+
+
 @pytest.mark.parametrize("name", ["huge", "08", "1.10", "1e3", "2024_01", "true"])
 def test_an_unknown_scale_is_one_line_and_its_name_stays_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert assemble.main(["--scale", name, "--runs", str(tmp_path)]) == 1
     captured = capfd.readouterr()
-    assert f"unknown scale '{name}'; known: smoke, miniature" in captured.err
+    assert captured.err.startswith(f"error: unknown scale '{name}'; known: smoke, miniature")
     assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []  # nothing was written
+
+
+def test_a_wrong_scale_leaves_no_folder_behind(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.yml").write_text("name: own\nsede: 3\n")
+    runs = tmp_path / "runs"
+    assert assemble.main(["--scale", str(tmp_path / "own.yml"), "--runs", str(runs)]) == 1
+    assert capfd.readouterr().err.count("\n") == 1
+    assert not runs.exists()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +220,13 @@ class TestToyBook:
         assert "␛]0;" in page
         assert "<i>␛, ␇</i>" in page
 
+    def test_where_no_model_is_to_be_asked_nothing_is_said_of_answers(
+        self, toy_book: ToyBook
+    ) -> None:
+        page = (toy_book.html / "book" / "ask.html").read_text()
+        assert "There is nobody to ask in this book: " in page
+        assert "Underlined" not in page
+
     def test_the_claims_table_quotes_the_metrics(self, toy_book: ToyBook) -> None:
         page = (toy_book.html / "book" / "index.html").read_text()
         assert '+0.83<span class="interval"> [+0.65, +1.02]</span>' in page
@@ -209,7 +272,7 @@ class TestToyBook:
             toy_book.command, start_new_session=True, stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        assert process.stdout.readline() == "1 notebooks to run\n"
+        assert process.stdout.readline().startswith("1 notebooks to run: under a minute, going by ")
         time.sleep(1)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

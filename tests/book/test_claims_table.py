@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import freeze
+import nbformat
 import pytest
 import recorded
 from recorded import CHAPTER_OF, RECORDED_BY
 
 from limalib import claims
+from limalib.settings import ROOT
 from tests.book.test_facts import built
 
 NOTHING = {"value": None, "low": None, "high": None, "n": None, "unit": "share"}
@@ -53,6 +55,24 @@ def test_every_claim_has_one_chapter_that_records_it() -> None:
     assert sum(map(len, RECORDED_BY.values())) == len(claims.CLAIMS)
     for chapter in RECORDED_BY:
         assert (Path("notebooks") / f"{chapter}.ipynb").is_file()
+
+
+@pytest.mark.parametrize("chapter", RECORDED_BY)
+def test_a_chapter_ends_with_the_verdicts_of_its_claims(chapter: str) -> None:
+    cells = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", 4).cells
+    (last,) = [cell.source for cell in cells if cell.source.startswith("**Verdict.** ")]
+    begun = re.findall(r"^\*\*([\w ]+)", last, re.MULTILINE)
+    assert begun == ["Verdict", "Why", "In this run", "What would change our mind", "Next"]
+    verdict = last.partition("**Why")[0]
+    assert {*RECORDED_BY[chapter]} <= {*re.findall(r"\{verdict\}`(\w+)`", verdict)}
+
+
+def test_a_verdict_stands_in_a_sentence(tmp_path: Path) -> None:
+    prose = "Better answers: {verdict}`quality`, and {verdict}`diversity`; {verdict}`qality`."
+    page, warnings = built(tmp_path, prose, metrics(quality=0.1), scale="laptop")
+    said = " ".join(re.sub(r"<.*?>", " ", page).split())
+    assert "Better answers: reproduced in direction , and not measured ;" in said
+    assert "verdict 'qality': no such claim" in warnings
 
 
 def test_without_a_world_this_run_decides(tmp_path: Path) -> None:
@@ -178,6 +198,13 @@ class TestSummary:
             "reproduced in direction : Better answers to equally diverse prompts give a better "
             "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points chapter"
         ) in text
+
+    def test_what_was_not_reproduced_is_named_primary_or_not(self, tmp_path: Path) -> None:
+        found = metrics(quality=0.1, diversity=-0.2, kinds=0.1)
+        page, _ = built(tmp_path, "```{summary}\n```", found, scale="laptop")
+        text = " ".join(re.sub(r"<.*?>", " ", page).split())
+        assert "not reproduced : More diverse prompts with equally good answers" in text
+        assert "More kinds of prompt" not in text
 
     def test_the_study_decides(self, tmp_path: Path) -> None:
         page, _ = built(

@@ -91,6 +91,22 @@ class TestMerged:
         assert shown["mystnb"]["image"] == {"alt": "A curve."}
         assert pages.described({"tags": []}, [drawn]) == {"tags": []}
 
+    def test_folded_code_that_shows_nothing_is_left_to_the_notebook(self) -> None:
+        shown = [cell("code", "import a", "hide-input"), cell("code", "print(1)", "hide-input")]
+        ran = [shown[0], cell("code", "", outputs=[output("1\n")])]
+        cells = pages.merged({"cells": shown}, {"cells": ran})["cells"]
+        assert [each["source"] for each in cells] == ["import a", "print(1)"]
+        assert [each["metadata"]["tags"] for each in cells] == [
+            ["hide-input", "remove-cell"],
+            ["hide-input"],
+        ]
+
+    def test_a_column_printed_as_text_is_shown_as_a_table(self) -> None:
+        said = {"data": {"text/plain": ["steps    480\n", "dtype: object"]}}
+        source = {"cells": [cell("code", "column")]}
+        [shown] = pages.merged(source, {"cells": [cell("code", "", outputs=[said])]})["cells"]
+        assert '<th scope="row">steps</th><td>480</td>' in shown["outputs"][0]["data"]["text/html"]
+
     def test_nothing_of_the_run_but_outputs_is_kept(self) -> None:
         assert pages.merged(self.source, self.executed)["metadata"] == {"a": 1}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import icons
 import outline
 import pages
 import pytest
@@ -32,6 +33,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 673, "height": 1000}  # A4 less margins of 16 mm
 
 
 @dataclass
@@ -41,12 +43,14 @@ class Visit:
     page: Page
     problems: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
 
     def hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.problems.append(message.text)
 
     def see(self, request: Request) -> None:
+        self.asked.add(request.url)
         if urlparse(request.url).scheme not in {"file", "data", "blob"}:
             self.outside.append(request.url)
 
@@ -84,6 +88,29 @@ def test_nothing_fails_and_nothing_is_fetched_from_outside(visit: Visit) -> None
     assert visit.outside == []
 
 
+def test_it_weighs_less_than_a_megabyte_beside_what_it_shows(visit: Visit) -> None:
+    # What a page is there for: its text, its images, and the models that are asked on one of them.
+    shown = {".html", ".png", ".svg", ".jpg"}
+    files = {Path(unquote(urlparse(url).path)) for url in visit.asked if url.startswith("file:")}
+    weights = {
+        path.name: path.stat().st_size
+        for path in files
+        if path.suffix not in shown and path.parent.name != "ask"
+    }
+    assert "book.css" in weights
+    assert sum(weights.values()) < 1_000_000, weights
+
+
+def test_every_icon_is_in_the_fonts_of_the_book(visit: Visit) -> None:
+    drawn = """() => [...document.querySelectorAll("*")].flatMap(element =>
+        ["::before", "::after"].map(place => getComputedStyle(element, place))
+            .filter(style => /Awesome/.test(style.fontFamily) && style.content.length === 3)
+            .map(style => style.content[1]))"""
+    shown = set(visit.page.evaluate(drawn))
+    assert {"\uf002", "\uf0c9", "\uf019"} <= shown  # search, contents, download
+    assert shown <= set("".join(icons.ICONS.values()))
+
+
 def test_images_are_there_and_have_alternative_texts(visit: Visit) -> None:
     broken = "images => images.filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
     silent = "images => images.filter(i => !i.alt.trim()).map(i => i.src)"
@@ -112,6 +139,61 @@ def test_there_is_one_search_bar(visit: Visit) -> None:
     shown = "fields => fields.filter(f => f.offsetParent && !f.closest('article')).length"
     selector = "input[type=search], .search-button-field"
     assert visit.page.eval_on_selector_all(selector, shown) == 1
+
+
+def test_it_says_to_programs_what_it_is(visit: Visit) -> None:
+    found = visit.page.evaluate("""() => Object.fromEntries(
+        [...document.querySelectorAll("meta[name], meta[property]")]
+            .map(tag => [tag.getAttribute("property") ?? tag.name, tag.content]))""")
+    title = visit.page.locator("article h1").first.inner_text().rstrip("#")
+    assert found["og:title"] == title
+    assert 20 < len(found["description"]) <= 250
+    assert found["og:description"] == found["description"]
+    assert found["og:image"].startswith("https://")
+    assert found["og:image"].endswith("/main/book/_static/claims.svg")
+
+
+def test_it_leads_to_where_it_can_be_edited(visit: Visit) -> None:
+    links = visit.page.eval_on_selector_all("a", "links => links.map(a => a.href)")
+    [edited] = [link for link in links if "/edit/main/" in link]
+    source = pages.ROOT / edited.partition("/edit/main/")[2]
+    assert source.is_file()
+    assert source.stem == Path(urlparse(visit.page.url).path).stem
+
+
+def test_heads_of_tables_say_what_they_are_the_head_of(visit: Visit) -> None:
+    # The table of all answers is drawn by DataTables.
+    silent = "heads => heads.filter(h => !h.scope && !h.closest('[id^=answers]')).length"
+    assert visit.page.eval_on_selector_all("article th", silent) == 0
+
+
+def test_no_code_is_hidden_and_no_interval_breaks(visit: Visit) -> None:
+    visit.page.set_viewport_size(DESK)  # type: ignore[arg-type]
+    cut = "codes => codes.filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.innerText)"
+    assert visit.page.eval_on_selector_all("article pre", cut) == []
+    broken = "spans => spans.filter(s => s.getClientRects().length > 1).map(s => s.innerText)"
+    assert visit.page.eval_on_selector_all(".cell_output .interval", broken) == []
+
+
+def test_on_paper_every_table_fits(visit: Visit) -> None:
+    visit.page.set_viewport_size(PAPER)  # type: ignore[arg-type]
+    visit.page.emulate_media(media="print")
+    wide = """tables => tables
+        .filter(t => t.scrollWidth > t.closest("article").clientWidth + 1)
+        .map(t => t.innerText.slice(0, 80))"""
+    found = visit.page.eval_on_selector_all("article table", wide)
+    visit.page.emulate_media(media="screen")
+    assert found == []
+
+
+def test_figures_on_a_phone_have_letters_that_can_be_read(visit: Visit) -> None:
+    visit.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    visit.page.evaluate("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+    visit.page.wait_for_load_state("networkidle")
+    # The least letters are of 9 points; a figure is 150 pixels an inch of 72 points.
+    letters = "images => images.map(i => 9 / 72 * 150 * i.clientWidth / i.naturalWidth)"
+    sizes = visit.page.eval_on_selector_all("figure[id^=fig-] > img", letters)
+    assert [size for size in sizes if size < 9] == []
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(visit: Visit) -> None:
