@@ -55,12 +55,14 @@ lab: $(INSTALLED)  ## open the chapters in JupyterLab, as they ran where the boo
 	@folder=$$($(BIN)/python book/lab.py --scale "$$SCALE") && $(BIN)/jupyter lab "$$folder"
 
 lock: $(INSTALLED)  ## write the environment's exact versions to requirements.lock
+# What is there stays as it is, torch too, which would else become the newest with all of CUDA.
+	@sed 's/^# apart: //' requirements.lock > requirements.lock.new
 	@$(BIN)/pip-compile --quiet --extra dev --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe --generate-hashes \
-		--output-file requirements.lock pyproject.toml
+		--output-file requirements.lock.new pyproject.toml
 	@awk '/^[^ ]/ {skip = 0} /^torch==/ {sub(/[+ ].*/, ""); print "# apart: " $$0; skip = 1} \
-		/^(pip==|#|$$)/ {skip = 1} !skip' requirements.lock > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+		/^(pip==|#|$$)/ {skip = 1} !skip' requirements.lock.new > requirements.lock
+	@rm requirements.lock.new
 
 clean:  ## remove built books and caches; runs and the environment stay
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -72,6 +72,10 @@ def test_the_lock_has_digests_of_all_but_torch() -> None:
     assert re.fullmatch(rf"({one})*# apart: torch==[\d.]+\n({one})*", text)
 
 
+def test_the_lock_brings_nothing_of_cuda() -> None:
+    assert not [name for name in locked() if name.startswith(("nvidia-", "cuda-", "triton"))]
+
+
 def test_every_import_of_the_package_is_required() -> None:
     names = {"bs4": "beautifulsoup4", "fontTools": "fonttools", "yaml": "pyyaml"}
     files = [
