@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import ask
 import duration
 import outline
 import psutil
+import warm
 from pages import ROOT, BuildFailed, Tree, tree
 
 from limalib import scales
@@ -120,8 +121,13 @@ def run_notebooks(
     at_once = max(1, int(cores)) if cores.isdecimal() else provenance.machine()["cores"]
     expected = partial(duration.told, runs=folder, at_once=at_once if tiny else 1)
     shown = Progress(collects=not targets, expected=expected)
+    # A base is shown examples by sums over sets of words: of ties their order decides.
+    fixed = os.environ | {"PYTHONHASHSEED": "0"}
+    # Other notebooks than the book's import who knows what.
+    own = (ROOT / config["notebooks"]).resolve() == ROOT / "notebooks"
+    kernels = warm.serving(fixed, ROOT) if own else nullcontext(fixed)
     log = folder / "snakemake.log"
-    with log.open("w", encoding="utf-8") as record:
+    with log.open("w", encoding="utf-8") as record, kernels as environment:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -129,8 +135,7 @@ def run_notebooks(
             stderr=subprocess.STDOUT,
             text=True,
             pass_fds=[lock],
-            # A base is shown examples by sums over sets of words: of ties their order decides.
-            env=os.environ | {"PYTHONHASHSEED": "0"},
+            env=environment,
         )
         try:
             assert process.stdout is not None

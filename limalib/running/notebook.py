@@ -54,11 +54,10 @@ def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    launched = [sys.executable, "-m", "ipykernel_launcher", "--log-level=CRITICAL"]
+    started = os.environ.get("LIMALIB_KERNEL", "-m\nipykernel_launcher").splitlines()
+    launched = [sys.executable, *started, "--log-level=CRITICAL"]
 
-    class ThisPython(AsyncKernelManager):
-        """A kernel that is this Python, whatever kernels the user has installed."""
-
+    class ThisPython(AsyncKernelManager):  # whatever kernels the user has installed
         kernel_spec = KernelSpec(argv=[*launched, "-f", "{connection_file}"], language="python")
 
     kernel: Any = {"kernel_name": "python3", "kernel_manager_class": ThisPython}

@@ -1,0 +1,140 @@
+"""Kernels that need not read their libraries: each a fork of one process, which read them once.
+
+Reading torch, transformers and what draws takes a chapter four to seven seconds of a core, and a
+book has some sixty. `serving` starts the process and tells Jupyter's runner, in an environment
+variable, what to start as a kernel: this file, a thin client that asks for a fork and stands for it
+until it ends. Where nobody answers, the client becomes an ordinary kernel.
+"""
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+KERNEL = "LIMALIB_KERNEL"
+"""The variable that holds what Python starts as a kernel (see limalib/running/notebook.py)."""
+READ = (
+    "ipykernel.kernelapp", "matplotlib_inline.backend_inline", "pandas", "seaborn", "torch",
+    "transformers", "limalib.chapter", "limalib.figures", "limalib.teachers",
+    "limalib.judging.browse", "limalib.data.recipes", "limalib.training.choice",
+    "limalib.training.loop", "limalib.training.sampling", "limalib.training.shift",
+)  # fmt: skip
+_LENGTH = struct.Struct("!I")
+
+
+@contextmanager
+def serving(
+    environment: dict[str, str], folder: Path, modules: Sequence[str] = READ
+) -> Iterator[dict[str, str]]:
+    """The environment in which kernels are forks of a process that has read these modules, from
+    `folder`. It could not be forked with a GPU's driver at work in it: where there is a GPU,
+    kernels stay ordinary."""
+    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
+        yield environment
+        return
+    with tempfile.TemporaryDirectory(prefix="kernels-") as private:
+        address = str(Path(private) / "socket")
+        told = environment | {KERNEL: f"{__file__}\n{address}"}
+        # One thread while reading, for threads are not forked; a backend is asked for only once.
+        own = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+        command = [sys.executable, __file__, "--serve", address, *modules]
+        given: dict[str, Any] = {"stdin": subprocess.PIPE, "cwd": folder, "env": environment | own}
+        server = subprocess.Popen(command, **given, start_new_session=True)
+        try:
+            yield told
+        finally:  # it ends by itself where this process is killed: then its input ends too
+            server.communicate()
+
+
+def serve(address: str, modules: Sequence[str]) -> None:
+    """Fork a kernel for everybody who asks, until standard input ends."""
+    sys.path[0] = ""  # as in a kernel, whose chapters stand where it was started
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        asked = read = False
+        while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [], 5)[0]):
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if not ready:
+                continue
+            # A build of one notebook has nothing of it: the second one that asks waits for all.
+            if asked and not read:
+                read = bool([importlib.import_module(name) for name in modules])
+            asked = True
+            client, _ = listener.accept()
+            if not (child := os.fork()):
+                listener.close()
+                _become(client)
+            with client, suppress(OSError):
+                client.sendall(_LENGTH.pack(child))
+
+
+def _become(client: socket.socket) -> None:
+    """Be the kernel that a client asks for, as long as the client lives. Never returns."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    length, outputs, _, _ = socket.recv_fds(client, _LENGTH.size, 2)
+    with client.makefile("rb") as stream:
+        asked = json.loads(stream.read(*_LENGTH.unpack(length)))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, output in enumerate(outputs, start=1):
+        os.dup2(output, number)
+        os.close(output)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
+    sys.argv = ["ipykernel_launcher", *asked["arguments"]]
+    if torch := sys.modules.get("torch"):  # which looked at this variable where it was read
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+
+    def watch() -> None:
+        client.recv(1)  # nothing is sent: it returns when the client is gone
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    from ipykernel import kernelapp
+
+    kernelapp.launch_new_instance()
+    sys.exit(0)
+
+
+def stand_for(address: str, arguments: Sequence[str]) -> int:
+    """Ask for a kernel and stand for it: hand on what ends or interrupts it, end when it does."""
+    asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+    content = json.dumps(asked).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        try:
+            server.connect(address)
+            socket.send_fds(server, [_LENGTH.pack(len(content))], [1, 2])
+            server.sendall(content)
+            (kernel,) = _LENGTH.unpack(server.recv(_LENGTH.size, socket.MSG_WAITALL))
+        except (OSError, struct.error):  # nobody there, or gone
+            os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda received, _: os.kill(kernel, received))
+        parent = os.getppid()
+        while not select.select([server], [], [], 1)[0]:
+            if os.getppid() != parent:  # the runner was killed
+                return 1
+        return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the build is stopped; it ends with it
+        serve(sys.argv[2], sys.argv[3:])
+    else:
+        sys.exit(stand_for(sys.argv[1], sys.argv[2:]))

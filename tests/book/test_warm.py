@@ -1,0 +1,104 @@
+"""Kernels that are forks: they know what was read, and are else what an ordinary kernel is."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import warm
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLD = """import os, sys
+print("fractions" in sys.modules, os.environ["LIMALIB_TOLD"], os.getcwd(), os.getpid())"""
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    with warm.serving(dict(os.environ), ROOT, ["fractions"]) as found:
+        yield found
+
+
+def start(folder: Path, environment: dict[str, str], told: str, code: str) -> subprocess.Popen[str]:
+    """Start a run of a notebook of one cell."""
+    book = nbformat.v4.new_notebook()
+    book.cells = [nbformat.v4.new_code_cell(text) for text in ("x: int = 1", code)]
+    book.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(book, folder / "in.ipynb")
+    command = [sys.executable, "-m", "limalib", "run", "in.ipynb", "out.ipynb"]
+    given = environment | {"LIMALIB_TOLD": told, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=given, stderr=pipe, stdout=pipe, text=True)
+
+
+def said(folder: Path, environment: dict[str, str], told: str = "this", code: str = TOLD) -> str:
+    """What such a cell prints."""
+    process = start(folder, environment, told, code)
+    assert process.communicate()[1] == ""
+    cell = nbformat.read(folder / "out.ipynb", 4).cells[-1]
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process ends within ten seconds."""
+    until = time.monotonic() + 10
+    while psutil.pid_exists(pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not psutil.pid_exists(pid)
+
+
+def running(path: Path) -> int:
+    """The number that a kernel writes when it has begun."""
+    until = time.monotonic() + 30
+    while not (path.is_file() and path.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return int(path.read_text())
+
+
+def test_from_the_second_on_a_kernel_need_not_read_what_was_read(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    first, second = (said(tmp_path, environment, told).split() for told in ("one", "two"))
+    assert first[:3] == ["False", "one", str(ROOT)]
+    assert second[:3] == ["True", "two", str(ROOT)]
+    assert first[3] != second[3]
+    assert ended(int(second[3]))
+
+
+def test_a_kernel_ends_with_its_runner(tmp_path: Path, environment: dict[str, str]) -> None:
+    mark = tmp_path / "kernel"
+    code = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    process = start(tmp_path, environment, "", code)
+    kernel = running(mark)
+    process.kill()
+    process.communicate()
+    assert ended(kernel)
+
+
+def test_a_kernel_that_dies_is_said(tmp_path: Path, environment: dict[str, str]) -> None:
+    died = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    error = start(tmp_path, environment, "", died).communicate()[1]
+    assert error.splitlines()[-1].startswith("error: in.ipynb, DeadKernelError: Kernel died")
+
+
+def test_where_nobody_serves_a_kernel_is_an_ordinary_one(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    alone = environment | {warm.KERNEL: f"{warm.__file__}\n{tmp_path}/nowhere"}
+    assert said(tmp_path, alone).split()[0] == "False"
+
+
+def test_the_process_ends_with_what_started_it(tmp_path: Path) -> None:
+    script = "import os, pathlib, time, warm\n"
+    script += "with warm.serving(dict(os.environ), pathlib.Path(), []):\n    time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT / "book")
+    until = time.monotonic() + 10
+    while not (found := psutil.Process(process.pid).children()) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    assert ended(found[0].pid)
