@@ -51,34 +51,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--notebooks", default="notebooks", help="folder of notebooks")
     parser.add_argument("--build", default="build", help="folder of built books")
     options = parser.parse_args(arguments)
-    name = Path(options.scale).stem
+    return status_of(lambda: make(options))
+
+
+def make(options: argparse.Namespace) -> None:
+    """Run what must run, lay out the pages and build them."""
+    scale, name = scales.load(options.scale), Path(options.scale).stem  # before anything is written
     runs, build = ROOT / options.runs / name, ROOT / options.build / name
+    with only_one(runs) as lock:
+        config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
+        run_notebooks(config, runs, options.cores, lock)
+        left_out = outline.of(scale, options.runs).left_out
+        for chapter, needs in left_out.items():
+            print(f"left out: {chapter}, which needs {needs}")
+        content = tree(ROOT / options.notebooks, runs, left_out)
+        index = build_html(content | ask.files(scale, options.runs), build)
+    print(f"The book is at {index}\nOpen it: {sys.executable} -m webbrowser -t {index.as_uri()}")
+
+
+def status_of(work: Callable[[], object]) -> int:
+    """Do a program's work. Returns the exit status: with one line on standard error 1 for an error
+    of people or of the machine, and 130 where it was stopped."""
     try:
-        scale = loaded(options.scale)  # before anything is written
-        with only_one(runs) as lock:
-            config = {name: getattr(options, name) for name in ("scale", "runs", "notebooks")}
-            run_notebooks(config, runs, options.cores, lock)
-            left_out = outline.of(scale, options.runs).left_out
-            for chapter, needs in left_out.items():
-                print(f"left out: {chapter}, which needs {needs}")
-            content = tree(ROOT / options.notebooks, runs, left_out)
-            index = build_html(content | ask.files(scale, options.runs), build)
-    except (BuildFailed, OSError) as error:  # such as a folder of books that cannot be written
+        work()
+    except (BuildFailed, ValueError, OSError) as error:  # such as a folder that cannot be written
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one was", file=sys.stderr)
         return 130
-    print(f"The book is at {index}\nOpen it: {sys.executable} -m webbrowser -t {index.as_uri()}")
     return 0
-
-
-def loaded(name: str) -> scales.Scale:
-    """The scale. Raises BuildFailed, one line, for one that is not there or wrong."""
-    try:
-        return scales.load(name)
-    except ValueError as error:
-        raise BuildFailed(str(error)) from None
 
 
 @contextmanager
@@ -117,7 +119,7 @@ def run_notebooks(
         "--configfile", str(settings), "--", *targets,
     ]  # fmt: skip
     # Of tiny models as many at once as there are cores, of others one: see the Snakefile.
-    tiny = loaded(config["scale"]).world is not None
+    tiny = scales.load(config["scale"]).world is not None
     at_once = max(1, int(cores)) if cores.isdecimal() else provenance.machine()["cores"]
     expected = partial(duration.told, runs=folder, at_once=at_once if tiny else 1)
     shown = Progress(collects=not targets, expected=expected)

@@ -87,19 +87,16 @@ def main() -> int:
     parser.add_argument("--runs", default="runs/pretraining", help="folder for all that is made")
     parser.add_argument("--cores", default="all")
     given = parser.parse_args()
-    runs, found = (scales.ROOT / given.runs).resolve(), {}
-    try:
-        for tokens in TOKENS:
-            found[str(tokens)] = made(tokens, runs, given.cores)
-            by = {"world": 0, "versions": provenance.versions(), **provenance.commit()}
-            write_json(FACTS, {**by, "shots": SHOTS, "bases": found})
-    except (ValueError, OSError, assemble.BuildFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one was", file=sys.stderr)
-        return 130
-    return 0
+    return assemble.status_of(lambda: measure((scales.ROOT / given.runs).resolve(), given.cores))
+
+
+def measure(runs: Path, cores: str) -> None:
+    """Write what came out of each base when it is known, so that a stop loses one at most."""
+    found = {}
+    for tokens in TOKENS:
+        found[str(tokens)] = made(tokens, runs, cores)
+        by = {"world": 0, "versions": provenance.versions(), **provenance.commit()}
+        write_json(FACTS, {**by, "shots": SHOTS, "bases": found})
 
 
 def made(tokens: int, runs: Path, cores: str) -> dict[str, Any]:

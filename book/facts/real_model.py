@@ -11,6 +11,7 @@ written to real_model.json: figures, and no text of anybody's.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -103,21 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=FACTS)
     parser.add_argument("--cores", default="all")
     given = parser.parse_args(arguments)
+    return assemble.status_of(lambda: measure(given))
+
+
+def measure(given: argparse.Namespace) -> None:
+    """Write what came out of each set when it is known, so that a stop loses one at most."""
     runs, found = (scales.ROOT / given.runs).resolve(), {}
-    try:
-        for rows in given.rows:
-            for seed in given.seeds:
-                path = scale_of(given.base, given.lima, rows, seed, runs, given.prompts)
-                found[path.stem] = made(path, runs, given.cores)
-                by = {"base": Path(given.base).name, "versions": provenance.versions()}
-                write_json(given.out, {**by, **provenance.commit(), "trained": found})
-    except (ValueError, OSError, assemble.BuildFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one was", file=sys.stderr)
-        return 130
-    return 0
+    for rows, seed in itertools.product(given.rows, given.seeds):
+        path = scale_of(given.base, given.lima, rows, seed, runs, given.prompts)
+        found[path.stem] = made(path, runs, given.cores)
+        by = {"base": Path(given.base).name, "versions": provenance.versions()}
+        write_json(given.out, {**by, **provenance.commit(), "trained": found})
 
 
 if __name__ == "__main__":
