@@ -3,12 +3,20 @@
     python book/picture.py          (make picture)
 
 It is drawn from book/facts/study.json alone, as the pages draw it; a test fails when it is stale.
+Links to a page show it too, and where they are shown nothing draws SVG: for them Chromium makes a
+PNG of it, which says what it was made from.
 """
 
+import hashlib
 import json
+import shutil
+import struct
 import sys
+import zlib
 from html import escape
 from pathlib import Path
+
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -20,6 +28,7 @@ from limalib import scales  # noqa: E402
 
 STUDY = ROOT / "book" / "facts" / "study.json"
 PICTURE = ROOT / "book" / "_static" / "claims.svg"
+PNG = PICTURE.with_suffix(".png")
 WIDTH, ROW, EDGE = 820, 64, 16
 
 
@@ -70,6 +79,30 @@ def _inside(y: float, height: int, content: str) -> str:
     return f"<svg {size}>{content}</svg>"
 
 
+def photographed(svg: str, chromium: str) -> bytes:
+    """The picture on white as PNG, at twice its size, with the digest of the SVG in it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme="light", device_scale_factor=2)
+        page.set_content(f'<body style="margin: 0; background: white">{svg}')
+        png = page.locator("svg.forest").screenshot()
+        browser.close()
+    noted = b"tEXt" + made_from(svg)
+    after_size = 33  # the signature and the first chunk, which come first
+    chunk = struct.pack("!I", len(noted) - 4) + noted + struct.pack("!I", zlib.crc32(noted))
+    return png[:after_size] + chunk + png[after_size:]
+
+
+def made_from(svg: str) -> bytes:
+    """What the PNG says of its origin."""
+    return f"Source\0sha256 {hashlib.sha256(svg.encode()).hexdigest()}".encode()
+
+
 if __name__ == "__main__":
     PICTURE.write_text(drawn(), encoding="utf-8")
     print(PICTURE)
+    if chromium := shutil.which("chromium") or shutil.which("chromium-browser"):
+        PNG.write_bytes(photographed(PICTURE.read_text(encoding="utf-8"), chromium))
+        print(PNG)
+    else:
+        print(f"no Chromium on PATH: {PNG} is as it was")

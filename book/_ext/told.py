@@ -14,7 +14,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-PICTURE = "book/_static/claims.svg"
+PICTURE = "book/_static/claims.png"
 LENGTH = 200
 """Of a description, in characters, at most."""
 

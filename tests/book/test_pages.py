@@ -150,7 +150,7 @@ def test_it_says_to_programs_what_it_is(visit: Visit) -> None:
     assert 20 < len(found["description"]) <= 250
     assert found["og:description"] == found["description"]
     assert found["og:image"].startswith("https://")
-    assert found["og:image"].endswith("/main/book/_static/claims.svg")
+    assert found["og:image"].endswith("/main/book/_static/claims.png")
 
 
 def test_it_leads_to_where_it_can_be_edited(visit: Visit) -> None:

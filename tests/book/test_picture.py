@@ -14,6 +14,7 @@ PRIMARY = [claim for claim in claims.CLAIMS.values() if claim.primary]
 def test_it_is_not_stale() -> None:
     fresh = picture.drawn()
     assert picture.PICTURE.read_text() == fresh, "stale: run `make picture`"
+    assert picture.made_from(fresh) in picture.PNG.read_bytes(), "stale: run `make picture`"
     assert "book/_static/claims.svg" in (picture.ROOT / "README.md").read_text()
 
 
