@@ -30,7 +30,9 @@ import yaml
 from limalib.records import visible
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_TRIED = "Not tried in this run."  # what a cell shows whose parameter is off, as in 03
+READ_LINES = 6
+"""Code of so many lines stands open on a page; longer code unfolds."""
+NOT_TRIED = "Not tried in this run."  # what a cell prints that has nothing to tell, as in 03
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ASKED = re.compile(
     r"^```\{(facts|provenance|answered|citation|downloads)\} ?(\S*)\n```$", re.MULTILINE
@@ -158,7 +160,8 @@ def merged(source: Notebook, executed: Notebook) -> Notebook:
             result: dict[str, Any] = next(ran, {"execution_count": None, "outputs": []})
             outputs = [_read(_visible(each)) for each in result["outputs"] if _shown(each)]
             cell = cell | {"execution_count": result["execution_count"], "outputs": outputs}
-            cell |= {"metadata": quiet(described(cell["metadata"], outputs), outputs)}
+            metadata = quiet(described(cell["metadata"], outputs), outputs)
+            cell |= {"metadata": folded(metadata, "".join(cell["source"]))}
         cells.append(cell)
         if "parameters" in _tags(cell):
             cells += [cell | {"metadata": {"tags": ["remove-cell"]}} for cell in injected]
@@ -169,8 +172,8 @@ def tried(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cells without those that tried nothing in this run, and without the heading above each."""
     kept: list[dict[str, Any]] = []
     for cell in cells:
-        said = [each.get("data", {}).get("text/markdown", "") for each in cell.get("outputs", [])]
-        if "".join(map("".join, said)) != NOT_TRIED:
+        said = [each.get("text", "") for each in cell.get("outputs", [])]
+        if "".join(map("".join, said)).strip() != NOT_TRIED:
             kept.append(cell)
         elif kept and kept[-1]["cell_type"] == "markdown":
             kept.pop()
@@ -197,6 +200,17 @@ def quiet(metadata: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> dict[s
     if "hide-input" not in tags or outputs:
         return metadata
     return metadata | {"tags": [*tags, "remove-cell"]}
+
+
+def folded(metadata: dict[str, Any], source: str) -> dict[str, Any]:
+    """A cell's metadata, by which the page folds up code that is longer than what most read."""
+    tags = metadata.get("tags", [])
+    long = len(source.splitlines()) > READ_LINES
+    return (
+        metadata | {"tags": [*tags, "hide-input"]}
+        if long and "hide-input" not in tags
+        else metadata
+    )
 
 
 # --- tables --------------------------------------------------------------------------------------

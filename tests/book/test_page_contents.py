@@ -67,8 +67,7 @@ class TestMerged:
         assert shown[1] == {"data": {"text/html": "a␀"}}
 
     def test_what_was_not_tried_is_left_out_with_its_heading(self) -> None:
-        off = {"data": {"text/markdown": ["Not tried in this run."], "text/plain": "<Markdown>"}}
-        told = {"data": {"text/markdown": ["Tried."]}}
+        off, told = output("Not tried in this run.\n"), output("Tried.\n")
         ran = [cell("code", "", outputs=[each]) for each in (off, told)]
         prose = [cell("markdown", text) for text in ("## One", "## Two", "")]
         source = {"cells": [prose[0], ran[0], prose[1], ran[1], prose[2]]}
@@ -100,6 +99,13 @@ class TestMerged:
             ["hide-input", "remove-cell"],
             ["hide-input"],
         ]
+
+    @pytest.mark.parametrize(("lines", "tags"), [(6, []), (7, ["hide-input"])])
+    def test_long_code_is_folded_up(self, lines: int, tags: list[str]) -> None:
+        shown = cell("code", "\n".join(["print(1)"] * lines))
+        ran = cell("code", "", outputs=[output("1\n" * lines)])
+        [found] = pages.merged({"cells": [shown]}, {"cells": [ran]})["cells"]
+        assert found["metadata"]["tags"] == tags
 
     def test_a_column_printed_as_text_is_shown_as_a_table(self) -> None:
         said = {"data": {"text/plain": ["steps    480\n", "dtype: object"]}}
