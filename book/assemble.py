@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def run_notebooks(
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(folder), "--cores", cores, "--nolock", "--rerun-incomplete",
         "--keep-going", "--max-checksum-file-size", "500MB", "--quiet", "rules", "host", "reason",
-        "--configfile", str(settings), "--", *targets,
+        "--configfile", str(settings), *again(folder), "--", *targets,
     ]  # fmt: skip
     # Of tiny models as many at once as there are cores, of others one: see the Snakefile.
     tiny = scales.load(config["scale"]).world is not None
@@ -127,7 +127,7 @@ def run_notebooks(
     fixed = os.environ | {"PYTHONHASHSEED": "0"}
     # Other notebooks than the book's import who knows what.
     own = (ROOT / config["notebooks"]).resolve() == ROOT / "notebooks"
-    kernels = warm.serving(fixed, ROOT) if own else nullcontext(fixed)
+    kernels = warm.serving(fixed, ROOT, warm.READ if own else ())
     log = folder / "snakemake.log"
     with log.open("w", encoding="utf-8") as record, kernels as environment:
         process = subprocess.Popen(
@@ -153,6 +153,15 @@ def run_notebooks(
     if status:
         reason = shown.problem or "Snakemake stopped"
         raise BuildFailed(f"{reason} (all it said: {log})")
+
+
+def again(folder: Path) -> list[str]:
+    """What makes Snakemake run those notebooks whose last run did not end, and left a log beside
+    what an earlier one made: of a job that failed it notes that all is up to date."""
+    logs = [log for how in ("running", "failed") for log in folder.rglob(f"*.{how}.ipynb")]
+    made = {log.with_name(f"{log.name.split('.')[0]}.ipynb") for log in logs}
+    names = sorted(path.relative_to(folder).as_posix() for path in made if path.is_file())
+    return ["--forcerun", *names] if names else []
 
 
 def stop(pid: int, patience: float = 10) -> None:

@@ -1,11 +1,13 @@
 """Kernels that need not read their libraries: each a fork of one process, which read them once.
 
-Reading torch, transformers and what draws takes a chapter four to seven seconds of a core, and a
-book has some sixty. `serving` starts the process and tells Jupyter's runner, in an environment
+Reading torch, transformers and what draws takes a notebook four to seven seconds of a core, and a
+book runs some eighty. `serving` starts the process and tells Jupyter's runner, in an environment
 variable, what to start as a kernel: this file, a thin client that asks for a fork and stands for it
 until it ends. Where nobody answers, the client becomes an ordinary kernel.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -20,14 +22,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 KERNEL = "LIMALIB_KERNEL"
 """The variable that holds what Python starts as a kernel (see limalib/running/notebook.py)."""
 READ = (
-    "ipykernel.kernelapp", "matplotlib_inline.backend_inline", "pandas", "seaborn", "torch",
-    "transformers", "limalib.chapter", "limalib.figures", "limalib.teachers",
-    "limalib.judging.browse", "limalib.data.recipes", "limalib.training.choice",
+    "pandas", "seaborn", "torch", "transformers", "limalib.chapter", "limalib.figures",
+    "limalib.teachers", "limalib.judging.browse", "limalib.data.recipes", "limalib.training.choice",
     "limalib.training.loop", "limalib.training.sampling", "limalib.training.shift",
 )  # fmt: skip
 _LENGTH = struct.Struct("!I")
@@ -63,28 +65,28 @@ def serve(address: str, modules: Sequence[str]) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
-        asked = read = False
-        while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [], 5)[0]):
-            with suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            if not ready:
-                continue
-            # A build of one notebook has nothing of it: the second one that asks waits for all.
-            if asked and not read:
-                read = bool([importlib.import_module(name) for name in modules])
-            asked = True
+        from ipykernel import kernelapp  # each is one, whatever else it reads
+
+        read = False
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            if not read:  # by now somebody waits for it: a build that runs nothing reads nothing
+                for name in modules:
+                    importlib.import_module(name)
+                read = True
+                gc.freeze()  # forks would go through all of it, and so copy it
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
             client, _ = listener.accept()
             if not (child := os.fork()):
                 listener.close()
-                _become(client)
+                _become(kernelapp, client)
             with client, suppress(OSError):
                 client.sendall(_LENGTH.pack(child))
 
 
-def _become(client: socket.socket) -> None:
+def _become(kernel: ModuleType, client: socket.socket) -> None:
     """Be the kernel that a client asks for, as long as the client lives. Never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     length, outputs, _, _ = socket.recv_fds(client, _LENGTH.size, 2)
     with client.makefile("rb") as stream:
@@ -105,14 +107,14 @@ def _become(client: socket.socket) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    from ipykernel import kernelapp
-
-    kernelapp.launch_new_instance()
-    sys.exit(0)
+    kernel.launch_new_instance()
+    atexit._run_exitfuncs()
+    os._exit(0)  # what was read need not be taken down
 
 
 def stand_for(address: str, arguments: Sequence[str]) -> int:
     """Ask for a kernel and stand for it: hand on what ends or interrupts it, end when it does."""
+    parent = os.getppid()
     asked = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
     content = json.dumps(asked).encode()
     with socket.socket(socket.AF_UNIX) as server:
@@ -123,9 +125,13 @@ def stand_for(address: str, arguments: Sequence[str]) -> int:
             (kernel,) = _LENGTH.unpack(server.recv(_LENGTH.size, socket.MSG_WAITALL))
         except (OSError, struct.error):  # nobody there, or gone
             os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
+
+        def pass_on(number: int, _: Any) -> None:
+            with suppress(ProcessLookupError):
+                os.kill(kernel, number)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda received, _: os.kill(kernel, received))
-        parent = os.getppid()
+            signal.signal(number, pass_on)
         while not select.select([server], [], [], 1)[0]:
             if os.getppid() != parent:  # the runner was killed
                 return 1

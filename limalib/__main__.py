@@ -67,8 +67,7 @@ def plan(options: argparse.Namespace) -> str:
     chosen = {} if options.processes is None else {"processes": options.processes}
     settings = scale.training_settings("lima", **chosen)
     planned = plan_training(options.base_model or scale.base(), settings)
-    peak = GPUS[options.gpu][1] if options.gpu else None
-    return planned.table(peak)
+    return planned.table(GPUS[options.gpu][1] if options.gpu else None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 and a half-run notebook is kept beside it as a log."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -25,12 +26,12 @@ def run(
     """
     running, failed = (output.with_suffix(f".{way}.ipynb") for way in ("running", "failed"))
     output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(notebook, running)  # what it makes is of another time until it is gone
     started = time.monotonic()
     try:
         _execute(notebook, running, values)
     except Exception as error:  # a cell that raised, a kernel that died: the log is kept for all
-        if running.is_file():
-            os.replace(running, failed)
+        os.replace(running, failed)
         cell = getattr(error, "exec_count", None)
         where = f"{notebook}, " if cell is None else f"{notebook}, cell {cell}: "
         name = getattr(error, "ename", type(error).__name__)
@@ -60,6 +61,7 @@ def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
     class ThisPython(AsyncKernelManager):  # whatever kernels the user has installed
         kernel_spec = KernelSpec(argv=[*launched, "-f", "{connection_file}"], language="python")
 
-    kernel: Any = {"kernel_name": "python3", "kernel_manager_class": ThisPython}
-    quiet: Any = {"language": "python", "progress_bar": False, "cwd": str(ROOT)}
-    papermill.execute_notebook(str(notebook), str(output), values, **kernel, **quiet)
+    own: Any = {"kernel_name": "python3", "kernel_manager_class": ThisPython, "language": "python"}
+    # A kernel may read its libraries before it answers (book/warm.py), on a slow disk too.
+    quiet: Any = {"progress_bar": False, "cwd": str(ROOT), "start_timeout": 600}
+    papermill.execute_notebook(str(notebook), str(output), values, **own, **quiet)
