@@ -1,15 +1,28 @@
 """What several test files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Tiny models compute faster on one thread, and tests run beside each other.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> Iterator[None]:
+    """Notebooks that tests run have kernels that are forks, as a build's have."""
+    before = dict(os.environ)
+    with warm.serving(before, ROOT) as environment:
+        os.environ |= environment
+        yield
+    for name in environment.keys() - before.keys():
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")

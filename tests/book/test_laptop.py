@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow
 import pytest
+import warm
 import yaml
 from pyarrow import parquet
 
@@ -55,7 +56,9 @@ class Laptop:
         own = {"HF_HOME": str(self.folder / "hub"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *arguments]
         told: dict[str, Any] = {"capture_output": True, "text": True, "cwd": ROOT}
-        result = subprocess.run(command, env=os.environ | own, **told)
+        environment = os.environ | own
+        environment.pop(warm.KERNEL, None)  # whose libraries were read with another HF_HOME
+        result = subprocess.run(command, env=environment, **told)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
