@@ -125,9 +125,9 @@ def run_notebooks(
     shown = Progress(collects=not targets, expected=expected)
     # A base is shown examples by sums over sets of words: of ties their order decides.
     fixed = os.environ | {"PYTHONHASHSEED": "0"}
-    # Other notebooks than the book's import who knows what.
-    own = (ROOT / config["notebooks"]).resolve() == ROOT / "notebooks"
-    kernels = warm.serving(fixed, ROOT, warm.READ if own else ())
+    # The book's chapters import limalib; others, such as those of tests, may need nothing of it.
+    texts = (path.read_bytes() for path in (ROOT / config["notebooks"]).glob("*.ipynb"))
+    kernels = warm.serving(fixed, ROOT, warm.READ if any(b"limalib" in t for t in texts) else ())
     log = folder / "snakemake.log"
     with log.open("w", encoding="utf-8") as record, kernels as environment:
         process = subprocess.Popen(
