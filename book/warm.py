@@ -3,7 +3,8 @@
 Reading torch, transformers and what draws takes a notebook four to seven seconds of a core, and a
 book runs some eighty. `serving` starts the process and tells Jupyter's runner, in an environment
 variable, what to start as a kernel: this file, a thin client that asks for a fork and stands for it
-until it ends. Where nobody answers, the client becomes an ordinary kernel.
+until it ends. Where nobody answers, or what was read is not what a kernel would read now (code that
+was edited since, another path), the client becomes an ordinary kernel.
 """
 
 import atexit
@@ -19,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -67,23 +69,40 @@ def serve(address: str, modules: Sequence[str]) -> None:
         listener.listen(64)
         from ipykernel import kernelapp  # each is one, whatever else it reads
 
-        read = False
+        read, began = False, 0
         while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             if not read:  # by now somebody waits for it: a build that runs nothing reads nothing
+                began = time.time_ns()
                 for name in modules:
                     importlib.import_module(name)
                 read = True
                 gc.freeze()  # forks would go through all of it, and so copy it
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
-            client, _ = listener.accept()
-            if not (child := os.fork()):
-                listener.close()
-                _become(kernelapp, client)
-            with client, suppress(OSError):
-                client.sendall(_LENGTH.pack(child))
+            with listener.accept()[0] as client:
+                if not os.fork():
+                    listener.close()
+                    _become(kernelapp, client, began)
 
 
-def _become(kernel: ModuleType, client: socket.socket) -> None:
+def _same(environment: Mapping[str, str], began: int) -> bool:
+    """Whether a kernel with this environment would read what this process read after `began`."""
+    asked, own = (
+        {name: value for name, value in given.items() if name.startswith("PYTHON")}
+        for given in (environment, os.environ)
+    )
+    files = [str(getattr(module, "__file__", None)) for module in list(sys.modules.values())]
+    installed = (sys.prefix, sys.base_prefix)
+    own_code = [file for file in files if os.path.isabs(file) and not file.startswith(installed)]
+    sources = [Path(file) for file in own_code]
+    beside = [path for file in sources if (path := file.with_suffix(".yml")).is_file()]
+    try:  # the time of a change, not of writing, which a copy may bring along
+        changed = [path.stat().st_ctime_ns for path in (*sources, *beside)]
+    except OSError:  # it went
+        return False
+    return asked == own and max(changed, default=0) < began
+
+
+def _become(kernel: ModuleType, client: socket.socket, began: int) -> None:
     """Be the kernel that a client asks for, as long as the client lives. Never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -91,6 +110,9 @@ def _become(kernel: ModuleType, client: socket.socket) -> None:
     length, outputs, _, _ = socket.recv_fds(client, _LENGTH.size, 2)
     with client.makefile("rb") as stream:
         asked = json.loads(stream.read(*_LENGTH.unpack(length)))
+    if not _same(asked["environment"], began):
+        os._exit(1)
+    client.sendall(_LENGTH.pack(os.getpid()))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, output in enumerate(outputs, start=1):
         os.dup2(output, number)
@@ -123,7 +145,7 @@ def stand_for(address: str, arguments: Sequence[str]) -> int:
             socket.send_fds(server, [_LENGTH.pack(len(content))], [1, 2])
             server.sendall(content)
             (kernel,) = _LENGTH.unpack(server.recv(_LENGTH.size, socket.MSG_WAITALL))
-        except (OSError, struct.error):  # nobody there, or gone
+        except (OSError, struct.error):  # nobody there, or nobody that could stand for it
             os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *arguments])
 
         def pass_on(number: int, _: Any) -> None:

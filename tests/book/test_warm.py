@@ -30,7 +30,7 @@ def start(folder: Path, environment: dict[str, str], told: str, code: str) -> su
     book.cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(book, folder / "in.ipynb")
     command = [sys.executable, "-m", "limalib", "run", "in.ipynb", "out.ipynb"]
-    given = environment | {"LIMALIB_TOLD": told, "PYTHONPATH": str(ROOT)}
+    given = environment | {"LIMALIB_TOLD": told}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=given, stderr=pipe, stdout=pipe, text=True)
 
@@ -67,6 +67,12 @@ def test_a_kernel_has_read_what_was_to_be_read(tmp_path: Path, environment: dict
     assert ended(int(second[3]))
 
 
+def test_a_build_s_kernels_have_read_torch(tmp_path: Path) -> None:
+    assert warm.KERNEL in os.environ
+    read = "import sys\nprint([name in sys.modules for name in ('torch', 'limalib.chapter')])"
+    assert said(tmp_path, dict(os.environ), code=read) == "[True, True]\n"
+
+
 def test_a_kernel_ends_with_its_runner(tmp_path: Path, environment: dict[str, str]) -> None:
     mark = tmp_path / "kernel"
     code = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
@@ -88,6 +94,32 @@ def test_where_nobody_serves_a_kernel_is_an_ordinary_one(
 ) -> None:
     alone = environment | {warm.KERNEL: f"{warm.__file__}\n{tmp_path}/nowhere"}
     assert said(tmp_path, alone).split()[0] == "False"
+
+
+def test_code_that_was_edited_since_is_read_again(tmp_path: Path) -> None:
+    code, told = tmp_path / "invented.py", "import invented\nprint(invented.VALUE)"
+    code.write_text("VALUE = 1\n")
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    with warm.serving(os.environ | path, tmp_path, ["fractions", "invented"]) as environment:
+        assert said(tmp_path, environment, code=told) == "1\n"
+        assert said(tmp_path, environment).startswith("True")
+        code.write_text("VALUE = 2\n")
+        os.utime(code, (0, 0))
+        assert said(tmp_path, environment, code=told) == "2\n"
+
+
+def test_another_path_s_code_is_another_s(tmp_path: Path) -> None:
+    told = "import invented\nprint(invented.VALUE, 'fractions' in __import__('sys').modules)"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "invented.py").write_text(f"VALUE = {name!r}\n")
+    one, two = (
+        {"PYTHONPATH": os.pathsep.join([str(tmp_path / name), str(ROOT)])}
+        for name in ("one", "two")
+    )
+    with warm.serving(os.environ | one, tmp_path, ["fractions", "invented"]) as environment:
+        assert said(tmp_path, environment, code=told) == "one True\n"
+        assert said(tmp_path, environment | two, code=told) == "two False\n"
 
 
 def test_the_process_ends_with_what_started_it(tmp_path: Path) -> None:
