@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from limalib.claims import CLAIMS
+from limalib.names import NAMES
 from limalib.statistics import Estimate
 
 NOT_AVAILABLE = "not available at this scale"
@@ -153,15 +154,14 @@ def by_kind(values: Mapping[str, Mapping[str, Estimate | None]], label: str = _G
     with _panel(0.24 * len(values) * max(2, len(arms)) + 1.1, "x", columns=3) as (figure, axes):
         for index, arm in enumerate(arms):
             beside = (index - (len(arms) - 1) / 2) * step
-            rows = {y + beside: row.get(arm) for y, row in enumerate(values.values())}
-            known = {y: estimate for y, estimate in rows.items() if estimate}
+            known = {y + beside: e for y, row in enumerate(values.values()) if (e := row.get(arm))}
             for y, estimate in known.items():
                 _whisker(axes, estimate, y, _LINES[index % len(_LINES)][0])
             _line(axes, index, [e.value for e in known.values()], known, label=arm, linestyle="")
         for y, row in enumerate(values.values()):
             if not any(row.values()):
                 _note(axes, 0.02, y, NOT_AVAILABLE, transform=axes.get_yaxis_transform())
-        axes.set_yticks(range(len(values)), list(values))
+        axes.set_yticks(range(len(values)), [NAMES.get(kind, kind) for kind in values])
         axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
         return figure
 

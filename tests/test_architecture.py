@@ -22,7 +22,7 @@ KNOWS = {  # what each part may import besides itself; miniature only where an o
     "statistics": {"paper"},
     "significance": {"statistics"},
     "claims": PLAIN,
-    "figures": PLAIN | {"claims"},
+    "figures": PLAIN | {"claims", "names"},
     "data": PLAIN,
     "training": PLAIN,
     "judging": PLAIN | {"miniature"},

@@ -198,9 +198,9 @@ def test_limits_follow_the_data() -> None:
 
 
 def test_kinds_without_values_are_named_all_the_same() -> None:
-    figure = figures.by_kind({"story": {"lima": about(3), "alpaca": None}, "refusal": {}})
+    figure = figures.by_kind({"story": {"lima": about(3), "alpaca": None}, "riddle": {}})
     texts = words(figure)
-    assert {"story", "refusal", "lima", "alpaca"} <= set(texts)
+    assert {"a story", "riddle", "lima", "alpaca"} <= set(texts)
     assert texts.count(NOT_AVAILABLE) == 1
 
 
@@ -227,7 +227,9 @@ def test_a_figure_says_what_is_seen_in_it() -> None:
         "fact": {"LIMA": half, "Alpaca": most},
         "pair": {"LIMA": most, "Alpaca": None},
     }
-    assert repr(figures.by_kind(kinds, "share")) == ("LIMA: fact 50%, pair 75%. Alpaca: fact 75%.")
+    assert repr(figures.by_kind(kinds, "share")) == (
+        "LIMA: a fact 50%, a pair of facts 75%. Alpaca: a fact 75%."
+    )
     assert repr(figures.ablation_bars([("filtered", half, 3.8), ("howto", None, 3.5)])) == (
         "filtered: 0.50, 3.80 reported. howto: not available at this scale, 3.50 reported."
     )
