@@ -71,10 +71,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13 on PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the packages of requirements.lock into $(VENV) (some minutes, once)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps \
-		-r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --require-hashes \
+		--no-deps -r requirements.lock
 # Torch by its version alone, for its builds have other digests on every kind of machine, and with it
 # what a package asks for on some systems only.
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --disable-pip-version-check \
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check \
 		--no-build-isolation $$(sed -n 's/^# apart: //p' requirements.lock) --editable .
+# pip would compile one file after the other. Some are templates that do not compile, which is fine.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@

@@ -29,6 +29,11 @@ SMALLER = (
     ("miniature/pretraining.py", "tokens: int = 7_000_000", "tokens: int = 60_000"),
     ("miniature/knowledge.py", "TOLD_OFTEN = 20", "TOLD_OFTEN = 1"),
     ("miniature/knowledge.py", '"tuning": 100, "web": 300, "new": 100', '"web": 4'),
+    (
+        "notebooks/00_pretraining.ipynb",
+        "tokenizer, invented.things,",
+        "tokenizer, invented.things[:9],",
+    ),
 )
 FEWER = {"quantity": [], "refusals": [], "formats": 0, "unknown": [], "which": False}
 PARAMETERS = 'scale: str = "miniature"\nseed: int = 0\nruns: str = "runs"'
