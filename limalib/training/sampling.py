@@ -10,12 +10,13 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from limalib.records import Dialogue, Response, Turn
 from limalib.training import models
@@ -165,7 +166,7 @@ def generate(
     of each (default: its position). Where a prompt leaves too little of the context for an answer,
     its beginning is cut off, with a warning."""
     keys = keys or [str(i) for i in range(len(prompts))]
-    context = getattr(model.config, "max_position_embeddings", None) or 2**31
+    context = _context(model)
     longest = context - min(settings.max_new_tokens, context // 4)
     if cut := sum(len(prompt) > longest for prompt in prompts):
         warnings.warn(
@@ -182,10 +183,12 @@ def generate(
     for start in range(0, len(order), settings.batch_size):  # prompts of like length together
         rows = order[start : start + settings.batch_size]
         asked, own = [prompts[i][-longest:] for i in rows], [keys[i] for i in rows]
-        results.update(
-            zip(rows, _continue(model, asked, own, stops, settings, context), strict=True)
-        )
+        results.update(zip(rows, _continue(model, asked, own, stops, settings), strict=True))
     return [results[i] for i in range(len(prompts))]
+
+
+def _context(model: PreTrainedModel) -> int:
+    return getattr(model.config, "max_position_embeddings", None) or 2**31
 
 
 def _continue(
@@ -194,9 +197,9 @@ def _continue(
     keys: Sequence[str],
     stops: Tensor,
     settings: SamplingSettings,
-    context: int,
 ) -> list[Generation]:
-    device, longest = model.device, max(map(len, prompts))
+    device, context = model.device, _context(model)
+    longest = max(map(len, prompts))
     lengths = [min(settings.max_new_tokens, context - len(prompt)) for prompt in prompts]
     limits, limit = torch.tensor(lengths, device=device), max(lengths)
     uniform = torch.stack([_uniform(settings.seed, key, limit) for key in keys]).to(device)
@@ -209,6 +212,10 @@ def _continue(
     rows = torch.arange(len(prompts), device=device)
     ended = torch.zeros_like(rows, dtype=torch.bool)
     cache = DynamicCache(config=model.config)
+    cache.layers = [
+        _RoomyLayer(longest + limit) if type(layer) is DynamicLayer else layer
+        for layer in cache.layers
+    ]
     answers = torch.empty(len(prompts), limit, dtype=torch.long, device=device)
     seen: Tensor | None = None
     stopped = [False] * len(prompts)
@@ -245,6 +252,32 @@ def _continue(
         ids = tokens[:, None]
     ids_of = [answer[:length] for answer, length in zip(answers.tolist(), lengths, strict=True)]
     return [Generation(*found) for found in zip(ids_of, stopped, strict=True)]
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer with room for `length` tokens: the library's own copies all of it at every
+    token. Keys and values are [rows, heads, tokens, size]."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length, self.used = length, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        both = (key_states, value_states)
+        if not self.is_initialized:
+            self.lazy_initialization(*both)
+            shapes = [(*states.shape[:2], self.length, states.shape[-1]) for states in both]
+            self.room = [key_states.new_empty(shape) for shape in shapes]
+        start, self.used = self.used, self.used + key_states.shape[-2]
+        for room, states in zip(self.room, both, strict=True):
+            room[:, :, start : self.used] = states
+        self.keys, self.values = (room[:, :, : self.used] for room in self.room)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        for room in self.room:
+            room[: len(indices), :, : self.used] = room[indices, :, : self.used]
+        self.room = [room[: len(indices)] for room in self.room]
 
 
 def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
