@@ -116,7 +116,7 @@ def run_notebooks(
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(folder), "--cores", cores, "--nolock", "--rerun-incomplete",
         "--keep-going", "--max-checksum-file-size", "500MB", "--quiet", "rules", "host", "reason",
-        "--configfile", str(settings), *again(folder), "--", *targets,
+        "--configfile", str(settings), *again(config, folder, targets), "--", *targets,
     ]  # fmt: skip
     # Of tiny models as many at once as there are cores, of others one: see the Snakefile.
     tiny = scales.load(config["scale"]).world is not None
@@ -155,12 +155,28 @@ def run_notebooks(
         raise BuildFailed(f"{reason} (all it said: {log})")
 
 
-def again(folder: Path) -> list[str]:
+def again(config: Mapping[str, str], folder: Path, targets: Sequence[str] = ()) -> list[str]:
     """What makes Snakemake run those notebooks whose last run did not end, and left a log beside
-    what an earlier one made: of a job that failed it notes that all is up to date."""
-    logs = [log for how in ("running", "failed") for log in folder.rglob(f"*.{how}.ipynb")]
-    made = {log.with_name(f"{log.name.split('.')[0]}.ipynb") for log in logs}
-    names = sorted(path.relative_to(folder).as_posix() for path in made if path.is_file())
+    what an earlier one made: of a job that failed it notes that all is up to date. What the book,
+    or a target, does not need stays as it is."""
+    ends = {how: f".{how}.ipynb" for how in ("running", "failed")}
+    logs = [(log, end) for end in ends.values() for log in folder.rglob(f"*{end}")]
+    made = {log.with_name(f"{log.name.removesuffix(end)}.ipynb") for log, end in logs}
+    scale = scales.load(config["scale"])
+    book = outline.of(scale, config["runs"])
+    asked = {name for target in targets for name in Path(target).parts}
+    systems = {name: name for name in book.sets} | scale.feedback_arms()
+    arms = {arm for arm, system in systems.items() if not targets or system in asked}
+
+    def needed(path: Path) -> bool:
+        arm, _, seed = path.stem.rpartition("-seed-")
+        if arm:
+            return arm in arms and seed in map(str, scale.seeds)
+        known = path.stem in ("00_pretraining", "01_data") if targets else True
+        source = ROOT / config["notebooks"] / path.name
+        return known and path.stem not in book.left_out and source.is_file()
+
+    names = sorted(p.relative_to(folder).as_posix() for p in made if p.is_file() and needed(p))
     return ["--forcerun", *names] if names else []
 
 

@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -34,6 +35,8 @@ READ = (
     "limalib.teachers", "limalib.judging.browse", "limalib.data.recipes", "limalib.training.choice",
     "limalib.training.loop", "limalib.training.sampling", "limalib.training.shift",
 )  # fmt: skip
+HEEDED = ("PYTHON", "OMP_", "HF_", "TRANSFORMERS_", "TORCH_")
+"""What variables begin with that Python and libraries look at where they are read."""
 _LENGTH = struct.Struct("!I")
 
 
@@ -54,16 +57,24 @@ def serving(
         own = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         command = [sys.executable, __file__, "--serve", address, *modules]
         given: dict[str, Any] = {"stdin": subprocess.PIPE, "cwd": folder, "env": environment | own}
+        given |= {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }  # forks have their own
         server = subprocess.Popen(command, **given, start_new_session=True)
         try:
             yield told
         finally:  # it ends by itself where this process is killed: then its input ends too
+            server.terminate()
             server.communicate()
 
 
 def serve(address: str, modules: Sequence[str]) -> None:
     """Fork a kernel for everybody who asks, until standard input ends."""
-    sys.path[0] = ""  # as in a kernel, whose chapters stand where it was started
+    # A kernel looks where it was started, after what PYTHONPATH names and the standard library.
+    del sys.path[0]
+    at = (n for n, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
+    sys.path.insert(next(at, len(sys.path)), "")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
@@ -76,6 +87,8 @@ def serve(address: str, modules: Sequence[str]) -> None:
                 for name in modules:
                     importlib.import_module(name)
                 read = True
+                if pandas := sys.modules.get("pandas"):  # which took this process for a terminal
+                    pandas.set_option("display.max_columns", 20)
                 gc.freeze()  # forks would go through all of it, and so copy it
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
             with listener.accept()[0] as client:
@@ -84,22 +97,24 @@ def serve(address: str, modules: Sequence[str]) -> None:
                     _become(kernelapp, client, began)
 
 
-def _same(environment: Mapping[str, str], began: int) -> bool:
-    """Whether a kernel with this environment would read what this process read after `began`."""
+def _same(environment: Mapping[str, str], folder: str, began: int) -> bool:
+    """Whether a kernel with this environment, started in `folder`, would read what this process
+    read after `began`."""
     asked, own = (
-        {name: value for name, value in given.items() if name.startswith("PYTHON")}
+        {name: value for name, value in given.items() if name.startswith(HEEDED)}
         for given in (environment, os.environ)
     )
     files = [str(getattr(module, "__file__", None)) for module in list(sys.modules.values())]
-    installed = (sys.prefix, sys.base_prefix)
+    paths = (sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib"))
+    installed = tuple(path + os.sep for path in paths)
     own_code = [file for file in files if os.path.isabs(file) and not file.startswith(installed)]
     sources = [Path(file) for file in own_code]
-    beside = [path for file in sources if (path := file.with_suffix(".yml")).is_file()]
+    beside = [path for file in sources for path in file.parent.glob(f"{file.stem}.*")]
     try:  # the time of a change, not of writing, which a copy may bring along
         changed = [path.stat().st_ctime_ns for path in (*sources, *beside)]
     except OSError:  # it went
         return False
-    return asked == own and max(changed, default=0) < began
+    return asked == own and folder == os.getcwd() and max(changed, default=0) < began
 
 
 def _become(kernel: ModuleType, client: socket.socket, began: int) -> None:
@@ -110,7 +125,7 @@ def _become(kernel: ModuleType, client: socket.socket, began: int) -> None:
     length, outputs, _, _ = socket.recv_fds(client, _LENGTH.size, 2)
     with client.makefile("rb") as stream:
         asked = json.loads(stream.read(*_LENGTH.unpack(length)))
-    if not _same(asked["environment"], began):
+    if not _same(asked["environment"], asked["folder"], began):
         os._exit(1)
     client.sendall(_LENGTH.pack(os.getpid()))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -121,8 +136,9 @@ def _become(kernel: ModuleType, client: socket.socket, began: int) -> None:
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     sys.argv = ["ipykernel_launcher", *asked["arguments"]]
-    if torch := sys.modules.get("torch"):  # which looked at this variable where it was read
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    if torch := sys.modules.get("torch"):  # else what is drawn without a seed is the same in all
+        torch.seed()
+        sys.modules["numpy"].random.seed()
 
     def watch() -> None:
         client.recv(1)  # nothing is sent: it returns when the client is gone
@@ -154,7 +170,10 @@ def stand_for(address: str, arguments: Sequence[str]) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, pass_on)
-        while not select.select([server], [], [], 1)[0]:
+        ends: list[Any] = [server]  # held open by what a kernel forked, too
+        with suppress(OSError):
+            ends.append(os.pidfd_open(kernel))
+        while not select.select(ends, [], [], 1)[0]:
             if os.getppid() != parent:  # the runner was killed
                 return 1
         return 0

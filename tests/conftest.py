@@ -17,12 +17,13 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[None]:
     """Notebooks that tests run have kernels that are forks, as a build's have."""
-    before = dict(os.environ)
-    with warm.serving(before, ROOT) as environment:
-        os.environ |= environment
+    # As most tests that run notebooks have it; the others' kernels are ordinary ones.
+    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with warm.serving(os.environ | quiet, ROOT) as environment:
+        if warm.KERNEL in environment:  # not where there is a GPU
+            os.environ[warm.KERNEL] = environment[warm.KERNEL]
         yield
-    for name in environment.keys() - before.keys():
-        del os.environ[name]
+    os.environ.pop(warm.KERNEL, None)
 
 
 @pytest.fixture(scope="session")

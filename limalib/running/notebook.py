@@ -55,7 +55,7 @@ def _execute(notebook: Path, output: Path, values: dict[str, Any]) -> None:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    started = os.environ.get("LIMALIB_KERNEL", "-m\nipykernel_launcher").splitlines()
+    started = os.environ.get("LIMALIB_KERNEL", "-m\nipykernel_launcher").split("\n")
     launched = [sys.executable, *started, "--log-level=CRITICAL"]
 
     class ThisPython(AsyncKernelManager):  # whatever kernels the user has installed

@@ -17,6 +17,7 @@ import pages
 import psutil
 import pytest
 
+from limalib import scales
 from limalib.__main__ import main
 
 from .conftest import ToyBook
@@ -30,6 +31,53 @@ def test_sync_writes_only_what_changed_and_removes_what_went(tmp_path: Path) -> 
     assert assemble.sync({"a": b"1", "d": b"3"}, tmp_path) == ["d", "b/c"]
     assert (tmp_path / "a").stat().st_mtime_ns == before
     assert not (tmp_path / "b" / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("targets", "wanted"),
+    [
+        (
+            [],
+            [
+                "02_training/noise_0.25_filtered-seed-0.ipynb",
+                "03_preference.ipynb",
+                "15_feedback_training/length-seed-0.ipynb",
+            ],
+        ),
+        (["models/lima/tuning.json"], []),
+        (
+            ["models/lima/tuning.json", "models/feedback_length/tuning.json"],
+            ["15_feedback_training/length-seed-0.ipynb"],
+        ),
+    ],
+)
+def test_what_did_not_end_is_run_again_where_somebody_needs_it(
+    tmp_path: Path, targets: list[str], wanted: list[str]
+) -> None:
+    made = {
+        "02_training/noise_0.25_filtered-seed-0": "running",
+        "02_training/noise_0.3_filtered-seed-0": "running",  # of a scale that was another
+        "02_training/lima-seed-7": "failed",
+        "02_training/alpaca-seed-0": "",
+        "03_preference": "failed",
+        "15_feedback_training/length-seed-0": "failed",
+        "19_checkable": "failed",  # left out
+        "30_gone": "failed",
+    }
+    for name, how in made.items():
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if how:
+            path.with_suffix(f".{how}.ipynb").touch()
+    (tmp_path / "notebooks" / "04_absolute_quality.failed.ipynb").touch()  # never made
+    text = (scales.FOLDER / "miniature.yml").read_text(encoding="utf-8")
+    (tmp_path / "own.yml").write_text(text.replace("noise: [0.0]", "noise: [0.25]"))
+    own = {"scale": str(tmp_path / "own.yml"), "runs": str(tmp_path)}
+    config = own | {"notebooks": "notebooks"}
+    found = assemble.again(config, tmp_path, targets)
+    forced = ["--forcerun", *(f"notebooks/{name}" for name in wanted)]
+    assert found == (forced if wanted else [])
 
 
 def test_progress_shows_one_line_a_notebook_and_what_went_wrong() -> None:

@@ -13,13 +13,14 @@ import pytest
 import warm
 
 ROOT = Path(__file__).resolve().parents[2]
+ONE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 TOLD = """import os, sys
 print("fractions" in sys.modules, os.environ["LIMALIB_TOLD"], os.getcwd(), os.getpid())"""
 
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    with warm.serving(dict(os.environ), ROOT, ["fractions"]) as found:
+    with warm.serving(os.environ | ONE, ROOT, ["fractions"]) as found:
         yield found
 
 
@@ -70,7 +71,32 @@ def test_a_kernel_has_read_what_was_to_be_read(tmp_path: Path, environment: dict
 def test_a_build_s_kernels_have_read_torch(tmp_path: Path) -> None:
     assert warm.KERNEL in os.environ
     read = "import sys\nprint([name in sys.modules for name in ('torch', 'limalib.chapter')])"
-    assert said(tmp_path, dict(os.environ), code=read) == "[True, True]\n"
+    assert said(tmp_path, os.environ | ONE, code=read) == "[True, True]\n"
+
+
+def test_kernels_draw_differently_without_a_seed(tmp_path: Path) -> None:
+    draw = "import numpy, torch\nprint(numpy.random.rand(), torch.rand(1).item())"
+    one, other = (said(tmp_path, os.environ | ONE, code=draw).split() for _ in range(2))
+    assert [a == b for a, b in zip(one, other, strict=True)] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "HF_HOME", "PYTHONHASHSEED"])
+def test_with_another_setting_that_libraries_read_once_a_kernel_is_an_ordinary_one(
+    tmp_path: Path, environment: dict[str, str], name: str
+) -> None:
+    assert said(tmp_path, environment | {name: "2"}).split()[0] == "False"
+
+
+def test_a_kernel_that_is_killed_ends_though_its_child_lives(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    quiet = "os.dup2(os.open(os.devnull, os.O_WRONLY), 1), os.dup2(1, 2), time.sleep(60)"
+    died = f"import os, signal, time\nif not os.fork():\n    {quiet}\n"
+    began = time.monotonic()
+    code = f"{died}os.kill(os.getpid(), signal.SIGKILL)"
+    error = start(tmp_path, environment, "", code).communicate()[1]
+    assert "DeadKernelError" in error
+    assert time.monotonic() - began < 30
 
 
 def test_a_kernel_ends_with_its_runner(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -100,9 +126,11 @@ def test_code_that_was_edited_since_is_read_again(tmp_path: Path) -> None:
     code, told = tmp_path / "invented.py", "import invented\nprint(invented.VALUE)"
     code.write_text("VALUE = 1\n")
     path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    with warm.serving(os.environ | path, tmp_path, ["fractions", "invented"]) as environment:
+    with warm.serving(os.environ | ONE | path, ROOT, ["fractions", "invented"]) as environment:
         assert said(tmp_path, environment, code=told) == "1\n"
         assert said(tmp_path, environment).startswith("True")
+        (tmp_path / "invented.json").touch()  # what stands beside code, and may be read with it
+        assert said(tmp_path, environment).startswith("False")
         code.write_text("VALUE = 2\n")
         os.utime(code, (0, 0))
         assert said(tmp_path, environment, code=told) == "2\n"
@@ -117,7 +145,7 @@ def test_another_path_s_code_is_another_s(tmp_path: Path) -> None:
         {"PYTHONPATH": os.pathsep.join([str(tmp_path / name), str(ROOT)])}
         for name in ("one", "two")
     )
-    with warm.serving(os.environ | one, tmp_path, ["fractions", "invented"]) as environment:
+    with warm.serving(os.environ | ONE | one, ROOT, ["fractions", "invented"]) as environment:
         assert said(tmp_path, environment, code=told) == "one True\n"
         assert said(tmp_path, environment | two, code=told) == "two False\n"
 
