@@ -84,8 +84,9 @@ def needs(scale: Scale, runs: str | Path) -> Mapping[str, tuple[str, ...]]:
     world = "" if scale.world else "an invented world (`world`)"
     english = "a base that reads English, not an invented world" if scale.world else ""
     model = "a model as the first judge (`judge: model`)"
+    oracle = "the oracle as the first judge (`judge: oracle`)"
     anybody = model if scale.judge[0] == "oracle" and world else ""
-    chooses = model if scale.judge[0] == "person" else anybody
+    chooses = (oracle if scale.world else model) if scale.judge[0] == "person" else anybody
     teachers, feedback = _without(scale, "teachers"), "" if scale.feedback else "`feedback`"
 
     def graded(*sets: str) -> str:

@@ -29,7 +29,7 @@ NOT_PUBLISHED = "not in the paper"
 Points = Mapping[float, Estimate | None]  # x -> estimate; None is a gap
 Series = Mapping[str, Points]  # by name of a line
 Rows = Iterable[tuple[str, Sequence[Estimate] | None, Sequence[float] | None]]
-"""Name, measured and reported (None: unknown), whose first three are shares, best to worst."""
+"""Name, measured, reported (None: unknown, (): by nobody), which begin with shares, best first."""
 
 _GRADE = "mean grade, 1 to 6"
 PLATEAU = CLAIMS["plateau_epochs"].rule.bound
@@ -48,7 +48,7 @@ def stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "re
     intervals of the first and the last at their inner edges. A row that the paper could have, and
     has not, says so; of another `source`, or none, a row with nothing reported is lower."""
     rows = list(rows)
-    paired = [reported is not None or source == "reported" for _, _, reported in rows]
+    paired = [own != () and (told is not None or source == "reported") for _, own, told in rows]
     ends = np.cumsum([1.0 if pair else 0.6 for pair in paired])
     centres = ends - np.diff(ends, prepend=0) / 2
     with _panel(0.76 * ends[-1] + 1.3, grid="x") as (figure, axes):
@@ -56,7 +56,7 @@ def stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "re
             upper, lower = (y - 0.19, y + 0.23) if pair else (y, y)
             if measured is None:
                 _note(axes, 0.01, upper, NOT_AVAILABLE)
-            else:
+            elif measured:
                 first, _, last = measured[:3]
                 _stack(axes, upper, [part.value for part in measured[:3]], measured=True)
                 _whisker(axes, first, upper - 0.15)

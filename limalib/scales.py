@@ -125,11 +125,11 @@ class Scale(Settings):
             raise ValueError(f"judge: one or several, each once, not {list(self.judge)}")
         if "model" in self.judge and self.judge_model is None:
             raise ValueError("judge: a model judges, but judge_model does not say which")
-        taken = sorted(
-            {*self.systems} & {*self.training_sets(), *self.feedback_arms().values(), *BASES}
-        )
+        if self.world and self.judge[0] == "model":
+            raise ValueError("judge: in an invented world the oracle comes first")
+        taken = {*self.systems} & {*self.training_sets(), *self.feedback_arms().values(), *BASES}
         if taken:
-            raise ValueError(f"systems: {', '.join(taken)}: this name is that of a trained system")
+            raise ValueError(f"systems: {', '.join(sorted(taken))}: a trained system has this name")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {list(self.seeds)}")
         for name in {**self.training_of, **dict.fromkeys(self.curves)}:

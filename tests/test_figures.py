@@ -123,6 +123,15 @@ def test_preference_rows_have_values_or_say_why_not() -> None:
     assert [round(bar.get_width(), 2) for bar in bars(figure, "reported")] == [0.33, 0.25, 0.42]
 
 
+def test_a_row_that_nobody_measures_here_is_low_and_has_the_reported_bar_alone() -> None:
+    bard = paper.PREFERENCE[2]
+    figure = preference_bars([("Bard", None, bard.human), ("Bard, a model judges", (), bard.gpt4)])
+    assert words(figure).count(NOT_AVAILABLE) == 1
+    assert [round(bar.get_width(), 2) for bar in bars(figure, "reported")[3:]] == [0.27, 0.26, 0.47]
+    first, second = figure.axes[0].get_yticks()
+    assert (first, second) == pytest.approx((0.5, 1.3))
+
+
 def test_quality_bars_show_the_paper_s_figure_7() -> None:
     rows = [("without", None, paper.WITHOUT_DIALOGUES), ("with", None, paper.WITH_DIALOGUES)]
     figure = quality_bars(rows)

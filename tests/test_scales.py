@@ -106,7 +106,11 @@ def test_a_scale_cannot_be_changed(tiny: Path) -> None:
         ("judge: a friend", "judge.0: Input should be"),
         ("judge: [person, person]", "judge: one or several, each once"),
         ("judge: [model, person]", "a model judges, but judge_model does not say which"),
-        ("systems: {lima: {path: x, model: y}}", "lima: this name is that of a trained system"),
+        (
+            "world: {}\njudge: model\njudge_model: {server: {model: x}}",
+            "judge: in an invented world the oracle comes first",
+        ),
+        ("systems: {lima: {path: x, model: y}}", "lima: a trained system has this name"),
         ("systems: {GPT-4: {path: x}}", "systems.GPT-4.recorded.model: Field required"),
         ("systems: {GPT-4: {model: x, key: y}}", "systems.GPT-4.server.key: unknown setting"),
         ("systems: {GPT-4: gpt-4}", "systems.GPT-4.server: Input should be"),
