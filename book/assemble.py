@@ -31,6 +31,7 @@ import warm
 from pages import ROOT, BuildFailed, Tree, tree
 
 from limalib import scales
+from limalib.data import recipes
 from limalib.running import provenance
 
 # Rendered by the book's own extension, so their text is part of what a build is made from.
@@ -156,12 +157,11 @@ def run_notebooks(
 
 
 def again(config: Mapping[str, str], folder: Path, targets: Sequence[str] = ()) -> list[str]:
-    """What makes Snakemake run those notebooks whose last run did not end, and left a log beside
-    what an earlier one made: of a job that failed it notes that all is up to date. What the book,
-    or a target, does not need stays as it is."""
-    ends = {how: f".{how}.ipynb" for how in ("running", "failed")}
-    logs = [(log, end) for end in ends.values() for log in folder.rglob(f"*{end}")]
-    made = {log.with_name(f"{log.name.removesuffix(end)}.ipynb") for log, end in logs}
+    """What makes Snakemake run those notebooks and dumps whose last run did not end, and left a log
+    beside what an earlier one made: of a job that failed it notes that all is up to date. What the
+    book, or a target, does not need stays as it is."""
+    left = [log for how in ("running", "failed") for log in folder.rglob(f"*.{how}.*")]
+    made = {log.with_suffix("").with_suffix(log.suffix) for log in left}
     scale = scales.load(config["scale"])
     book = outline.of(scale, config["runs"])
     asked = {name for target in targets for name in Path(target).parts}
@@ -169,6 +169,9 @@ def again(config: Mapping[str, str], folder: Path, targets: Sequence[str] = ()) 
     arms = {arm for arm, system in systems.items() if not targets or system in asked}
 
     def needed(path: Path) -> bool:
+        if path.parent.name == "exchanges":
+            given = {} if scale.world else scale.raw_sources(config["runs"])
+            return path.stem in recipes.exchange_dumps(given).dumps
         arm, _, seed = path.stem.rpartition("-seed-")
         if arm:
             return arm in arms and seed in map(str, scale.seeds)

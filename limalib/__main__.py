@@ -49,9 +49,13 @@ def exchange(options: argparse.Namespace) -> str:
     if name not in dumps:
         raise ValueError(f"scale {options.scale!r} has no dump of an exchange {name!r}")
     wanted = recipes.candidates_wanted(scale.counts, scale.rules, seed=0)
-    [found] = candidates.find_candidates({name: dumps[name]}, wanted)
     path = scale.places(options.runs).folder / "data" / "exchanges" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begun = path.with_suffix(".running.jsonl")  # till it goes, what is made is of another time
+    begun.touch()
+    [found] = candidates.find_candidates({name: dumps[name]}, wanted)
     candidates.keep_candidates(found, path)
+    begun.unlink()
     told = f"{found.filtered.total:,} pairs pass, {found.unfiltered.total:,} questions have answers"
     return f"finished {name}: {told}"
 

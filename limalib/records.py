@@ -37,8 +37,7 @@ class Dialogue:
     """Utterances in order, with where they came from.
 
     `meta` holds what a reader or the miniature knows about the example (exchange, score, the
-    facts that a prompt asks for); training never looks at it.
-    """
+    facts that a prompt asks for); training never looks at it."""
 
     id: str
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]

@@ -22,8 +22,7 @@ def answers(
 
     `system` is its row in figures ("GPT-4"), `model` the version as the file has it. Raises
     FileNotFoundError; ValueError naming file and row for one that is no answer, or that is from
-    another model; and ValueError when two prompts have one text or no answer is to any of them.
-    """
+    another model; and ValueError when two prompts have one text or no answer is to any of them."""
     start = Path(path).read_bytes().partition(b"\n")[0]
     if b'"prompt_id"' in start:
         known = {prompt.id: prompt.id for prompt in prompts}

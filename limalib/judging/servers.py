@@ -115,8 +115,7 @@ def ask(
 
     A reply that cannot be read is kept with its problem, asked for `ask_again` times more, and by a
     later run. Prints what it will cost, what it cost, and what is missing. Raises Incomplete when
-    requests got no reply, and what `key` raises.
-    """
+    requests got no reply, and what `key` raises."""
     asking = None
     if replies.missing(requests, store):
         secret = key(server)

@@ -32,8 +32,7 @@ def pair_answers(first: Iterable[Response], second: Iterable[Response]) -> list[
     """Two systems' first answers to each prompt that both answered, in the order of `first`.
 
     Seeds are paired by rank, and a system with one seed (a recorded one) meets all of the other's.
-    Raises ValueError where answers have no partner.
-    """
+    Raises ValueError where answers have no partner."""
     ours, theirs = (
         {(a.seed, a.prompt_id): a for a in answers if a.sample == 0} for answers in (first, second)
     )

@@ -80,6 +80,32 @@ def test_what_did_not_end_is_run_again_where_somebody_needs_it(
     assert found == (forced if wanted else [])
 
 
+def test_a_dump_whose_job_did_not_end_is_gone_through_again(tmp_path: Path) -> None:
+    post = '<row Id="{}" PostTypeId="1" Score="7" Title="Why?" Body="Hm" />'
+    dump = tmp_path / "dumps" / "beer.stackexchange.com" / "Posts.xml"
+    dump.parent.mkdir(parents=True)
+    dump.write_text(f"<posts>\n{post.format(1)}\n</posts>")
+    text = (scales.FOLDER / "laptop.yml").read_text(encoding="utf-8")
+    mine = tmp_path / "mine.yml"
+    mine.write_text(text.replace("stackexchange: null", f"stackexchange: {dump.parents[1]}"))
+    where = ["--scale", str(mine), "--runs", str(tmp_path)]
+    job = ["exchange", "beer.stackexchange.com", *where]
+    candidates = tmp_path / "mine" / "data" / "exchanges" / "beer.stackexchange.com.jsonl"
+    config, made = {"scale": str(mine), "runs": str(tmp_path)}, candidates.parents[2]
+
+    assert main(job) == 0
+    before = candidates.read_bytes()
+    assert assemble.again(config, made) == []
+    dump.write_text(f"<posts>\n{post.format(2)}\n")  # cut off
+    assert main(job) == 1
+    assert candidates.read_bytes() == before
+    name = "data/exchanges/beer.stackexchange.com.jsonl"
+    assert assemble.again(config, made) == ["--forcerun", name]
+    dump.write_text(f"<posts>\n{post.format(2)}\n</posts>")
+    assert main(job) == 0
+    assert assemble.again(config, made) == []
+
+
 def test_progress_shows_one_line_a_notebook_and_what_went_wrong() -> None:
     progress = assemble.Progress()
     said = [
