@@ -1,4 +1,5 @@
-"""What a run's answers, grades and claims come to as files to take away: one archive with a card.
+"""What of a run can be taken away: its answers, grades and claims as tables in one archive with a
+card; and of an invented world the files that chapters read, so that they run where nothing has run.
 
 Lines of JSON hold every value as it is. In CSV a text that a spreadsheet would take for a formula
 begins with an apostrophe, for models wrote it.
@@ -23,6 +24,16 @@ import recorded  # noqa: E402
 from limalib.records import Dialogue, Grade, Response, read  # noqa: E402
 
 ARCHIVE = "book/downloads/lima-book.zip"
+RUN = "book/downloads/lima-run.zip"
+INVENTED = "raw/answer_key.jsonl"
+"""What only an invented world has. Other raw texts are not ours to give away."""
+READ = (
+    *(INVENTED, "data/*.json*", "metrics/*.json", "judgments/oracle/**/*.jsonl"),
+    *("responses/**/*.jsonl", "models/*/tuning.json", "models/*/seed-*/*.jsonl"),
+    *("models/*/seed-*/training.json", "models/alpaca/seed-*/*", "models/lima/seed-*/*"),
+    *("models/lima_dialogues/seed-*/*", "models/unknown_*/seed-*/*"),
+)
+"""What chapters read of a run. Of models, which weigh most, those that chapters load."""
 Rows = list[dict[str, Any]]
 
 PROMPT = {
@@ -60,9 +71,24 @@ CLAIM = {
     "verdict": "what follows, as the book says it",
 }
 
+INVENTED_IS = (
+    "All of it is invented, or a small model of an invented world wrote it; the book's licence."
+)
+REAL_IS = (
+    "Prompts are those of the released set, under its terms; a model wrote the answers to them."
+)
+EXPLORE = """{download}`lima-run.zip <downloads/lima-run.zip>` holds what chapters read of this run:
+sets, answers, grades, logs of training, and the models that they ask something. In a clone of the
+repository in which nothing has run,
+
+    unzip lima-run.zip -d runs
+    make lab SCALE=NAME
+
+opens the chapters in JupyterLab, and nothing must be trained first."""
+
 
 def files(runs: Path) -> dict[str, bytes]:
-    """The archive of a run's folder, by its path among the pages; nothing where nobody answered."""
+    """The archives of a run's folder, by their path among the pages; none where nobody answered."""
     if not (tables := of(runs)):
         return {}
     found = {"README.md": card(tables).encode()}
@@ -70,18 +96,42 @@ def files(runs: Path) -> dict[str, bytes]:
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         found[f"{name}.jsonl"] = "".join(lines).encode(errors="backslashreplace")
         found[f"{name}.csv"] = as_csv(list(columns), rows).encode(errors="backslashreplace")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in found.items():  # of no date, so that equal content is an equal file
-            archive.writestr(zipfile.ZipInfo(f"lima-book/{name}"), content, zipfile.ZIP_DEFLATED)
-    return {ARCHIVE: packed.getvalue()}
+    return {ARCHIVE: packed(found, "lima-book")} | run(runs)
+
+
+def run(runs: Path) -> dict[str, bytes]:
+    """The archive of what chapters read, by its path among the pages; none of a real world."""
+    if not (runs / INVENTED).is_file():
+        return {}
+    paths = sorted({path for pattern in READ for path in runs.glob(pattern) if path.is_file()})
+    found = {path.relative_to(runs).as_posix(): path.read_bytes() for path in paths}
+    return {RUN: packed(found, runs.name)}
+
+
+def packed(files: Mapping[str, bytes], folder: str) -> bytes:
+    """A ZIP of the files in a folder, of no date, so that equal content is an equal archive."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, each in files.items():
+            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), each, zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 def page(runs: Path) -> str:
-    """Markdown: where the archive is, and what is in it."""
+    """Markdown: where the archive of tables is, and what is in it."""
     if not (tables := of(runs)):
         return "Nothing was answered in this run, so there is nothing to take away."
-    return f"{{download}}`lima-book.zip <downloads/lima-book.zip>`\n\n{card(tables)}"
+    whose = INVENTED_IS if (runs / INVENTED).is_file() else REAL_IS
+    return f"{whose}\n\n{{download}}`lima-book.zip <downloads/lima-book.zip>`\n\n{card(tables)}"
+
+
+def run_page(runs: Path) -> str:
+    """Markdown: where the archive of a run is, and how to open chapters on it."""
+    if not (runs / INVENTED).is_file():
+        return (
+            "Not of this run: its texts are others' (only an invented world is ours to give away)."
+        )
+    return EXPLORE.replace("NAME", runs.name)
 
 
 def card(tables: Mapping[str, tuple[Mapping[str, str], Rows]]) -> str:

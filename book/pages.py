@@ -227,7 +227,7 @@ def with_tables(page: str, name: str, chapters: Sequence[str], runs: Path) -> by
         if asked[1] == "answered":
             return answers(runs)
         if asked[1] == "downloads":
-            return downloads.page(runs)
+            return downloads.run_page(runs) if asked[2] == "run" else downloads.page(runs)
         file, _, title = asked[2].partition(":")
         path = ROOT / "book" / "facts" / f"{file}.json"
         facts = read(path) if path.is_file() else {"tables": {}}

@@ -10,6 +10,7 @@ import downloads
 import pytest
 
 from limalib import records
+from limalib.__main__ import main
 from limalib.records import Dialogue, Grade, Response, Turn
 
 META = {"kind": "fact", "wording": "web", "safety": False, "out_of_distribution": False}
@@ -66,6 +67,50 @@ def test_equal_runs_give_equal_archives_and_the_page_says_what_is_in_them(runs: 
     assert "**answers**, 3 rows, as `answers.jsonl` and `answers.csv`" in downloads.page(runs)
 
 
+def test_of_an_invented_world_what_chapters_read_is_there_and_no_more(runs: Path) -> None:
+    for name in (
+        "raw/answer_key.jsonl", "raw/stackexchange/Posts.xml", "data/lima.card.json",
+        "metrics/03_preference.json", "provenance/03_preference.json", "models/lima/tuning.json",
+        "models/lima/seed-0/model.safetensors", "models/lima/seed-0/rates/0.001/optimizer.pt",
+        "models/howto/seed-0/model.safetensors", "models/howto/seed-0/training.json",
+        "judgments/person/lima/seed-0.jsonl", "notebooks/03_preference.ipynb",
+    ):  # fmt: skip
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / name).write_text("{}" if name.endswith(".json") else "")
+    with zipfile.ZipFile(io.BytesIO(downloads.files(runs)[downloads.RUN])) as archive:
+        names = [name.removeprefix(f"{runs.name}/") for name in archive.namelist()]
+    assert names == [
+        "data/lima.card.json", "data/test.jsonl", "judgments/oracle/lima/seed-0.jsonl",
+        "metrics/03_preference.json", "models/howto/seed-0/training.json",
+        "models/lima/seed-0/model.safetensors", "models/lima/tuning.json", "raw/answer_key.jsonl",
+        "responses/base_zero_shot/seed-0.jsonl", "responses/lima/seed-0.jsonl",
+    ]  # fmt: skip
+    assert f"make lab SCALE={runs.name}" in downloads.run_page(runs)
+    assert "the book's licence" in downloads.page(runs)
+
+
+def test_texts_of_others_are_not_given_away(runs: Path) -> None:
+    assert downloads.RUN not in downloads.files(runs)
+    assert downloads.run_page(runs).startswith("Not of this run")
+    assert "under its terms" in downloads.page(runs)
+    assert "the book's licence" not in downloads.page(runs)
+
+
 def test_where_nobody_answered_there_is_nothing(tmp_path: Path) -> None:
     assert downloads.files(tmp_path) == {}
     assert "nothing to take away" in downloads.page(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_chapter_runs_on_the_downloaded_run_alone(smoke_book: Path, tmp_path: Path) -> None:
+    [given] = smoke_book.glob("_downloads/*/lima-run.zip")
+    with zipfile.ZipFile(given) as archive:
+        archive.extractall(tmp_path)
+    name = "05_diversity_and_quality"
+    metrics = tmp_path / "smoke" / "metrics" / f"{name}.json"
+    before = metrics.read_bytes()
+    metrics.unlink()
+    where = ["-p", "scale", "smoke", "-p", "runs", str(tmp_path)]
+    chapter = Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb"
+    assert main(["run", str(chapter), str(tmp_path / "out.ipynb"), *where]) == 0
+    assert metrics.read_bytes() == before
