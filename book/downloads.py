@@ -113,7 +113,9 @@ def packed(files: Mapping[str, bytes], folder: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, each in files.items():
-            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), each, zipfile.ZIP_DEFLATED)
+            dense = name.endswith(".safetensors")  # a fifth would be gained, in seconds a build
+            how = zipfile.ZIP_STORED if dense else zipfile.ZIP_DEFLATED
+            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), each, how)
     return content.getvalue()
 
 
