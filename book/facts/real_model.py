@@ -6,8 +6,10 @@ The base is a folder or a name on the hub; LIMA's folder holds train.jsonl and t
 shuffles the examples of one turn, and smaller sets are the beginning of larger ones; the largest
 number takes all examples, dialogues too. Trained as the scale `laptop` trains; then the base and
 what became of it are asked what a program can check (chapter 19), and how many next tokens tuning
-changed is counted (chapter 09). A run that was stopped goes on where it stood. What came out is
-written to real_model.json: figures, and no text of anybody's.
+changed is counted (chapter 09). A run that was stopped goes on where it stood, and sets that were
+measured before by the same command stay. What came out is written to real_model.json: figures, and
+no text of anybody's. On two cores a thousand examples would take days; `--rows`, `--prompts` and
+`--tokens` ask for less.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,32 @@ ROWS = (8, 32, 128, 512, 1000)
 CHAPTERS = ("19_checkable", "09_hypothesis")
 READ = ("demands_", "facts_", "change_", "unreadable_", "token_shift", "marginal", "shifted")
 """How the metrics that are kept begin."""
+LESS = ("prompts", "tokens")
+"""Options of a smaller run."""
+TABLES = {
+    "asked": {
+        "demands_base_few_shot": "demands met by the base, with examples",
+        "demands_lima": "met by the tuned model",
+        "facts_base_few_shot": "facts told by the base, with examples",
+        "facts_lima": "told by the tuned model",
+        "facts_lima_lost": "told before, not after",
+    },
+    "answers": {
+        "stops": "answers that end by themselves",
+        "characters": "characters of an answer",
+        "token_shift": "next tokens unshifted",
+        "marginal": "marginal",
+        "shifted": "shifted",
+    },
+}
+"""Tables for pages: what their columns show, by metric."""
 
 
-def scale_of(base: str, lima: Path, rows: int, seed: int, runs: Path, prompts: int = 0) -> Path:
-    """Write the scale of one training: `laptop` with so many of LIMA's examples and one seed, and
-    the first `prompts` of the test (0: all). Returns its path."""
+def scale_of(
+    base: str, lima: Path, rows: int, seed: int, runs: Path, prompts: int = 0, tokens: int = 0
+) -> Path:
+    """Write the scale of one training: `laptop` with so many of LIMA's examples and one seed, the
+    first `prompts` of the test and answers of `tokens` at most (0: as there). Returns its path."""
     path = runs / f"rows-{rows}-seed-{seed}.yml"
     folder = path.with_suffix("") / "lima"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +74,8 @@ def scale_of(base: str, lima: Path, rows: int, seed: int, runs: Path, prompts: i
     settings["base_model"] = os.path.relpath(base, scales.ROOT) if inside else base
     settings["raw"] |= {"lima": str(folder), "alpaca": None}
     settings["seeds"], settings["curves"] = [seed], []
-    if prompts:  # a trial
-        settings["sampling"]["max_new_tokens"] = 32
+    if tokens:
+        settings["sampling"]["max_new_tokens"] = tokens
     path.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
     return path
 
@@ -99,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lima", type=Path, required=True, help="folder of the released set")
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--prompts", type=int, default=0, help="a trial: the first so many")
+    parser.add_argument("--prompts", type=int, default=0, help="test prompts: the first so many")
+    parser.add_argument("--tokens", type=int, default=0, help="of the longest answer")
     parser.add_argument("--runs", default="runs/real-model", help="folder for all that is made")
     parser.add_argument("--out", type=Path, default=FACTS)
     parser.add_argument("--cores", default="all")
@@ -109,12 +133,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(given: argparse.Namespace) -> None:
     """Write what came out of each set when it is known, so that a stop loses one at most."""
-    runs, found = (scales.ROOT / given.runs).resolve(), {}
+    runs = (scales.ROOT / given.runs).resolve()
+    asked = "".join(f" --{name} {getattr(given, name)}" for name in LESS if getattr(given, name))
+    about = {
+        "source": f"{Path(given.base).resolve().name} and GAIR/lima",
+        "command": f"python book/facts/real_model.py --base FOLDER --lima FOLDER{asked}",
+    }
+    before = json.loads(given.out.read_text("utf-8")) if given.out.is_file() else {}
+    found = before["trained"] if before.items() >= about.items() else {}
     for rows, seed in itertools.product(given.rows, given.seeds):
-        path = scale_of(given.base, given.lima, rows, seed, runs, given.prompts)
-        found[path.stem] = made(path, runs, given.cores)
-        by = {"base": Path(given.base).name, "versions": provenance.versions()}
-        write_json(given.out, {**by, **provenance.commit(), "trained": found})
+        path = scale_of(given.base, given.lima, rows, seed, runs, given.prompts, given.tokens)
+        found[path.stem] = {
+            "examples": rows,
+            "seed": seed,
+            **provenance.commit(),
+            "versions": provenance.versions(),
+            "metrics": made(path, runs, given.cores),
+        }
+        write_json(given.out, {**about, **told(found), "trained": found})
+
+
+def told(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages show of all sets, the smallest first: metrics by their set's name, and tables."""
+    order = sorted(found, key=lambda name: (found[name]["examples"], found[name]["seed"]))
+    flat = {
+        f"{name.replace('-', '_')}_{metric}": record
+        for name in order
+        for metric, record in found[name]["metrics"].items()
+    }
+    tables = {
+        table: [
+            ["LIMA's examples, seed", *columns.values()],
+            *(
+                [f"{found[name]['examples']}, {found[name]['seed']}"]
+                + [_cell(found[name]["metrics"].get(metric)) for metric in columns]
+                for name in order
+            ),
+        ]
+        for table, columns in TABLES.items()
+    }
+    return {"metrics": flat, "tables": tables}
+
+
+def _cell(record: Mapping[str, Any] | None) -> str:
+    estimate = statistics.from_record(record) if record else None
+    return statistics.shown(estimate, record["unit"]) if record and estimate else "not measured"
 
 
 if __name__ == "__main__":
