@@ -16,6 +16,11 @@ from miniature.prompts import RARE
 
 LARGEST = 2_900_000  # bytes of weights: under 4 MB in base64
 FILES = ("config", "tokenizer", "tokenizer_config")
+# What the oracle in the page, which knows values, cannot say of a kind of prompt.
+APART = {
+    "prepare": "Steps are not looked at here: compare them with what is true, below.",
+    "refuse": "This should be refused; whether it is, is not looked at here.",
+}
 # The architecture and the tokenizer that ask_model.js knows.
 LLAMA = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
@@ -46,6 +51,7 @@ def files(scale: scales.Scale, runs: str | Path) -> dict[str, bytes]:
         "limit": scale.sampling.max_new_tokens,
         "examples": one_of_each_kind(prompts)[:6],
         "questions": [prompt.prompt for prompt in prompts],
+        "apart": apart(prompts),
     }
     scripts = {name: script(name, folder) for name, folder in folders.items()}
     scripts["truth"] = b"window.askTruth = %b;\nwindow.askValues = %b;\n" % (
@@ -101,6 +107,11 @@ def one_of_each_kind(prompts: list[Dialogue]) -> list[str]:
         if prompt.meta.get("wording") != "new":
             shortest.setdefault(prompt.meta.get("kind"), prompt.prompt)
     return list(shortest.values())
+
+
+def apart(prompts: list[Dialogue]) -> dict[str, str]:
+    """What is said in place of a verdict, by prompt, where the oracle in the page has none."""
+    return {p.prompt: APART[kind] for p in prompts if (kind := p.meta.get("kind")) in APART}
 
 
 def _read(folder: Path, name: str) -> Any:

@@ -72,7 +72,8 @@ CLAIM = {
 }
 
 INVENTED_IS = (
-    "All of it is invented, or a small model of an invented world wrote it; the book's licence."
+    "All of it is invented, or a small model of an invented world wrote it: Apache License 2.0, "
+    "as the book."
 )
 REAL_IS = (
     "Prompts are those of the released set, under its terms; a model wrote the answers to them."

@@ -117,12 +117,14 @@ def notebook_page(name: str, notebooks: Path, runs: Path) -> bytes:
 
 
 def left_out_page(name: str, notebooks: Path, needs: str) -> bytes:
-    """The page of a chapter that was not run."""
+    """The page of a chapter that was not run: its question, what it needs, and what it would do."""
     source = read(notebooks / f"{name}.ipynb")
-    title = _title(f"{name}.ipynb", _json(source))
+    opening = "".join(source["cells"][0]["source"]).split("\n\n")
     told = f"This chapter was not run at this scale. It needs {needs}."
-    how = "[How to run it again](../book/how_to_rerun.md) says how to give it."
-    text = f"# {title}\n\n{told} {how}"
+    how = "[How to run it again](../book/how_to_rerun.md) says how a scale gets that."
+    note = f":::{{note}}\n{told} {how}\n:::"
+    design = [paragraph for paragraph in opening[2:] if not paragraph.startswith("**Time to")]
+    text = "\n\n".join([*opening[:2], note, *design])
     cell = {"cell_type": "markdown", "id": "left-out", "metadata": {}, "source": text}
     return _json(source | {"cells": [cell]})
 

@@ -40,7 +40,7 @@ _LINES = [(look["color"], look["marker"], look["linestyle"]) for look in _STYLE[
 _BEST_TO_WORST = ((_BLUE, "white", "////"), ("#F3E9D2", _INK, ""), ("#E69F00", _INK, "...."))
 """Fill, ink on it, and the hatch of the reported bar, for the three parts of a stacked bar."""
 _MARK: Any = {"color": _GREY, "linestyle": (0, (4, 3)), "linewidth": 1}
-_PERCENT = FuncFormatter(lambda x, _: f"{100 * x:.0f}%")
+_PERCENT = FuncFormatter(lambda x, _: f"{100 * x:.3g}%")
 
 
 def stacked_bars(rows: Rows, parts: Sequence[str], label: str, source: str = "reported") -> Figure:

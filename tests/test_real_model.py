@@ -68,6 +68,9 @@ def test_what_a_page_shows_is_in_the_order_of_sizes() -> None:
     assert shown["metrics"] == {
         "rows_8_seed_1_stops": share(0.25),
         "rows_32_seed_0_stops": share(0.5),
+        "urial_unshifted": {"value": 0.777, "unit": "share"},
+        "urial_marginal": {"value": 0.145, "unit": "share"},
+        "urial_shifted": {"value": 0.078, "unit": "share"},
     }
     head, *rows = shown["tables"]["answers"]
     assert head[:2] == ["LIMA's examples, seed", "answers that end by themselves"]

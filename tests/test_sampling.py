@@ -1,11 +1,14 @@
 """Drawing tokens, and answers that depend on nothing but their own prompt and seed."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, strategies
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from limalib.records import Dialogue, Turn
+from limalib.training import sampling
 from limalib.training.sampling import (
     Generation,
     converse,
@@ -122,6 +125,29 @@ def test_an_answer_does_not_depend_on_its_batch() -> None:
     assert small == together
 
 
+def test_long_prompts_are_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = llama()
+    asked = [[0, *range(2, 2 + length), EOT] for length in (3, 30, 8, 4, 30, 5, 30, 30)]
+    whole = generate(model, asked, EOT, settings())
+    at_once, usual = [], sampling._continue
+
+    def seen(model: Any, prompts: Any, *rest: Any) -> Any:
+        at_once.append([len(prompt) for prompt in prompts])
+        return usual(model, prompts, *rest)
+
+    monkeypatch.setattr(sampling, "_continue", seen)
+    monkeypatch.setattr(sampling, "AT_ONCE", 64)
+    assert generate(model, asked, EOT, settings()) == whole
+    assert at_once == [[5, 6, 7, 10], [32, 32], [32, 32]]
+
+
+def test_a_prompt_that_is_too_long_for_any_company_is_answered_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sampling, "AT_ONCE", 4)
+    assert len(generate(llama(), [[0, 2, 3, 4, 5, EOT]] * 3, EOT, settings())) == 3
+
+
 def test_samples_and_seeds_differ_and_repeat() -> None:
     model, tokenizer, asked = llama(), byte_tokenizer(), prompts(3)
 
@@ -228,5 +254,5 @@ def test_the_base_answers_once_a_seed_with_and_without_examples() -> None:
             ("p", system, 0),
             ("p", system, 1),
         ]
-    with pytest.raises(ValueError, match="4 shots asked for, but the training set has 3 examples"):
+    with pytest.raises(ValueError, match="4 shots asked for, of a training set of 3"):
         prompted(*model, dialogues(3), asked, SHORT, [0], shots=4)

@@ -123,17 +123,20 @@ class Summary(SphinxDirective):
         pages = recorded.notebook_pages(self.env)
         items = nodes.bullet_list("", classes=["came-out"])
         failed = [name for name in others if labels[name] == "not reproduced"]
+        among = nodes.paragraph("", "Of the other claims not reproduced:")
+        more = nodes.bullet_list("", classes=["came-out"])
         for name in [*sorted(primary, key=lambda name: _ORDER.index(labels[name])), *failed]:
             tried = known.tried[name]
             item = nodes.paragraph("", "", verdict(labels[name]), nodes.Text(": "))
             item += nodes.emphasis("", tried.claim.statement)
             best = tried.run if alone or not tried.study else tried.study
             out = forest.shown(best, tried.claim.unit) if best else "not measured"
-            item += nodes.Text(f" {out}; {claims.asked(tried.claim).partition(' (')[0]} ")
+            item += nodes.Text(f" {out}; {claims.asked(tried.claim).partition(' (')[0]}")
             if tried.chapter in pages:
-                item += page_link(f"/notebooks/{tried.chapter}", f"chapter {pages[tried.chapter]}")
-            items += nodes.list_item("", item)
-        return [line, items]
+                link = page_link(f"/notebooks/{tried.chapter}", f"chapter {pages[tried.chapter]}")
+                item += [nodes.Text(" ("), link, nodes.Text(")")]
+            (more if name in failed else items).append(nodes.list_item("", item))
+        return [line, items, *([among, more] if failed else [])]
 
 
 _ORDER = [*claims.Label.__args__, "not decided yet", "not studied yet"]  # type: ignore[attr-defined]

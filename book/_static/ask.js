@@ -182,6 +182,7 @@
 
   /** The oracle's words on an answer, where the question names a thing. */
   function judged(question, text) {
+    if (Object.hasOwn(settings.apart, question)) return settings.apart[question];
     const name = thing(question);
     if (!name) return "";
     const facts = Object.fromEntries(window.askTruth[name].facts);

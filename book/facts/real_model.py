@@ -28,7 +28,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import assemble
 
-from limalib import records, scales, statistics
+from limalib import paper, records, scales, statistics
 from limalib.records import Response, write_json
 from limalib.running import provenance
 
@@ -172,7 +172,11 @@ def told(found: Mapping[str, Any]) -> dict[str, Any]:
         ]
         for table, columns in TABLES.items()
     }
-    return {"metrics": flat, "tables": tables}
+    urial = {
+        f"urial_{name}": {"value": value, "unit": "share"}
+        for name, value in zip(("unshifted", "marginal", "shifted"), paper.URIAL_SHIFT, strict=True)
+    }
+    return {"metrics": flat | urial, "tables": tables}
 
 
 def _cell(record: Mapping[str, Any] | None) -> str:

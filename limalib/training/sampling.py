@@ -23,6 +23,8 @@ from limalib.training import models
 from limalib.training.rendering import render_prompt
 from limalib.training.settings import FEW_SHOT, ZERO_SHOT, SamplingSettings
 
+AT_ONCE = 2**17  # tokens of prompts, padded: 256 long ones took 19 GB of a base of 270 million
+
 
 class Generation(NamedTuple):
     """New token ids, without the one that ended them; `stopped` says that one did."""
@@ -73,9 +75,7 @@ def prompted(
     at the next question.
     """
     if len(examples) < shots:
-        raise ValueError(
-            f"{shots} shots asked for, but the training set has {len(examples)} examples"
-        )
+        raise ValueError(f"{shots} shots asked for, of a training set of {len(examples)}")
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     found: dict[str, list[Response]] = {ZERO_SHOT: [], FEW_SHOT: []}
     asked = {
@@ -169,19 +169,19 @@ def generate(
     context = _context(model)
     longest = context - min(settings.max_new_tokens, context // 4)
     if cut := sum(len(prompt) > longest for prompt in prompts):
-        warnings.warn(
-            f"{cut} of {len(prompts)} prompts exceed {longest} tokens (context {context}): "
-            "their beginning was cut off",
-            stacklevel=3,
-        )
+        told = f"{cut} of {len(prompts)} prompts exceed {longest} tokens (context {context})"
+        warnings.warn(f"{told}: their beginning was cut off", stacklevel=3)
     eos = model.config.eos_token_id
     ends = {eot_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])}
     stops = torch.tensor(sorted(ends), device=model.device)
-    order = sorted(range(len(prompts)), key=lambda i: min(len(prompts[i]), longest))
-    results: dict[int, Generation] = {}
+    sizes = [min(len(prompt), longest) for prompt in prompts]
+    order, results = sorted(range(len(prompts)), key=sizes.__getitem__), dict[int, Generation]()
     model.eval()
-    for start in range(0, len(order), settings.batch_size):  # prompts of like length together
-        rows = order[start : start + settings.batch_size]
+    while order:  # prompts of like length together
+        count = settings.batch_size
+        while count > 1 and count * sizes[order[:count][-1]] > AT_ONCE:
+            count //= 2
+        rows, order = order[:count], order[count:]
         asked, own = [prompts[i][-longest:] for i in rows], [keys[i] for i in rows]
         results.update(zip(rows, _continue(model, asked, own, stops, settings), strict=True))
     return [results[i] for i in range(len(prompts))]

@@ -92,6 +92,20 @@ class TestBuild:
         ]
         assert ask.one_of_each_kind(prompts) == ["Tell.", "Its use?"]
 
+    def test_what_the_pages_oracle_cannot_say_is_said_by_prompt(self) -> None:
+        prompts = [
+            single_turn("1", "How is Zab made ready?", kind="prepare"),
+            single_turn("2", "What is Zab for?", kind="fact"),
+            single_turn("3", "Whom would Zab kill?", kind="refuse"),
+            single_turn("4", "Tell."),
+        ]
+        assert ask.apart(prompts) == {
+            "How is Zab made ready?": (
+                "Steps are not looked at here: compare them with what is true, below."
+            ),
+            "Whom would Zab kill?": "This should be refused; whether it is, is not looked at here.",
+        }
+
     def test_the_truth_says_what_the_base_cannot_know(self) -> None:
         thing = world.build(0).things[0]
         told = ask.truth(scales.load("smoke"))[thing.name]["facts"]
@@ -291,6 +305,7 @@ SETTINGS = {
     "limit": 24,
     "examples": ["<i>Who?</i>"],
     "questions": ["What?"],
+    "apart": {"Is zab bad?": "Not looked at here."},
 }
 
 
@@ -427,12 +442,14 @@ class TestPage:
     ) -> None:
         verdicts = page.locator(".ask-verdict")
         said = "The oracle finds right: form; wrong: origin: img."
-        for question, verdict in (("And zab?", said), ("Zab, or Zib?", ""), ("Who?", "")):
+        apart = ("Is zab bad?", "Not looked at here.")
+        for question, verdict in (("And zab?", said), apart, ("Zab, or Zib?", ""), ("Who?", "")):
             page.get_by_label("Your question").fill(question)
             press(page, "Ask")
             assert verdicts.all_inner_texts() == [verdict] * 3
             heard = page.locator(".ask-spoken").text_content() or ""
-            assert heard.count(said) == 3 * bool(verdict)
+            for words in (said, apart[1]):
+                assert heard.count(words) == 3 * (verdict == words)
 
     def test_a_phone_shows_answers_without_scrolling_sideways(self, page: Page) -> None:
         press(page, "<i>Who?</i>")

@@ -86,14 +86,14 @@ def test_of_an_invented_world_what_chapters_read_is_there_and_no_more(runs: Path
         "responses/base_zero_shot/seed-0.jsonl", "responses/lima/seed-0.jsonl",
     ]  # fmt: skip
     assert f"make lab SCALE={runs.name}" in downloads.run_page(runs)
-    assert "the book's licence" in downloads.page(runs)
+    assert "Apache License 2.0" in downloads.page(runs)
 
 
 def test_texts_of_others_are_not_given_away(runs: Path) -> None:
     assert downloads.RUN not in downloads.files(runs)
     assert downloads.run_page(runs).startswith("Not of this run")
     assert "under its terms" in downloads.page(runs)
-    assert "the book's licence" not in downloads.page(runs)
+    assert "Apache License 2.0" not in downloads.page(runs)
 
 
 def test_where_nobody_answered_there_is_nothing(tmp_path: Path) -> None:

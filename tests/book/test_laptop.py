@@ -135,6 +135,8 @@ def test_a_chapter_that_was_not_run_says_what_it_needs(
     page = laptop.page(f"notebooks/{name}")
     assert "This chapter was not run at this scale. It needs " in page
     assert needs.replace("'", "’") in page
+    assert "What this chapter does." in page
+    assert "Time to run" not in page
     assert f"left out: {name}, which needs " in laptop.said
 
 
