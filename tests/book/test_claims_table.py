@@ -196,7 +196,7 @@ class TestSummary:
         assert "Of 8 primary claims: 1 reproduced in direction, 7 not measured." in text
         assert (
             "reproduced in direction : Better answers to equally diverse prompts give a better "
-            "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points (chapter"
+            "model. +10.0 points [+9.0, +11.0]; asked for: above 0 points ( chapter"
         ) in text
 
     def test_what_was_not_reproduced_is_named_primary_or_not(self, tmp_path: Path) -> None:
