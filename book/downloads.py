@@ -26,10 +26,12 @@ from limalib.records import Dialogue, Grade, Response, read  # noqa: E402
 ARCHIVE = "book/downloads/lima-book.zip"
 RUN = "book/downloads/lima-run.zip"
 INVENTED = "raw/answer_key.jsonl"
-"""What only an invented world has. Other raw texts are not ours to give away."""
+"""What only an invented world has."""
+OURS = "Apache-2.0, invented"
+"""What cards of sets say of its sources. Other texts are not ours to give away."""
 READ = (
     *(INVENTED, "data/*.json*", "metrics/*.json", "judgments/oracle/**/*.jsonl"),
-    *("responses/**/*.jsonl", "models/*/tuning.json", "models/*/seed-*/*.jsonl"),
+    *("responses/**/seed-*.jsonl", "models/*/tuning.json", "models/*/seed-*/*.jsonl"),
     *("models/*/seed-*/training.json", "models/alpaca/seed-*/*", "models/lima/seed-*/*"),
     *("models/lima_dialogues/seed-*/*", "models/unknown_*/seed-*/*"),
 )
@@ -85,7 +87,19 @@ repository in which nothing has run,
     unzip lima-run.zip -d runs
     make lab SCALE=NAME
 
-opens the chapters in JupyterLab, and nothing must be trained first."""
+opens the chapters in JupyterLab. Set `scale` to `NAME` below a chapter's title, where it is
+another. Nothing must be trained first, but in the two notebooks that train, `02` and `15`, and for
+a minute in `11`. Where something has run, unzip into another folder, and give chapters that as
+`runs`. `make book` would still run all of it."""
+README = """# A run of the scale NAME
+
+What the chapters of "Less Is More for Alignment, reproduced" read, made by commit COMMIT. All of
+it is invented, or a small model of an invented world wrote it. Apache License 2.0, as the book
+(https://www.apache.org/licenses/LICENSE-2.0). In a clone of that commit in which nothing has run:
+
+    unzip lima-run.zip -d runs
+    make lab SCALE=NAME
+"""
 
 
 def files(runs: Path) -> dict[str, bytes]:
@@ -102,11 +116,21 @@ def files(runs: Path) -> dict[str, bytes]:
 
 def run(runs: Path) -> dict[str, bytes]:
     """The archive of what chapters read, by its path among the pages; none of a real world."""
-    if not (runs / INVENTED).is_file():
+    if not invented(runs):
         return {}
     paths = sorted({path for pattern in READ for path in runs.glob(pattern) if path.is_file()})
+    made = runs / "provenance" / "01_data.json"
+    commit = json.loads(made.read_text("utf-8"))["commit"] if made.is_file() else "unknown"
+    about = README.replace("NAME", runs.name).replace("COMMIT", str(commit))
     found = {path.relative_to(runs).as_posix(): path.read_bytes() for path in paths}
-    return {RUN: packed(found, runs.name)}
+    return {RUN: packed({"README.md": about.encode()} | found, runs.name)}
+
+
+def invented(runs: Path) -> bool:
+    """Whether all texts of a run are an invented world's, as the cards of its sets say."""
+    cards = [json.loads(path.read_text("utf-8")) for path in runs.glob("data/*.card.json")]
+    sources = [source for each in cards for source in each.get("raw", {}).values()]
+    return (runs / INVENTED).is_file() and all(each.get("licence") == OURS for each in sources)
 
 
 def packed(files: Mapping[str, bytes], folder: str) -> bytes:
@@ -116,7 +140,9 @@ def packed(files: Mapping[str, bytes], folder: str) -> bytes:
         for name, each in files.items():
             dense = name.endswith(".safetensors")  # a fifth would be gained, in seconds a build
             how = zipfile.ZIP_STORED if dense else zipfile.ZIP_DEFLATED
-            archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), each, how)
+            entry = zipfile.ZipInfo(f"{folder}/{name}")
+            entry.external_attr = 0o644 << 16  # else its owner alone may read what is unzipped
+            archive.writestr(entry, each, how)
     return content.getvalue()
 
 
@@ -124,13 +150,13 @@ def page(runs: Path) -> str:
     """Markdown: where the archive of tables is, and what is in it."""
     if not (tables := of(runs)):
         return "Nothing was answered in this run, so there is nothing to take away."
-    whose = INVENTED_IS if (runs / INVENTED).is_file() else REAL_IS
+    whose = INVENTED_IS if invented(runs) else REAL_IS
     return f"{whose}\n\n{{download}}`lima-book.zip <downloads/lima-book.zip>`\n\n{card(tables)}"
 
 
 def run_page(runs: Path) -> str:
     """Markdown: where the archive of a run is, and how to open chapters on it."""
-    if not (runs / INVENTED).is_file():
+    if not invented(runs):
         return (
             "Not of this run: its texts are others' (only an invented world is ours to give away)."
         )

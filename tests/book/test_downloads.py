@@ -74,15 +74,24 @@ def test_of_an_invented_world_what_chapters_read_is_there_and_no_more(runs: Path
         "models/lima/seed-0/model.safetensors", "models/lima/seed-0/rates/0.001/optimizer.pt",
         "models/howto/seed-0/model.safetensors", "models/howto/seed-0/training.json",
         "judgments/person/lima/seed-0.jsonl", "notebooks/03_preference.ipynb",
+        "responses/Vicuna/replies.jsonl", "models/feedback_oracle/seed-0/preferences.jsonl",
+        "models/lima_dialogues/seed-0/config.json", "models/unknown_1/seed-0/config.json",
     ):  # fmt: skip
         (runs / name).parent.mkdir(parents=True, exist_ok=True)
         (runs / name).write_text("{}" if name.endswith(".json") else "")
     with zipfile.ZipFile(io.BytesIO(downloads.files(runs)[downloads.RUN])) as archive:
         names = [name.removeprefix(f"{runs.name}/") for name in archive.namelist()]
+        assert {each.date_time[0] for each in archive.infolist()} == {1980}  # equal, whenever
+        assert {each.external_attr >> 16 for each in archive.infolist()} == {0o644}
+        about = archive.read(f"{runs.name}/README.md").decode()
+    assert f"of the scale {runs.name}\n" in about
+    assert "Apache License 2.0" in about
     assert names == [
-        "data/lima.card.json", "data/test.jsonl", "judgments/oracle/lima/seed-0.jsonl",
-        "metrics/03_preference.json", "models/howto/seed-0/training.json",
-        "models/lima/seed-0/model.safetensors", "models/lima/tuning.json", "raw/answer_key.jsonl",
+        "README.md", "data/lima.card.json", "data/test.jsonl", "judgments/oracle/lima/seed-0.jsonl",
+        "metrics/03_preference.json", "models/feedback_oracle/seed-0/preferences.jsonl",
+        "models/howto/seed-0/training.json", "models/lima/seed-0/model.safetensors",
+        "models/lima/tuning.json", "models/lima_dialogues/seed-0/config.json",
+        "models/unknown_1/seed-0/config.json", "raw/answer_key.jsonl",
         "responses/base_zero_shot/seed-0.jsonl", "responses/lima/seed-0.jsonl",
     ]  # fmt: skip
     assert f"make lab SCALE={runs.name}" in downloads.run_page(runs)
@@ -93,6 +102,20 @@ def test_texts_of_others_are_not_given_away(runs: Path) -> None:
     assert downloads.RUN not in downloads.files(runs)
     assert downloads.run_page(runs).startswith("Not of this run")
     assert "under its terms" in downloads.page(runs)
+    assert "Apache License 2.0" not in downloads.page(runs)
+
+
+def test_a_set_of_others_beside_an_invented_key_keeps_all_texts_here(runs: Path) -> None:
+    (runs / downloads.INVENTED).parent.mkdir(parents=True)
+    (runs / downloads.INVENTED).write_text("")
+    cards = {"dev": "Apache-2.0, invented", "lima": "CC BY-NC-SA"}
+    for name, licence in cards.items():
+        assert downloads.invented(runs)
+        card = json.dumps({"raw": {"source": {"licence": licence}}})
+        (runs / "data" / f"{name}.card.json").write_text(card)
+    assert not downloads.invented(runs)
+    assert downloads.RUN not in downloads.files(runs)
+    assert downloads.run_page(runs).startswith("Not of this run")
     assert "Apache License 2.0" not in downloads.page(runs)
 
 
