@@ -125,7 +125,14 @@ def test_an_answer_does_not_depend_on_its_batch() -> None:
     assert small == together
 
 
-def test_long_prompts_are_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("tokens", "together"),
+    [(64, [[5, 6, 7, 10], [32, 32], [32, 32]]), (4, [[n] for n in (5, 6, 7, 10, 32, 32, 32, 32)])],
+    ids=["a few", "too long for any company"],
+)
+def test_long_prompts_are_answered_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, tokens: int, together: list[list[int]]
+) -> None:
     model = llama()
     asked = [[0, *range(2, 2 + length), EOT] for length in (3, 30, 8, 4, 30, 5, 30, 30)]
     whole = generate(model, asked, EOT, settings())
@@ -136,16 +143,9 @@ def test_long_prompts_are_answered_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
         return usual(model, prompts, *rest)
 
     monkeypatch.setattr(sampling, "_continue", seen)
-    monkeypatch.setattr(sampling, "AT_ONCE", 64)
+    monkeypatch.setattr(sampling, "AT_ONCE", tokens)
     assert generate(model, asked, EOT, settings()) == whole
-    assert at_once == [[5, 6, 7, 10], [32, 32], [32, 32]]
-
-
-def test_a_prompt_that_is_too_long_for_any_company_is_answered_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sampling, "AT_ONCE", 4)
-    assert len(generate(llama(), [[0, 2, 3, 4, 5, EOT]] * 3, EOT, settings())) == 3
+    assert at_once == together
 
 
 def test_samples_and_seeds_differ_and_repeat() -> None:

@@ -6,10 +6,8 @@ The base is a folder or a name on the hub; LIMA's folder holds train.jsonl and t
 shuffles the examples of one turn, and smaller sets are the beginning of larger ones; the largest
 number takes all examples, dialogues too. Trained as the scale `laptop` trains; then the base and
 what became of it are asked what a program can check (chapter 19), and how many next tokens tuning
-changed is counted (chapter 09). A run that was stopped goes on where it stood, and sets that were
-measured before by the same command stay. What came out is written to real_model.json: figures, and
-no text of anybody's. On two cores a thousand examples would take days; `--rows`, `--prompts` and
-`--tokens` ask for less.
+changed is counted (chapter 09). A run that was stopped goes on where it stood. What came out is
+written to real_model.json: figures, and no text of anybody's.
 """
 
 import argparse
@@ -19,7 +17,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import assemble
 
-from limalib import paper, records, scales, statistics
+from limalib import records, scales, statistics
 from limalib.records import Response, write_json
 from limalib.running import provenance
 
@@ -37,25 +35,6 @@ ROWS = (8, 32, 128, 512, 1000)
 CHAPTERS = ("19_checkable", "09_hypothesis")
 READ = ("demands_", "facts_", "change_", "unreadable_", "token_shift", "marginal", "shifted")
 """How the metrics that are kept begin."""
-LESS = ("prompts", "tokens")
-"""Options of a smaller run."""
-TABLES = {
-    "asked": {
-        "demands_base_few_shot": "demands met by the base, with examples",
-        "demands_lima": "met by the tuned model",
-        "facts_base_few_shot": "facts told by the base, with examples",
-        "facts_lima": "told by the tuned model",
-        "facts_lima_lost": "told before, not after",
-    },
-    "answers": {
-        "stops": "answers that end by themselves",
-        "characters": "characters of an answer",
-        "token_shift": "next tokens unshifted",
-        "marginal": "marginal",
-        "shifted": "shifted",
-    },
-}
-"""Tables for pages: what their columns show, by metric."""
 
 
 def scale_of(
@@ -122,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lima", type=Path, required=True, help="folder of the released set")
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--prompts", type=int, default=0, help="test prompts: the first so many")
+    parser.add_argument("--prompts", type=int, default=0, help="of the test, the first so many")
     parser.add_argument("--tokens", type=int, default=0, help="of the longest answer")
     parser.add_argument("--runs", default="runs/real-model", help="folder for all that is made")
     parser.add_argument("--out", type=Path, default=FACTS)
@@ -133,55 +112,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(given: argparse.Namespace) -> None:
     """Write what came out of each set when it is known, so that a stop loses one at most."""
-    runs = (scales.ROOT / given.runs).resolve()
-    asked = "".join(f" --{name} {getattr(given, name)}" for name in LESS if getattr(given, name))
-    about = {
-        "source": f"{Path(given.base).resolve().name} and GAIR/lima",
-        "command": f"python book/facts/real_model.py --base FOLDER --lima FOLDER{asked}",
-    }
-    before = json.loads(given.out.read_text("utf-8")) if given.out.is_file() else {}
-    found = before["trained"] if before.items() >= about.items() else {}
+    runs, found = (scales.ROOT / given.runs).resolve(), {}
+    asked = {"prompts": given.prompts, "tokens": given.tokens}  # 0: all, and as the scale has it
     for rows, seed in itertools.product(given.rows, given.seeds):
         path = scale_of(given.base, given.lima, rows, seed, runs, given.prompts, given.tokens)
-        found[path.stem] = {
-            "examples": rows,
-            "seed": seed,
-            **provenance.commit(),
-            "versions": provenance.versions(),
-            "metrics": made(path, runs, given.cores),
-        }
-        write_json(given.out, {**about, **told(found), "trained": found})
-
-
-def told(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What pages show of all sets, the smallest first: metrics by their set's name, and tables."""
-    order = sorted(found, key=lambda name: (found[name]["examples"], found[name]["seed"]))
-    flat = {
-        f"{name.replace('-', '_')}_{metric}": record
-        for name in order
-        for metric, record in found[name]["metrics"].items()
-    }
-    tables = {
-        table: [
-            ["LIMA's examples, seed", *columns.values()],
-            *(
-                [f"{found[name]['examples']}, {found[name]['seed']}"]
-                + [_cell(found[name]["metrics"].get(metric)) for metric in columns]
-                for name in order
-            ),
-        ]
-        for table, columns in TABLES.items()
-    }
-    urial = {
-        f"urial_{name}": {"value": value, "unit": "share"}
-        for name, value in zip(("unshifted", "marginal", "shifted"), paper.URIAL_SHIFT, strict=True)
-    }
-    return {"metrics": flat | urial, "tables": tables}
-
-
-def _cell(record: Mapping[str, Any] | None) -> str:
-    estimate = statistics.from_record(record) if record else None
-    return statistics.shown(estimate, record["unit"]) if record and estimate else "not measured"
+        found[path.stem] = made(path, runs, given.cores)
+        by = {"base": Path(given.base).name, "asked": asked, "versions": provenance.versions()}
+        write_json(given.out, {**by, **provenance.commit(), "trained": found})
 
 
 if __name__ == "__main__":
