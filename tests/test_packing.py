@@ -21,7 +21,16 @@ from transformers import (
 
 from limalib.training import packing
 from limalib.training.loss import summed_loss
-from limalib.training.packing import Pack, hidden_states, pack, packed_attention, share, split
+from limalib.training.packing import (
+    Pack,
+    blocks,
+    hidden_states,
+    pack,
+    packed_attention,
+    share,
+    split,
+    tiles,
+)
 from limalib.training.plan import plan_training
 from limalib.training.rendering import Rendered
 from limalib.training.settings import TrainingSettings
@@ -43,6 +52,21 @@ def gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=264, n_embd=32, n_layer=2, n_head=2)).eval()
 
 
+WAYS = {  # longest whose weights are kept, queries at once
+    "whole": (512, 256),
+    "in tiles": (512, 8),
+    "in tiles, weights found anew": (0, 8),
+}
+
+
+@pytest.fixture(params=WAYS)
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention that is computed in one of the ways."""
+    kept, tile = WAYS[request.param]
+    monkeypatch.setattr(packing, "LONGEST_KEPT", kept)
+    monkeypatch.setattr(packing, "_TILE", tile)
+
+
 def test_a_pack_looks_like_its_drawing() -> None:
     batch = pack([Rendered([10, 11, 12], [False, True, True]), Rendered([20, 21], [True, True])])
     assert batch.ids.tolist() == [[10, 11, 12, 20, 21]]
@@ -53,12 +77,9 @@ def test_a_pack_looks_like_its_drawing() -> None:
     assert batch.targets.tolist() == [11, 12, 21]
 
 
+@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("build", [llama, lambda: llama(num_key_value_heads=1), gpt2])
-@pytest.mark.parametrize("longest_padded", [512, 0], ids=["padded", "one by one"])
-def test_packed_logits_are_those_of_each_example_alone(
-    build: object, longest_padded: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
+def test_packed_logits_are_those_of_each_example_alone(build: object) -> None:
     model = build()  # type: ignore[operator]
     with torch.no_grad():
         alone = [model(torch.tensor([example.ids])).logits[0] for example in examples()]
@@ -67,11 +88,8 @@ def test_packed_logits_are_those_of_each_example_alone(
     assert (packed - torch.cat(alone)).abs().max().item() < 1e-5
 
 
-@pytest.mark.parametrize("longest_padded", [512, 0], ids=["padded", "one by one"])
-def test_packed_gradients_are_the_sum_of_those_alone(
-    longest_padded: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
+@pytest.mark.usefixtures("attention")
+def test_packed_gradients_are_the_sum_of_those_alone() -> None:
     model = llama()
 
     def gradients() -> list[torch.Tensor]:
@@ -97,6 +115,27 @@ def test_the_model_has_its_own_attention_again_afterwards() -> None:
     assert model.config._attn_implementation == before
 
 
+def test_queries_go_a_tile_at_a_time_with_the_keys_that_they_see() -> None:
+    def bounds(length: int, window: int) -> list[tuple[int, int, int]]:
+        """First query, first key, and where both end."""
+        assert all(queries.stop == keys.stop for queries, keys in tiles(length, window))
+        return [(queries.start, keys.start, keys.stop) for queries, keys in tiles(length, window)]
+
+    assert bounds(256, 256) == [(0, 0, 256)]
+    assert bounds(600, 600) == [(0, 0, 256), (256, 0, 512), (512, 0, 600)]
+    assert bounds(600, 100) == [(0, 0, 256), (256, 157, 512), (512, 413, 600)]
+
+
+def test_long_segments_are_not_padded_to_each_others_length() -> None:
+    found = blocks([200, 300, 512, 513, 600], "cpu")
+    assert [(b.start, b.end, b.count, b.longest) for b in found] == [
+        (0, 500, 2, 300),
+        (500, 1012, 1, 512),
+        (1012, 1525, 1, 513),
+        (1525, 2125, 1, 600),
+    ]
+
+
 def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
     groups = [[len(example.ids) for example in group] for group in split(examples(), 30)]
     assert groups == [[1, 3, 9, 17], [24], [25], [40]]
@@ -105,13 +144,10 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
 # --- windows, caps and scales
 
 
+@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("longest_padded", [512, 0], ids=["padded", "one by one"])
 @pytest.mark.parametrize("logits_bytes", [2**30, 3 * 4 * 264 * 11], ids=["at once", "in parts"])
-def test_what_attention_and_head_do_besides_is_the_models_own(
-    name: str, longest_padded: int, logits_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packing, "LONGEST_PADDED", longest_padded)
+def test_what_attention_and_head_do_besides_is_the_models_own(name: str, logits_bytes: int) -> None:
     model = odd(name)
 
     def gradients() -> dict[str, torch.Tensor]:

@@ -79,7 +79,7 @@ def test_temperature_sharpens_and_zero_takes_the_likeliest() -> None:
 
 
 def test_the_penalty_moves_seen_tokens_down_whatever_their_sign() -> None:
-    seen = torch.tensor([[True, True, False]])
+    seen = torch.tensor([[1, 0, 1]])
     penalized = penalize(torch.tensor([[2.4, -1.0, 2.4]]), seen, 1.2)
     assert penalized.tolist() == [pytest.approx([2.0, -1.2, 2.4])]
 

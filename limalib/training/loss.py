@@ -106,7 +106,7 @@ def _loss(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
     base, name = model.base_model, model.base_model_prefix
     setattr(model, name, _Known(hidden[None]))
     try:
-        logits = model.forward(use_cache=False).logits[0]
+        logits = model.forward(use_cache=False).logits.squeeze(0)
     finally:
         setattr(model, name, base)
     loss: Tensor = _SummedCrossEntropy.apply(logits, targets)

@@ -19,8 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from limalib.training import models
 from limalib.training.rendering import Rendered
 
-LONGEST_PADDED = 512
-"""Up to this length attention matrices are small enough to be written out."""
+LONGEST_KEPT = 512  # up to this length attention's weights are kept for the gradient
+_TILE = 256  # queries at once: what comes after them is not computed, and a CPU's cache holds them
 _LARGEST_FLASH_HEAD = 256
 
 
@@ -111,7 +111,7 @@ def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
         "packed", lambda *_, local_size=None, **__: _Mask(batch, local_size)
     )
     output = model.base_model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)
-    return output.last_hidden_state[0]
+    return output.last_hidden_state.squeeze(0)
 
 
 @contextmanager
@@ -153,10 +153,11 @@ def check(model: PreTrainedModel) -> None:
 
 
 def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
-    """Segments in blocks within which no length is more than twice another."""
+    """Segments in blocks within which no length is more than twice another; long ones alone."""
     groups: list[list[int]] = []
     for length in lengths:
-        if groups and max(*groups[-1], length) <= 2 * min(*groups[-1], length):
+        most = min(2 * min(*groups[-1], length), LONGEST_KEPT) if groups else 0
+        if groups and max(*groups[-1], length) <= most:
             groups[-1].append(length)
         else:
             groups.append([length])
@@ -204,11 +205,8 @@ def _packed_attention(
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
-    states = (query[0], key[0], value[0])
-    if longest <= LONGEST_PADDED or softcap:
-        output = _PaddedAttention.apply(*states, segments.blocks, scale, window, softcap)
-    else:
-        output = _segment_attention(*states, segments.lengths, scale, window)
+    states = (query.squeeze(0), key.squeeze(0), value.squeeze(0))
+    output = _PaddedAttention.apply(*states, segments.blocks, _Scores(scale, window, softcap or 0))
     return output.transpose(0, 1)[None].contiguous(), None
 
 
@@ -227,85 +225,91 @@ def _varlen_attention(
     )[None]
 
 
-def _segment_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float, window: int
-) -> Tensor:
-    """Segments one by one, for long ones: [heads, tokens, size] in and out."""
-    states = [query, key, value]
-    if query.device.type == "cpu":  # where the fused kernel is faster in float32 than in bf16
-        states = [state.float() for state in states]
-    parts = []
-    for part in zip(*(state[None].split(list(lengths), dim=2) for state in states), strict=True):
-        length, mask = part[0].shape[2], None
-        if window < length:
-            mask = torch.ones(length, length, dtype=torch.bool, device=query.device)
-            mask = mask.tril().triu(1 - window)
-        seen: dict[str, Any] = {"is_causal": True} if mask is None else {"attn_mask": mask}
-        parts.append(nn.functional.scaled_dot_product_attention(*part, scale=scale, **seen))
-    return torch.cat(parts, dim=2)[0].to(query.dtype)
+@dataclass(frozen=True)
+class _Scores:
+    """How a query scores the keys of its `window`, itself the last: scaled, and bounded or not."""
+
+    scale: float
+    window: int
+    softcap: float  # 0: none
+
+    def weights(self, query: Tensor, key: Tensor, ahead: int) -> Tensor:
+        """Shares of each key for each query, [heads x segments, queries, keys]; the first query
+        stands `ahead` of the first key."""
+        unseen = query.new_full((query.shape[1], key.shape[1]), -torch.inf)
+        mask = unseen.triu(1 + ahead)
+        if self.window < ahead + len(unseen):
+            mask += unseen.tril_(ahead - self.window)
+        if self.softcap:
+            return mask.add(self._capped(query, key), alpha=self.softcap).softmax(dim=-1)
+        return torch.baddbmm(mask, query, key.mT, alpha=self.scale).softmax(dim=-1)
+
+    def gradients(
+        self, weights: Tensor, query: Tensor, key: Tensor, value: Tensor, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of queries, keys and values, from that of what they came to."""
+        scores = torch.bmm(gradient, value.mT)
+        # Gradient of the softmax: w (dw - sum(w dw)), the sum over keys.
+        scores = torch._softmax_backward_data(scores, weights, -1, weights.dtype)
+        if self.softcap:
+            scores *= 1 - self._capped(query, key) ** 2
+        scores *= self.scale
+        return torch.bmm(scores, key), torch.bmm(scores.mT, query), torch.bmm(weights.mT, gradient)
+
+    def _capped(self, query: Tensor, key: Tensor) -> Tensor:
+        """Scores as shares of their bound."""
+        return torch.bmm(query, key.mT).mul_(self.scale / self.softcap).tanh_()
 
 
 class _PaddedAttention(torch.autograd.Function):
-    """Segments block by block, padded, with the attention matrices written out: [heads, tokens,
-    size] in and out. Faster on a CPU than the fused kernel and than autograd's gradient of slices.
-    The causal mask hides padded keys, as they come last; padded queries get no gradient."""
+    """Segments block by block, padded, with the attention matrices written out, a tile of queries
+    at a time: [heads, tokens, size] in and out. Faster on a CPU than the fused kernel and than
+    autograd's gradient of slices. The causal mask hides padded keys, as they come last; padded
+    queries get no gradient."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        blocks: Sequence[Block],
-        scale: float,
-        window: int,
-        softcap: float | None,
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: list[Block], how: _Scores
     ) -> Tensor:
-        saved = []
-        output = torch.empty_like(value)
+        saved, output = list[Tensor](), torch.empty_like(value)
         for block in blocks:
             q, k, v = (_pad(states, block) for states in (query, key, value))
-            unseen = q.new_full((block.longest, block.longest), -torch.inf)
-            mask = unseen.triu(1)
-            if window < block.longest:
-                mask += unseen.tril_(-window)
-            if softcap:
-                scores = mask + softcap * _capped(q, k, scale, softcap)
-            else:
-                scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale)
-            weights = scores.softmax(dim=-1)
-            _unpad(torch.bmm(weights, v), block, output)
-            saved += [q, k, v, weights]
+            saved, parts = [*saved, q, k, v], []
+            for queries, keys in tiles(block.longest, how.window):
+                weights = how.weights(q[:, queries], k[:, keys], queries.start - keys.start)
+                parts.append(torch.bmm(weights, v[:, keys]))
+                saved += [weights] if block.longest <= LONGEST_KEPT else []
+            _unpad(torch.cat(parts, dim=1), block, output)
         ctx.save_for_backward(*saved)
-        ctx.blocks, ctx.scale, ctx.softcap = blocks, scale, softcap
+        ctx.blocks, ctx.how = blocks, how
         ctx.sizes = [states.shape[2] for states in (query, key, value)]
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         heads, tokens, _ = gradients[0].shape
-        grad_query, grad_key, grad_value = (
-            gradients[0].new_empty((heads, tokens, size)) for size in ctx.sizes
-        )
-        saved = ctx.saved_tensors  # read once, as checkpointing computes them anew for each reading
-        for i, block in enumerate(ctx.blocks):
-            q, k, v, weights = saved[4 * i : 4 * i + 4]
-            g = _pad(gradients[0], block)
-            _unpad(torch.bmm(weights.transpose(1, 2), g), block, grad_value)
-            grad_weights = torch.bmm(g, v.transpose(1, 2))
-            # Gradient of the softmax: w (dw - sum(w dw)), the sum over keys.
-            scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-            if ctx.softcap:
-                scores *= 1 - _capped(q, k, ctx.scale, ctx.softcap) ** 2
-            scores *= ctx.scale
-            _unpad(torch.bmm(scores, k), block, grad_query)
-            _unpad(torch.bmm(scores.transpose(1, 2), q), block, grad_key)
-        return grad_query, grad_key, grad_value, None, None, None, None
+        found = [gradients[0].new_empty((heads, tokens, size)) for size in ctx.sizes]
+        saved = iter(ctx.saved_tensors)  # once, as checkpointing computes them at each reading
+        for block in ctx.blocks:
+            q, k, v = [next(saved) for _ in range(3)]
+            g, own = _pad(gradients[0], block), [torch.zeros_like(states) for states in (q, k, v)]
+            for queries, keys in tiles(block.longest, ctx.how.window):
+                tile, ahead = (q[:, queries], k[:, keys], v[:, keys]), queries.start - keys.start
+                kept = block.longest <= LONGEST_KEPT
+                weights = next(saved) if kept else ctx.how.weights(*tile[:2], ahead)
+                more = ctx.how.gradients(weights, *tile, g[:, queries])
+                for whole, place, part in zip(own, (queries, keys, keys), more, strict=True):
+                    whole[:, place] += part
+            for padded, whole in zip(own, found, strict=True):
+                _unpad(padded, block, whole)
+        return *found, None, None
 
 
-def _capped(query: Tensor, key: Tensor, scale: float, softcap: float) -> Tensor:
-    """Scores that are bounded, as shares of their bound."""
-    return torch.bmm(query, key.transpose(1, 2)).mul_(scale / softcap).tanh_()
+def tiles(length: int, window: int) -> list[tuple[slice, slice]]:
+    """Queries of segments of that length, some at a time, and the keys that any of them sees."""
+    starts = range(0, length, _TILE)
+    queries = [slice(start, min(start + _TILE, length)) for start in starts]
+    return [(each, slice(max(0, each.start + 1 - window), each.stop)) for each in queries]
 
 
 def _pad(states: Tensor, block: Block) -> Tensor:

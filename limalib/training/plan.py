@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from limalib import paper
 from limalib.training import models
 from limalib.training.loss import rows_at_once
-from limalib.training.packing import LONGEST_PADDED, blocks, check
+from limalib.training.packing import LONGEST_KEPT, blocks, check
 from limalib.training.settings import LoRA, TrainingSettings
 
 GIB = 2**30
@@ -230,12 +230,10 @@ def _activations(
     capped = getattr(config, "attn_logit_softcapping", None)
     if on_gpu and not capped:  # flash attention, which knows grouped keys and keeps no weights
         attention = element * 2 * (queries + shape.keys) * tokens
-    elif max(batch) > LONGEST_PADDED and not capped:  # in float32
-        attention = (4 * 4 + element) * queries * tokens
     else:
         padded = [(b.longest, b.count) for b in blocks(batch, torch.device("cpu"))]
         attention = element * queries * (tokens + 3 * sum(n * count for n, count in padded))
-        attention += element * heads * sum(n * n * count for n, count in padded)
+        attention += element * heads * sum(n * n * c for n, c in padded if n <= LONGEST_KEPT)
     if settings.lora:  # frozen weights need no input
         norm, inner = (4 if rms else element) * hidden, inner * 3 // 4
         draws += (element + (1 if on_gpu else element)) * shape.inputs

@@ -217,7 +217,6 @@ def _continue(
         for layer in cache.layers
     ]
     answers = torch.empty(len(prompts), limit, dtype=torch.long, device=device)
-    seen: Tensor | None = None
     stopped = [False] * len(prompts)
     past = 0
     for step in range(limit):
@@ -231,10 +230,8 @@ def _continue(
             logits_to_keep=1,
         )
         past, logits = now, output.logits[:, -1].float()
-        if seen is None:
-            seen = torch.zeros_like(logits, dtype=torch.bool)
         if settings.repetition_penalty != 1:
-            logits = penalize(logits, seen, settings.repetition_penalty)
+            logits = penalize(logits, answers[rows, :step], settings.repetition_penalty)
         tokens = draw(logits, uniform[:, step], settings.temperature, settings.top_p)
         answers[rows, step] = tokens
         ends = torch.isin(tokens, stops) & ~ended
@@ -245,10 +242,9 @@ def _continue(
         if len(keep) == 0:
             break
         if len(keep) <= 0.9 * len(rows):  # leaving costs a copy
-            rows, tokens, seen, uniform = rows[keep], tokens[keep], seen[keep], uniform[keep]
+            rows, tokens, uniform = rows[keep], tokens[keep], uniform[keep]
             visible, positions, ended = visible[keep], positions[keep], ended[keep]
             cache.batch_select_indices(keep)
-        seen.scatter_(1, tokens[:, None], True)
         ids = tokens[:, None]
     ids_of = [answer[:length] for answer, length in zip(answers.tolist(), lengths, strict=True)]
     return [Generation(*found) for found in zip(ids_of, stopped, strict=True)]
@@ -281,9 +277,11 @@ class _RoomyLayer(DynamicLayer):
 
 
 def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Logits [rows, vocabulary] with those of `seen` tokens divided by the penalty where positive
-    and multiplied where negative (Keskar et al. 2019, arXiv 1909.05858, section 4.1)."""
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    """Logits [rows, vocabulary] with those of `seen` tokens [rows, any number] divided by the
+    penalty where positive and multiplied where negative (Keskar et al. 2019, arXiv 1909.05858,
+    section 4.1)."""
+    own = logits.gather(1, seen)
+    return logits.scatter(1, seen, torch.where(own > 0, own / penalty, own * penalty))
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
