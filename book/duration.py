@@ -1,6 +1,7 @@
 """About how long the notebooks of a build will take, said before the first of them runs.
 
-By what an earlier run of the same scale recorded; else by what a benchmark found, from nothing.
+By what an earlier run of the same scale recorded, where it recorded each kind of notebook that is
+to run; else by what a benchmark found, from nothing.
 """
 
 import json
@@ -21,10 +22,8 @@ def told(jobs: Mapping[str, int], runs: Path, at_once: int, figures: Path = FIGU
     recorded: dict[str, list[float]] = {}
     for rule, seconds in times(runs / "provenance"):
         recorded.setdefault(rule, []).append(seconds)
-    if recorded:
-        of_any = fmean(seconds for each in recorded.values() for seconds in each)
-        means = {rule: fmean(seconds) for rule, seconds in recorded.items()}
-        whole = sum(count * means.get(alike(rule), of_any) for rule, count in jobs.items())
+    if {alike(rule) for rule in jobs} <= recorded.keys():  # data take seconds, and training hours
+        whole = sum(count * fmean(recorded[alike(rule)]) for rule, count in jobs.items())
         return f"{minutes(whole / at_once)}, going by the last run"
     found = figures.read_text(encoding="utf-8") if figures.is_file() else ""
     row = re.search(rf"^\| `{re.escape(runs.name)}` \| from nothing\D*\| (\d+) \|$", found, re.M)
