@@ -38,6 +38,15 @@ def test_the_tables_are_those_of_the_study() -> None:
     assert KEPT["tables"] == fresh, "stale: run book/facts/sensitivity.py"
 
 
+def test_pages_say_in_words_which_gates_were_missed() -> None:
+    _, *rows = sensitivity.gates(STUDY)
+    missed = {row[0]: sum(cell.endswith("missed") for cell in row[1:]) for row in rows}
+    assert {name: worlds for name, worlds in missed.items() if worlds} == {
+        "prepare, few-shot: at least 90%": 8,  # index, editions and study: "in all worlds"
+        "format, few-shot: at least 90%": 2,  # "forms in two"
+    }
+
+
 def test_only_prompts_that_count_are_counted() -> None:
     base = {f"few_shot_{kind}_web": 1.0 for kind in sensitivity.GATES} | {"few_shot_pair_web": 0.5}
     grades = {"lima": {"facts": "1110"}, "alpaca": {"facts": "0101"}}
