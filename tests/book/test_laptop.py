@@ -20,6 +20,8 @@ from pyarrow import parquet
 from limalib import records, scales
 from limalib.records import single_turn
 from limalib.settings import ROOT
+from tests.misbehaving import serving
+from tests.test_real_evaluation import judge
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +40,7 @@ RAN = {
     *("01_data", "lima-seed-0", "alpaca-seed-0", "03_preference", "09_hypothesis"),
     *("10_judge_by_hand", "11_answers", "12_real_systems", "19_checkable", "20_less_pretraining"),
 }
+JUDGED = {"04_absolute_quality"}
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,10 @@ def released(path: Path, *conversations: list[str]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.fixture(scope="module")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
-    folder = tmp_path_factory.mktemp("laptop")
+def built(folder: Path, **changes: Any) -> Laptop:
+    """The book of the committed scale, cut down and with the changes."""
     settings = yaml.safe_load((scales.FOLDER / "laptop.yml").read_text()) | {"seeds": [0]}
-    settings |= {name: settings[name] | small for name, small in SMALL.items()}
+    settings |= {name: settings[name] | small for name, small in SMALL.items()} | changes
     (folder / "laptop.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
     home = folder / "hub"
     lima = on_hub(home, "datasets", settings["raw"]["lima"].removeprefix("hub:"))
@@ -106,9 +108,34 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     return replace(made, said=made.python("book/assemble.py", *options, "--cores=1"))
 
 
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    return built(tmp_path_factory.mktemp("laptop"))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """The same with a model as the first judge, which likes the longer answer."""
+    with serving(judge) as server:
+        model = {"model": "fake", "base_url": server.url, "key_variable": None}
+        how = {"judge": ["model", "person"], "judge_model": {"server": model}}
+        return built(tmp_path_factory.mktemp("judged"), **how)
+
+
 def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
     assert "[10/10] " in laptop.said  # two of them the training of LIMA's set and Alpaca's
     assert {path.stem for path in (laptop.runs / "provenance").rglob("*.json")} == RAN
+
+
+def test_with_a_model_as_judge_its_chapters_run_and_what_it_cannot_know_is_not_measured(
+    judged: Laptop,
+) -> None:
+    assert {path.stem for path in (judged.runs / "provenance").rglob("*.json")} == RAN | JUDGED
+    page = judged.page("notebooks/03_preference")
+    assert "In this run all facts are right in not measured of LIMA’s answers" in page
+    metrics = json.loads((judged.runs / "metrics" / "03_preference.json").read_text())
+    assert 1 <= metrics["lima_score"]["value"] <= 6
+    assert metrics["alpaca_win_rate"]["n"] == 5
 
 
 def test_sets_are_those_of_the_hub(laptop: Laptop) -> None:
