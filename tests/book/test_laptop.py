@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 from pyarrow import parquet
 
 from limalib import records, scales
-from limalib.records import single_turn
+from limalib.records import Dialogue, Turn, single_turn
 from limalib.settings import ROOT
 from tests.misbehaving import serving
 from tests.test_real_evaluation import judge
@@ -40,7 +41,7 @@ RAN = {
     *("01_data", "lima-seed-0", "alpaca-seed-0", "03_preference", "09_hypothesis"),
     *("10_judge_by_hand", "11_answers", "12_real_systems", "19_checkable", "20_less_pretraining"),
 }
-JUDGED = {"04_absolute_quality"}
+JUDGED = {"04_absolute_quality", "07_multi_turn", "lima_dialogues-seed-0"}
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,22 @@ def released(path: Path, *conversations: list[str]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def built(folder: Path, **changes: Any) -> Laptop:
-    """The book of the committed scale, cut down and with the changes."""
+def built(folder: Path, talks: Sequence[list[str]] = (), **changes: Any) -> Laptop:
+    """The book of the committed scale, cut down and with the changes; LIMA's dialogues are `talks`,
+    and their users hold the test conversations."""
     settings = yaml.safe_load((scales.FOLDER / "laptop.yml").read_text()) | {"seeds": [0]}
     settings |= {name: settings[name] | small for name, small in SMALL.items()} | changes
+    if talks:
+        said = [[Turn("user", text) for text in talk[::2]] for talk in talks]
+        asked = [Dialogue(f"talk-{i}", tuple(turns), "ours") for i, turns in enumerate(said)]
+        records.write(folder / "talks.jsonl", asked)
+        settings["raw"]["test_dialogues"] = str(folder / "talks.jsonl")
     (folder / "laptop.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
     home = folder / "hub"
     lima = on_hub(home, "datasets", settings["raw"]["lima"].removeprefix("hub:"))
-    asked = [f"How do I mend a {name}?" for name in ("cup", "door", "boat", "clock", "kite")]
-    released(lima / "train.jsonl", *([each, f"{each} With glue."] for each in asked))
-    released(lima / "test.jsonl", *([each.replace("mend", "paint")] for each in asked))
+    asks = [f"How do I mend a {name}?" for name in ("cup", "door", "boat", "clock", "kite")]
+    released(lima / "train.jsonl", *([each, f"{each} With glue."] for each in asks), *talks)
+    released(lima / "test.jsonl", *([each.replace("mend", "paint")] for each in asks))
     alpaca = on_hub(home, "datasets", settings["raw"]["alpaca"].removeprefix("hub:")) / "data"
     alpaca.mkdir()
     rows = [{"instruction": f"Say {n}.", "input": "", "output": f"{n}."} for n in range(20)]
@@ -115,11 +122,15 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
-    """The same with a model as the first judge, which likes the longer answer."""
+    """The same with conversations and a model as the first judge, which likes longer answers."""
+    talks = [
+        ["Is it mended?", "Not yet.", "When?", "Soon."],
+        ["Does it float?", "No.", "Oh.", "So."],
+    ]
     with serving(judge) as server:
         model = {"model": "fake", "base_url": server.url, "key_variable": None}
         how = {"judge": ["model", "person"], "judge_model": {"server": model}}
-        return built(tmp_path_factory.mktemp("judged"), **how)
+        return built(tmp_path_factory.mktemp("judged"), talks, **how)
 
 
 def test_what_needs_no_more_than_the_hub_was_run(laptop: Laptop) -> None:
@@ -136,6 +147,9 @@ def test_with_a_model_as_judge_its_chapters_run_and_what_it_cannot_know_is_not_m
     metrics = json.loads((judged.runs / "metrics" / "03_preference.json").read_text())
     assert 1 <= metrics["lima_score"]["value"] <= 6
     assert metrics["alpaca_win_rate"]["n"] == 5
+    talked = json.loads((judged.runs / "metrics" / "07_multi_turn.json").read_text())
+    assert talked["turns"]["value"] == 4
+    assert talked["lima_dialogues_fail"]["value"] == 1  # eight tokens are too few for this judge
 
 
 def test_sets_are_those_of_the_hub(laptop: Laptop) -> None:
