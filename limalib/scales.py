@@ -127,6 +127,9 @@ class Scale(Settings):
             raise ValueError("judge: a model judges, but judge_model does not say which")
         if self.world and self.judge[0] == "model":
             raise ValueError("judge: in an invented world the oracle comes first")
+        judged = self.tuned or (self.raw.authors and self.judge[0] != "person")
+        if len(self.learning_rates) > 1 and not judged:
+            raise ValueError("learning_rates: several need raw.authors, and no person as judge")
         taken = {*self.systems} & {*self.training_sets(), *self.feedback_arms().values(), *BASES}
         if taken:
             raise ValueError(f"systems: {', '.join(sorted(taken))}: a trained system has this name")
@@ -138,9 +141,8 @@ class Scale(Settings):
 
     def training_sets(self) -> list[str]:
         """Names of the training sets, in the order in which the book speaks of them."""
-        return list(
-            dict.fromkeys(name for family in self.sets().values() for name in family.values())
-        )
+        families = self.sets().values()
+        return list(dict.fromkeys(name for family in families for name in family.values()))
 
     def sets(self) -> dict[str, dict[Any, str]]:
         """Training sets by family: what tells those of a family apart (a size, a share, a rank; of
@@ -238,14 +240,12 @@ class Scale(Settings):
     def _tuned_before(self) -> dict[str, Any]:
         if not self.tuned:
             return {}
-        found: dict[str, Any] = json.loads((ROOT / self.tuned).read_text(encoding="utf-8"))["arms"]
-        return found
+        return dict(json.loads((ROOT / self.tuned).read_text(encoding="utf-8"))["arms"])
 
     def judged_epochs(self, training_set: str) -> range:
         """Epochs after which answers to the dev prompts are judged: the candidates, or all."""
-        settings = self.training_settings(training_set)
-        first, last = settings.candidate_epochs
-        first, last = (1, settings.epochs) if training_set in self.curves else (first, last)
+        own = self.training_settings(training_set)
+        first, last = (1, own.epochs) if training_set in self.curves else own.candidate_epochs
         return range(first, last + 1)
 
     def with_sources(self, **folders: str) -> "Scale":

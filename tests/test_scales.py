@@ -128,6 +128,11 @@ def test_a_scale_cannot_be_changed(tiny: Path) -> None:
         ("learning_rates: [.nan]", "learning_rates.0: Input should be a finite number"),
         ("learning_rates: [.inf]", "learning_rates.0: Input should be a finite number"),
         ("learning_rates: [-1.0e-5]", "learning_rates.0: Input should be greater than 0"),
+        ("learning_rates: [1.0, 2.0]", "learning_rates: several need raw.authors, and no person"),
+        (
+            "learning_rates: [1.0, 2.0]\nraw: {authors: x}\njudge: person",
+            "learning_rates: several need raw.authors, and no person as judge",
+        ),
         ("training: {learning_rate: .nan}", "training.learning_rate: Input should be"),
         ("training: {weight_decay: .inf}", "training.weight_decay: Input should be a finite"),
         ("training: {betas: [0.9, 1]}", "training.betas.1: Input should be less than 1"),
