@@ -1,6 +1,7 @@
 """Packed examples give what each gives alone."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,19 +53,21 @@ def gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=264, n_embd=32, n_layer=2, n_head=2)).eval()
 
 
-WAYS = {  # longest whose weights are kept, queries at once
-    "whole": (512, 256),
-    "in tiles": (512, 8),
-    "in tiles, weights found anew": (0, 8),
+WAYS = {  # longest whose weights are kept, queries at once, number type
+    "whole": (512, 256, torch.float32),
+    "in tiles": (512, 8, torch.float32),
+    "in tiles, weights found anew": (0, 8, torch.float64),
+    "by the library, or in tiles": (0, 8, torch.float32),
 }
 
 
 @pytest.fixture(params=WAYS)
-def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention that is computed in one of the ways."""
-    kept, tile = WAYS[request.param]
+def number(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
+    """The number type of a model whose attention is computed in one of the ways."""
+    kept, tile, dtype = WAYS[request.param]
     monkeypatch.setattr(packing, "LONGEST_KEPT", kept)
-    monkeypatch.setattr(packing, "_TILE", tile)
+    monkeypatch.setattr(packing, "TILE", tile)
+    return dtype
 
 
 def test_a_pack_looks_like_its_drawing() -> None:
@@ -77,10 +80,9 @@ def test_a_pack_looks_like_its_drawing() -> None:
     assert batch.targets.tolist() == [11, 12, 21]
 
 
-@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("build", [llama, lambda: llama(num_key_value_heads=1), gpt2])
-def test_packed_logits_are_those_of_each_example_alone(build: object) -> None:
-    model = build()  # type: ignore[operator]
+def test_packed_logits_are_those_of_each_example_alone(build: object, number: torch.dtype) -> None:
+    model = build().to(number)  # type: ignore[operator]
     with torch.no_grad():
         alone = [model(torch.tensor([example.ids])).logits[0] for example in examples()]
         with packed_attention(model):
@@ -88,9 +90,8 @@ def test_packed_logits_are_those_of_each_example_alone(build: object) -> None:
     assert (packed - torch.cat(alone)).abs().max().item() < 1e-5
 
 
-@pytest.mark.usefixtures("attention")
-def test_packed_gradients_are_the_sum_of_those_alone() -> None:
-    model = llama()
+def test_packed_gradients_are_the_sum_of_those_alone(number: torch.dtype) -> None:
+    model = llama().to(number)
 
     def gradients() -> list[torch.Tensor]:
         found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -122,8 +123,9 @@ def test_queries_go_a_tile_at_a_time_with_the_keys_that_they_see() -> None:
         return [(queries.start, keys.start, keys.stop) for queries, keys in tiles(length, window)]
 
     assert bounds(256, 256) == [(0, 0, 256)]
-    assert bounds(600, 600) == [(0, 0, 256), (256, 0, 512), (512, 0, 600)]
-    assert bounds(600, 100) == [(0, 0, 256), (256, 157, 512), (512, 413, 600)]
+    assert bounds(257, 257) == [(0, 0, 129), (129, 0, 257)]
+    assert bounds(600, 600) == [(0, 0, 200), (200, 0, 400), (400, 0, 600)]
+    assert bounds(600, 100) == [(0, 0, 200), (200, 101, 400), (400, 301, 600)]
 
 
 def test_long_segments_are_not_padded_to_each_others_length() -> None:
@@ -144,11 +146,12 @@ def test_groups_keep_to_the_limit_unless_one_example_exceeds_it() -> None:
 # --- windows, caps and scales
 
 
-@pytest.mark.usefixtures("attention")
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("logits_bytes", [2**30, 3 * 4 * 264 * 11], ids=["at once", "in parts"])
-def test_what_attention_and_head_do_besides_is_the_models_own(name: str, logits_bytes: int) -> None:
-    model = odd(name)
+def test_what_attention_and_head_do_besides_is_the_models_own(
+    name: str, number: torch.dtype, logits_bytes: int
+) -> None:
+    model = odd(name).to(number)
 
     def gradients() -> dict[str, torch.Tensor]:
         found = {n: w.grad for n, w in model.named_parameters() if w.grad is not None}
@@ -257,7 +260,7 @@ def test_flash_attention_is_told_the_same_segments_and_window(
     key, value = torch.randn(2, 1, key_heads, 40, 8, generator=draw)
     segments = segments_of(3, 20, 1, 16)
     on_gpu = packing._varlen_attention(query, key, value, segments, 0.3, window)
-    mask = packing._Mask(segments, window)
+    mask = replace(segments, window=window)
     here, _ = packing._packed_attention(llama(), query, key, value, mask, scaling=0.3)
     assert on_gpu.shape == here.shape == (1, 40, 4, 8)
     torch.testing.assert_close(on_gpu, here, rtol=1e-5, atol=1e-6)
@@ -280,7 +283,7 @@ def test_segments_are_those_of_flex_attention_with_a_mask_of_documents(
 
     mask = create_block_mask(sees, 1, 1, 40, 40, device="cpu")
     flexible = flex_attention(query, key, value, capped, block_mask=mask, scale=0.3)
-    own = packing._Mask(segments, window)
+    own = replace(segments, window=window)
     here, _ = packing._packed_attention(llama(), query, key, value, own, scaling=0.3, softcap=cap)
     torch.testing.assert_close(flexible.transpose(1, 2), here, rtol=1e-5, atol=1e-6)
 

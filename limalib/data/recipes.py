@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from limalib.data import instructions, reddit, stackexchange, superni, wikihow
-from limalib.data.candidates import (
-    Candidates,
-    Wanted,
-    find_candidates,
-    stackexchange_pairs,
-)
+from limalib.data.candidates import Candidates, Wanted, find_candidates, stackexchange_pairs
 from limalib.data.cards import Made, Stage
 from limalib.data.settings import Counts, Paths, Rules
 from limalib.records import Dialogue

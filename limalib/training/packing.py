@@ -7,7 +7,8 @@ model says of each layer's mask is the mask's window, and the pack travels with 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -20,8 +21,7 @@ from limalib.training import models
 from limalib.training.rendering import Rendered
 
 LONGEST_KEPT = 512  # up to this length attention's weights are kept for the gradient
-_TILE = 256  # queries at once: what comes after them is not computed, and a CPU's cache holds them
-_LARGEST_FLASH_HEAD = 256
+TILE = 256  # queries at once at most: keys that come after all of them cost nothing
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Pack:
         ends    0        3     5      int32
         sources    0  1     3         places whose hidden state predicts a supervised token
         targets    b  c     e         that token
+
+    A token sees those before it in its segment: the last `window`, itself among them, or all.
     """
 
     ids: Tensor
@@ -57,6 +59,7 @@ class Pack:
     blocks: list[Block]
     sources: Tensor
     targets: Tensor
+    window: int | None = None
 
 
 def pack(examples: Sequence[Rendered], device: torch.device | str = "cpu") -> Pack:
@@ -108,7 +111,7 @@ def share(
 def hidden_states(model: PreTrainedModel, batch: Pack) -> Tensor:
     """Last hidden states of a pack, [tokens, hidden]. Call it inside `packed_attention`."""
     AttentionMaskInterface.register(
-        "packed", lambda *_, local_size=None, **__: _Mask(batch, local_size)
+        "packed", lambda *_, local_size=None, **__: replace(batch, window=local_size)
     )
     output = model.base_model(input_ids=batch.ids, position_ids=batch.positions, use_cache=False)
     return output.last_hidden_state.squeeze(0)
@@ -169,20 +172,12 @@ def blocks(lengths: Sequence[int], device: torch.device | str) -> list[Block]:
     return found
 
 
-@dataclass(frozen=True)
-class _Mask:
-    """A token sees those before it in its segment: the last `window`, itself among them, or all."""
-
-    segments: Pack
-    window: int | None
-
-
 def _packed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: _Mask | Tensor | None,
+    attention_mask: Pack | Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
@@ -190,23 +185,26 @@ def _packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention inside each segment: [1, heads, tokens, size] in, [1, tokens, heads, size]
     out, as transformers' attention interface has it; `softcap` bounds the scores."""
-    if dropout or not isinstance(attention_mask, _Mask):
+    if dropout or not isinstance(attention_mask, Pack):
         raise ValueError(
             f"{type(module).__name__} has {'attention dropout' if dropout else 'a mask of its own'}"
             ": it cannot be trained here, where examples lie end to end"
         )
-    segments = attention_mask.segments
-    longest = max(segments.lengths)
-    window = min(attention_mask.window or longest, longest)
+    segments, longest = attention_mask, max(attention_mask.lengths)
+    window = min(segments.window or longest, longest)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     flash = query.is_cuda and query.dtype != torch.float32 and not softcap
-    if flash and query.shape[-1] == value.shape[-1] <= _LARGEST_FLASH_HEAD:
+    if flash and query.shape[-1] == value.shape[-1] <= 256:  # the largest head of that kernel
         return _varlen_attention(query, key, value, segments, scale, window), None
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (states.repeat_interleave(repeats, dim=1) for states in (key, value))
     states = (query.squeeze(0), key.squeeze(0), value.squeeze(0))
-    output = _PaddedAttention.apply(*states, segments.blocks, _Scores(scale, window, softcap or 0))
+    if query.dtype == torch.float32 and window == longest > LONGEST_KEPT and not softcap:
+        output = _causal_attention(states, segments.lengths, scale)
+    else:
+        how = _Scores(scale, window, softcap or 0)
+        output = _PaddedAttention.apply(*states, segments.blocks, how)
     return output.transpose(0, 1)[None].contiguous(), None
 
 
@@ -223,6 +221,13 @@ def _varlen_attention(
         window_size=(window - 1 if window < longest else -1, 0),
         enable_gqa=True,
     )[None]
+
+
+def _causal_attention(states: Sequence[Tensor], lengths: Sequence[int], scale: float) -> Tensor:
+    """Segments one by one, by the library's kernel: faster in float32 where they are long."""
+    parts = zip(*(each[None].split(list(lengths), dim=2) for each in states), strict=True)
+    attend = partial(nn.functional.scaled_dot_product_attention, scale=scale, is_causal=True)
+    return torch.cat([attend(*part) for part in parts], dim=2)[0]
 
 
 @dataclass(frozen=True)
@@ -263,9 +268,9 @@ class _Scores:
 
 class _PaddedAttention(torch.autograd.Function):
     """Segments block by block, padded, with the attention matrices written out, a tile of queries
-    at a time: [heads, tokens, size] in and out. Faster on a CPU than the fused kernel and than
-    autograd's gradient of slices. The causal mask hides padded keys, as they come last; padded
-    queries get no gradient."""
+    at a time: [heads, tokens, size] in and out. On a CPU faster than autograd's gradient of slices,
+    and in bfloat16, to which it rounds scores as a model's own `eager` does, than the library's.
+    The causal mask hides padded keys, as they come last; padded queries get no gradient."""
 
     @staticmethod
     def forward(
@@ -281,8 +286,7 @@ class _PaddedAttention(torch.autograd.Function):
                 saved += [weights] if block.longest <= LONGEST_KEPT else []
             _unpad(torch.cat(parts, dim=1), block, output)
         ctx.save_for_backward(*saved)
-        ctx.blocks, ctx.how = blocks, how
-        ctx.sizes = [states.shape[2] for states in (query, key, value)]
+        ctx.blocks, ctx.how, ctx.sizes = blocks, how, [x.shape[2] for x in (query, key, value)]
         return output
 
     @staticmethod
@@ -291,24 +295,25 @@ class _PaddedAttention(torch.autograd.Function):
         found = [gradients[0].new_empty((heads, tokens, size)) for size in ctx.sizes]
         saved = iter(ctx.saved_tensors)  # once, as checkpointing computes them at each reading
         for block in ctx.blocks:
-            q, k, v = [next(saved) for _ in range(3)]
-            g, own = _pad(gradients[0], block), [torch.zeros_like(states) for states in (q, k, v)]
+            states, kept = [next(saved) for _ in range(3)], block.longest <= LONGEST_KEPT
+            padded, gradient = [*map(torch.zeros_like, states)], _pad(gradients[0], block)
             for queries, keys in tiles(block.longest, ctx.how.window):
-                tile, ahead = (q[:, queries], k[:, keys], v[:, keys]), queries.start - keys.start
-                kept = block.longest <= LONGEST_KEPT
-                weights = next(saved) if kept else ctx.how.weights(*tile[:2], ahead)
-                more = ctx.how.gradients(weights, *tile, g[:, queries])
-                for whole, place, part in zip(own, (queries, keys, keys), more, strict=True):
-                    whole[:, place] += part
-            for padded, whole in zip(own, found, strict=True):
-                _unpad(padded, block, whole)
+                places, ahead = (queries, keys, keys), queries.start - keys.start
+                q, k, v = (each[:, place] for each, place in zip(states, places, strict=True))
+                weights = next(saved) if kept else ctx.how.weights(q, k, ahead)
+                parts = ctx.how.gradients(weights, q, k, v, gradient[:, queries])
+                for each, place, part in zip(padded, places, parts, strict=True):
+                    each[:, place] += part
+            for each, whole in zip(padded, found, strict=True):
+                _unpad(each, block, whole)
         return *found, None, None
 
 
 def tiles(length: int, window: int) -> list[tuple[slice, slice]]:
-    """Queries of segments of that length, some at a time, and the keys that any of them sees."""
-    starts = range(0, length, _TILE)
-    queries = [slice(start, min(start + _TILE, length)) for start in starts]
+    """Queries of segments of that length, some at a time and about as many each, and the keys that
+    any of them sees."""
+    size = -(-length // -(-length // TILE))
+    queries = [slice(i, min(i + size, length)) for i in range(0, length, size)]
     return [(each, slice(max(0, each.start + 1 - window), each.stop)) for each in queries]
 
 
