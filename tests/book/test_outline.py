@@ -84,7 +84,7 @@ def test_people_who_graded_are_a_judge(tmp_path: Path) -> None:
 
 
 def test_where_people_judge_a_world_what_an_oracle_must_grade_is_left_out(tmp_path: Path) -> None:
-    found = outline.of(scales.load("smoke", judge="person"), tmp_path)
+    found = outline.of(scales.load("smoke", judge="person", learning_rates=(1e-3,)), tmp_path)
     oracles = {"09_hypothesis", "13_why_a_thousand", "14_which_thousand", "15_feedback_training"}
     assert oracles | {"16_feedback"} < found.left_out.keys()
     assert found.left_out["13_why_a_thousand"] == "the oracle as the first judge (`judge: oracle`)"
